@@ -1,0 +1,1 @@
+"""Language-bias metrics, one file each."""

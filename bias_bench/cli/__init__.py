@@ -1,0 +1,54 @@
+"""The command line: one file per command. Importing this loads no heavy library."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run `biasbench` and exit: 0 ok, 1 failure, 2 usage, 3 data missing or damaged."""
+    sys.exit(run_command(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; errors become one line on stderr."""
+    import typer
+    from typer.exceptions import TyperException
+
+    from bias_bench.cli.app import app
+    from bias_bench.errors import BiasBenchError
+
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = typer.main.get_command(app).main(
+            arguments, prog_name="biasbench", standalone_mode=False
+        )
+    except BiasBenchError as error:
+        if debug:
+            raise
+        return _fail(str(error), error.exit_code)
+    except TyperException as error:
+        return _fail(f"{error.format_message()} See `biasbench --help`.", error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted; the same command goes on where it stopped", 130)
+    except MemoryError:
+        return _fail("out of memory; try a smaller --set encoding.batch_tokens", 1)
+    except OSError as error:
+        if debug:
+            raise
+        return _fail(f"{error.filename or 'file system'}: {error.strerror or error}", 1)
+    except Exception as error:
+        if debug:
+            raise
+        problem = f"{type(error).__name__}: {error}".splitlines()[0]
+        return _fail(f"unexpected {problem}; run with --debug and report it", 1)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    sys.stderr.write(f"biasbench: error: {line}\n")
+    return code

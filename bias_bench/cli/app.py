@@ -1,0 +1,39 @@
+"""The application: names and help of all commands."""
+
+from __future__ import annotations
+
+import typer
+
+from bias_bench import __version__
+from bias_bench.cli import data, doctor, report, run
+from bias_bench.console import result
+
+app = typer.Typer(
+    name="biasbench",
+    help="Benchmark multilingual dense retrieval in one language, across languages and from "
+    "multilingual pools, and measure language bias.",
+    epilog="Errors are one line; add --debug to any command for the traceback.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("report", epilog=report.EXAMPLES)(report.report)
+app.add_typer(data.app, name="data")
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        result(f"biasbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass

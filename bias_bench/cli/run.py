@@ -1,0 +1,111 @@
+"""`biasbench run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bias_bench.cli.options import DataDir, OutputFormat, Reports
+
+EXAMPLES = """Examples:
+
+biasbench run
+
+biasbench run xquad-r --backbone intfloat/multilingual-e5-base
+
+biasbench run mlqa-r --data-dir data --set retrieval.depth=200 --name mlqa-deep
+
+biasbench run runs/mini-zero-shot-0/experiment.yaml --policy always"""
+
+
+def run(
+    benchmark: Annotated[
+        str | None,
+        typer.Argument(
+            help="mini, xquad-r, mlqa-r, a folder with one <language>.json each, or an "
+            "experiment.yaml to repeat. Default: mini.",
+            show_default=False,
+        ),
+    ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(help="Recipe by name or YAML file; may be repeated.", show_default=False),
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="bundled:multilingual-e5-small (default), scratch:tiny, a folder, or a hub id.",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="KEY=VALUE, for example retrieval.depth=50.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="May be repeated. Default: 0.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for run folders.")] = Path("runs"),
+    reports: Reports = Path("reports"),
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the run folder. Default: <benchmark>-<recipe>-<seed>.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    policy: Annotated[
+        Literal["only-missing", "always", "never"],
+        typer.Option(
+            help="only-missing keeps finished stages; always computes everything anew; never "
+            "computes nothing and fails if anything is missing or outdated."
+        ),
+    ] = "only-missing",
+    output_format: OutputFormat = "table",
+) -> None:
+    """Encode, search, score and report a benchmark; goes on where an earlier run stopped."""
+    from bias_bench.cli.summary import print_summary
+    from bias_bench.errors import UsageError
+    from bias_bench.experiment import (
+        Experiment,
+        load_recipe,
+        make_experiment,
+        parse_override,
+        read_yaml,
+    )
+    from bias_bench.pipeline import RunOptions
+    from bias_bench.pipeline import run as run_experiment
+
+    base = {}
+    if benchmark and Path(benchmark).suffix in (".yaml", ".yml"):
+        base = read_yaml(Path(benchmark))
+    elif benchmark:
+        base = {"benchmark": benchmark}
+    overrides = [parse_override(text) for text in settings or []]
+    chosen = {
+        key: value
+        for key, value in (
+            ("backbone", backbone),
+            ("data_dir", str(data_dir.resolve()) if data_dir else None),
+        )
+        if value is not None
+    }
+    experiments: list[Experiment] = []
+    for recipe_name in recipe or [base.get("recipe", "zero-shot")]:
+        loaded = load_recipe(recipe_name)
+        for number in seed or [base.get("seed", 0)]:
+            identity = {"recipe": loaded.name, "seed": number}
+            experiments.append(
+                make_experiment(loaded.settings, base, chosen, *overrides, identity)
+            )
+    if name and len(experiments) > 1:
+        raise UsageError(f"--name {name} names one run folder, but {len(experiments)} were asked")
+    options = RunOptions(out=out, reports=reports, device=device, policy=policy, name=name)
+    folders = [run_experiment(experiment, options) for experiment in experiments]
+    print_summary(folders, output_format)

@@ -1,0 +1,161 @@
+"""Collection: queries, candidates, relevance and parallel groups of one benchmark."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from bias_bench.datasets.ids import language_of, topic_of
+from bias_bench.errors import DataError
+from bias_bench.files import digest_texts
+
+
+class Query(NamedTuple):
+    """A topic in one language."""
+
+    id: str
+    text: str
+
+
+class Candidate(NamedTuple):
+    """A retrievable sentence, with the paragraph it stands in."""
+
+    id: str
+    text: str
+    context: str
+
+
+class Topic(NamedTuple):
+    """A question's identity across languages, with the clusters it belongs to."""
+
+    id: str
+    paragraph: str
+    article: str
+
+
+class CandidateRange(NamedTuple):
+    """Rows ``start:stop`` of the candidates: the pool of one language."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A benchmark in memory.
+
+    `queries` and `candidates` are grouped by language in the order of `languages`; `relevance`
+    lists pairs (topic id, candidate id); a parallel topic has one per language that answers it.
+    """
+
+    name: str
+    languages: tuple[str, ...]
+    topics: tuple[Topic, ...]
+    queries: tuple[Query, ...]
+    candidates: tuple[Candidate, ...]
+    relevance: tuple[tuple[str, str], ...]
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    @cached_property
+    def topic_rows(self) -> dict[str, int]:
+        return {topic.id: row for row, topic in enumerate(self.topics)}
+
+    @cached_property
+    def pools(self) -> dict[str, CandidateRange]:
+        """Candidate rows of each language."""
+        starts: dict[str, int] = {}
+        counts: Counter[str] = Counter()
+        for row, candidate in enumerate(self.candidates):
+            language = language_of(candidate.id)
+            starts.setdefault(language, row)
+            counts[language] += 1
+        return {
+            language: CandidateRange(starts[language], starts[language] + counts[language])
+            for language in self.languages
+        }
+
+    def queries_in(self, language: str) -> list[Query]:
+        return [query for query in self.queries if language_of(query.id) == language]
+
+    @cached_property
+    def relevant_rows(self) -> np.ndarray:
+        """int32 [topics, most relevant candidates of a topic]: candidate rows, padded with -1."""
+        candidate_row = {candidate.id: row for row, candidate in enumerate(self.candidates)}
+        of_topic: list[list[int]] = [[] for _ in self.topics]
+        for topic, candidate in self.relevance:
+            of_topic[self.topic_rows[topic]].append(candidate_row[candidate])
+        rows = np.full((len(of_topic), max(map(len, of_topic), default=0)), -1, dtype=np.int32)
+        for row, relevant in enumerate(of_topic):
+            rows[row, : len(relevant)] = relevant
+        return rows
+
+    def query_topics(self, language: str) -> np.ndarray:
+        """int32 [queries of the language]: each query's row in `topics`."""
+        rows = [self.topic_rows[topic_of(query.id)] for query in self.queries_in(language)]
+        return np.array(rows, dtype=np.int32)
+
+    def candidate_texts(self, language: str, with_context: bool) -> list[str]:
+        """Texts to encode: the sentence, or the sentence, a space and its paragraph."""
+        start, stop = self.pools[language]
+        return [
+            f"{candidate.text} {candidate.context}" if with_context else candidate.text
+            for candidate in self.candidates[start:stop]
+        ]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over ids, texts and relevance: equal only for equal benchmarks."""
+        parts = [self.name, *self.languages]
+        for topic in self.topics:
+            parts += topic
+        for query in self.queries:
+            parts += query
+        for candidate in self.candidates:
+            parts += candidate
+        for pair in self.relevance:
+            parts += pair
+        return digest_texts(parts)
+
+
+def validate(collection: Collection) -> None:
+    """Raise DataError for duplicate or malformed ids, empty languages, dangling relevance."""
+    name = collection.name
+    for language in collection.languages:
+        if not language or "-" in language or ":" in language or language == "all":
+            raise DataError(f"{name}: '{language}' cannot be a language code (no '-', ':', 'all')")
+    for kind, items in (("query", collection.queries), ("candidate", collection.candidates)):
+        ids = [item.id for item in items]
+        _require_unique(ids, f"{name}: {kind} id")
+        found = Counter(language_of(identifier) for identifier in ids)
+        for language in collection.languages:
+            if not found[language]:
+                raise DataError(f"{name}: language '{language}' has no {kind} at all")
+        order = [language_of(identifier) for identifier in ids]
+        expected = [code for code in collection.languages for _ in range(found[code])]
+        if order != expected:
+            raise DataError(f"{name}: {kind} ids are not grouped by language as listed")
+        for identifier in ids:
+            if any(character.isspace() for character in identifier):
+                raise DataError(f"{name}: {kind} id '{identifier}' holds white space")
+    _require_unique([topic.id for topic in collection.topics], f"{name}: topic id")
+    topics = {topic.id for topic in collection.topics}
+    for query in collection.queries:
+        if topic_of(query.id) not in topics:
+            raise DataError(f"{name}: query '{query.id}' belongs to no topic")
+    known = {candidate.id for candidate in collection.candidates}
+    for topic, candidate in collection.relevance:
+        if topic not in topics or candidate not in known:
+            raise DataError(f"{name}: relevance '{topic}' -> '{candidate}' points to nothing")
+
+
+def _require_unique(ids: Sequence[str], what: str) -> None:
+    for identifier, count in Counter(ids).items():
+        if count > 1:
+            raise DataError(f"{what} '{identifier}' occurs {count} times")

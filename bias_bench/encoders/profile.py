@@ -1,0 +1,84 @@
+"""Profiles: pooling, prefixes and maximum lengths of a backbone."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bias_bench.errors import DataError
+
+Pooling = Literal["mean", "cls", "pooler"]
+
+
+class Profile(BaseModel):
+    """How texts become one vector each. Lengths are in tokens, special tokens included."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    pooling: Pooling
+    query_prefix: str
+    candidate_prefix: str
+    query_max_length: int = Field(ge=4)
+    candidate_max_length: int = Field(ge=4)
+
+
+@cache
+def _known_profiles() -> list[tuple[str, Profile]]:
+    import yaml
+
+    text = package_files("bias_bench.encoders").joinpath("profiles.yaml").read_text("utf-8")
+    return [(entry.pop("pattern"), Profile(**entry)) for entry in yaml.safe_load(text)]
+
+
+def profile_for(name: str, folder: Path | None = None) -> Profile:
+    """The profile of a hub id or folder name, with what the files in `folder` say about it."""
+    known = next(profile for pattern, profile in _known_profiles() if pattern in name.lower())
+    return known.model_copy(update=_sentence_transformers_settings(folder)) if folder else known
+
+
+def _sentence_transformers_settings(folder: Path) -> dict[str, Any]:
+    """Pooling, prompts and length stored in sentence-transformers form, where present."""
+    settings: dict[str, Any] = {}
+    modules = _read(folder / "modules.json")
+    if modules is None:
+        return settings
+    for module in modules:
+        kind = module["type"].rsplit(".", 1)[-1]
+        if kind == "Pooling":
+            settings["pooling"] = _pooling(folder / module["path"] / "config.json")
+        elif kind not in ("Transformer", "Normalize"):
+            raise DataError(f"{folder}: its module '{kind}' is not supported; export one without")
+    length = (_read(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
+    if length:
+        settings["query_max_length"] = settings["candidate_max_length"] = int(length)
+    prompts = (_read(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
+    candidate = prompts.get("passage") or prompts.get("document")
+    if prompts.get("query") or candidate:
+        settings["query_prefix"] = prompts.get("query") or ""
+        settings["candidate_prefix"] = candidate or ""
+    return settings
+
+
+def _pooling(path: Path) -> Pooling:
+    config = _read(path) or {}
+    mode = config.get("pooling_mode")
+    if mode in ("mean", "cls"):
+        return mode
+    if config.get("pooling_mode_cls_token"):
+        return "cls"
+    if config.get("pooling_mode_mean_tokens"):
+        return "mean"
+    raise DataError(f"{path}: only mean and cls pooling are supported")
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error})") from None

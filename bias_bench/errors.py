@@ -1,0 +1,33 @@
+"""Errors a user can meet: one line that says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BiasBenchError(Exception):
+    """A failure with a message fit for the user; shown without a traceback. Exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(BiasBenchError):
+    """The command or the configuration asks for something that does not exist. Exit code 2."""
+
+    exit_code = 2
+
+
+class DataError(BiasBenchError):
+    """Data or weights are missing or damaged. Exit code 3."""
+
+    exit_code = 3
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an "unknown X" message: the nearest known name, or all of them."""
+    names = sorted(known)
+    matches = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if matches:
+        return f"did you mean '{matches[0]}'?"
+    return f"known: {', '.join(names)}" if names else "none are known"

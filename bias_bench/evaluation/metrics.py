@@ -1,0 +1,90 @@
+"""Metrics of one ranking with binary relevance, computed from the ranks of relevant candidates.
+
+A metric prints and parses as ``AP``, ``AP@100``, ``nDCG@10``, ``R@1``, ``RR@10``: the cut-off is
+always in the name. All lie in [0, 1]; higher is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from bias_bench.errors import UsageError, nearest
+
+
+class Metric(NamedTuple):
+    """A measure and its cut-off; 0 means the full ranking."""
+
+    measure: str
+    cutoff: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.measure}@{self.cutoff}" if self.cutoff else self.measure
+
+
+def parse_metric(text: str) -> Metric:
+    """The inverse of ``str(metric)``."""
+    measure, at, cutoff = text.partition("@")
+    if measure not in MEASURES:
+        raise UsageError(f"unknown metric '{text}': {nearest(measure, MEASURES)}")
+    if at and (not cutoff.isdecimal() or int(cutoff) < 1):
+        raise UsageError(f"'{text}': the cut-off after @ must be a whole number from 1")
+    return Metric(measure, int(cutoff) if at else 0)
+
+
+def average_precision(ranks: np.ndarray, cutoff: int) -> np.ndarray:
+    """AP [queries]: mean over all relevant candidates of the precision at each one's rank.
+
+    Relevant candidates below the cut-off add 0 and stay in the denominator (trec_eval's rule).
+    """
+    ordered = np.sort(np.where(ranks > 0, ranks, np.iinfo(np.int64).max), axis=1)
+    position = np.arange(1, ranks.shape[1] + 1)
+    precision = np.where(_within(ordered, cutoff), position / ordered, 0.0)
+    return precision.sum(axis=1) / (ranks > 0).sum(axis=1)
+
+
+def ndcg(ranks: np.ndarray, cutoff: int) -> np.ndarray:
+    """nDCG [queries] (Järvelin and Kekäläinen 2002), gain 1, discount 1/log2(rank + 1)."""
+    gains = np.where(_within(ranks, cutoff), 1 / np.log2(np.maximum(ranks, 1) + 1.0), 0.0)
+    relevant = (ranks > 0).sum(axis=1)
+    best = np.minimum(relevant, cutoff) if cutoff else relevant
+    ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, ranks.shape[1] + 2)))])
+    return gains.sum(axis=1) / ideal[best]
+
+
+def recall(ranks: np.ndarray, cutoff: int) -> np.ndarray:
+    """Recall [queries]: share of the relevant candidates within the cut-off."""
+    return _within(ranks, cutoff).sum(axis=1) / (ranks > 0).sum(axis=1)
+
+
+def reciprocal_rank(ranks: np.ndarray, cutoff: int) -> np.ndarray:
+    """RR [queries]: 1/rank of the first relevant candidate, 0 when it is past the cut-off."""
+    first = np.where(ranks > 0, ranks, np.iinfo(np.int64).max).min(axis=1)
+    return np.where(_within(first, cutoff), 1 / first, 0.0)
+
+
+def _within(ranks: np.ndarray, cutoff: int) -> np.ndarray:
+    limit = cutoff or np.iinfo(np.int64).max - 1
+    return (ranks > 0) & (ranks <= limit)
+
+
+MEASURES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "AP": average_precision,
+    "nDCG": ndcg,
+    "R": recall,
+    "RR": reciprocal_rank,
+}
+
+# What every scorer computes from the written runs, and what only full rankings give.
+SHARED_METRICS = tuple(map(parse_metric, ("AP@100", "nDCG@10", "R@1", "R@10", "R@100", "RR@10")))
+FULL_METRICS = tuple(map(parse_metric, ("AP", "RR")))
+
+
+def compute(metric: Metric, ranks: np.ndarray) -> np.ndarray:
+    """A metric [queries] from int ranks [queries, relevant]: from 1, 0 for not retrieved or none.
+
+    Every query must have at least one relevant candidate with a rank; otherwise use `totals`.
+    """
+    return MEASURES[metric.measure](ranks.astype(np.int64), metric.cutoff)

@@ -1,0 +1,145 @@
+"""ranks.parquet: the exact rank of every relevant candidate in every setting's full pool.
+
+Columns: setting, query, topic, paragraph, article, candidate, candidate_language (dictionaries)
+and rank (int32, from 1; lower is better). The schema's metadata holds the pool sizes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bias_bench.datasets.collection import Collection
+from bias_bench.datasets.ids import language_of
+from bias_bench.errors import BiasBenchError, DataError
+from bias_bench.evaluation.settings import ALL, Setting
+from bias_bench.files import atomic_path
+
+SCHEMA = 1
+_COLUMNS = (
+    "setting", "query", "topic", "paragraph", "article", "candidate", "candidate_language",
+)  # fmt: skip
+
+
+class RankedQueries(NamedTuple):
+    """One setting's queries with the ranks of their relevant candidates.
+
+    `ranks` int32 [queries, most relevant], 0 past the end; `languages` likewise holds the index
+    of each candidate's language in `language_names`, -1 past the end.
+    """
+
+    queries: list[str]
+    topics: list[str]
+    paragraphs: list[str]
+    articles: list[str]
+    ranks: np.ndarray
+    languages: np.ndarray
+    language_names: list[str]
+
+
+def setting_rows(
+    collection: Collection, setting: Setting, query_topics: np.ndarray, ranks: np.ndarray
+) -> pa.Table:
+    """The rows of one setting. `ranks` int32 [queries, relevant, 2] as `retrieval.dense` gives."""
+    relevant = collection.relevant_rows[query_topics]
+    wanted = relevant >= 0
+    if setting.pool != ALL:
+        start, stop = collection.pools[setting.pool]
+        wanted &= (relevant >= start) & (relevant < stop)
+    queries, places = np.nonzero(wanted)
+    topics = [collection.topics[row] for row in query_topics[queries]]
+    candidates = [collection.candidates[row].id for row in relevant[queries, places]]
+    ids = [query.id for query in collection.queries_in(setting.query_language)]
+    values = ranks[queries, places, 1 if setting.pool == ALL else 0]
+    columns: dict[str, pa.Array] = {
+        "setting": pa.array([str(setting)] * len(queries)),
+        "query": pa.array([ids[row] for row in queries]),
+        "topic": pa.array([topic.id for topic in topics]),
+        "paragraph": pa.array([topic.paragraph for topic in topics]),
+        "article": pa.array([topic.article for topic in topics]),
+        "candidate": pa.array(candidates),
+        "candidate_language": pa.array([language_of(candidate) for candidate in candidates]),
+    }
+    arrays = {name: column.cast(pa.string()) for name, column in columns.items()}
+    return pa.table({**arrays, "rank": pa.array(values, pa.int32())})
+
+
+def write_ranks(path: Path, tables: Sequence[pa.Table], pool_sizes: dict[str, int]) -> None:
+    """Write all settings' rows with dictionary-encoded text columns."""
+    table = pa.concat_tables(tables).combine_chunks()
+    for name in _COLUMNS:
+        index = table.schema.get_field_index(name)
+        table = table.set_column(index, name, table[name].dictionary_encode())
+    metadata = {"biasbench": json.dumps({"schema": SCHEMA, "pools": pool_sizes}, sort_keys=True)}
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+
+
+class RankTable:
+    """ranks.parquet in memory."""
+
+    def __init__(self, path: Path) -> None:
+        table = _read(path)
+        metadata = json.loads((table.schema.metadata or {}).get(b"biasbench", b"{}"))
+        if metadata.get("schema") != SCHEMA:
+            raise BiasBenchError(
+                f"{path}: schema {metadata.get('schema')} is not known to this version of "
+                "biasbench; update it, or repeat the run"
+            )
+        self.pools: dict[str, int] = metadata["pools"]
+        self._parts = _split_by_setting(table)
+
+    @property
+    def settings(self) -> list[str]:
+        return list(self._parts)
+
+    def of(self, setting: str) -> RankedQueries:
+        """The ranks of one setting, a row per query."""
+        part = self._parts[setting]
+        rows = pc.rank(part["query"].cast(pa.string()), tiebreaker="dense").to_numpy() - 1
+        order = np.argsort(rows, kind="stable")
+        counts = np.bincount(rows)
+        first = order[np.cumsum(counts) - counts]
+        place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        shape = (len(counts), int(counts.max()))
+        ranks, languages = np.zeros(shape, dtype=np.int32), np.full(shape, -1, dtype=np.int32)
+        names = sorted(set(part["candidate_language"].cast(pa.string()).to_pylist()))
+        codes = pc.index_in(part["candidate_language"].cast(pa.string()), pa.array(names))
+        ranks[rows[order], place] = part["rank"].to_numpy()[order]
+        languages[rows[order], place] = codes.to_numpy()[order]
+        text = {
+            name: part[name].cast(pa.string()).take(pa.array(first)).to_pylist()
+            for name in ("query", "topic", "paragraph", "article")
+        }
+        return RankedQueries(
+            text["query"], text["topic"], text["paragraph"], text["article"],
+            ranks, languages, names,
+        )  # fmt: skip
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; is this a complete run folder?") from None
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: damaged ({error}); repeat the run") from None
+
+
+def _split_by_setting(table: pa.Table) -> dict[str, pa.Table]:
+    names = table["setting"].cast(pa.string()).combine_chunks()
+    encoded = names.dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    stops = np.append(starts[1:], len(codes))
+    return {
+        encoded.dictionary[int(codes[start])].as_py(): table.slice(start, stop - start)
+        for start, stop in zip(starts, stops, strict=True)
+    }

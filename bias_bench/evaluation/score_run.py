@@ -1,0 +1,98 @@
+"""Score a run folder's TREC files with every scorer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from bias_bench.console import progress
+from bias_bench.errors import BiasBenchError
+from bias_bench.evaluation.metrics import FULL_METRICS, SHARED_METRICS, Metric, compute
+from bias_bench.evaluation.ranking import Files, judge
+from bias_bench.evaluation.ranks import RankedQueries, RankTable
+from bias_bench.evaluation.scorers import ranx, trec_eval
+from bias_bench.evaluation.scores import SettingScores
+from bias_bench.evaluation.settings import Setting, parse_setting
+from bias_bench.evaluation.trec import read_qrels, read_run
+
+_BATCH_BYTES = 24_000_000  # compressed run files per trec_eval call: about 150 MB as text
+
+
+def run_file(folder: Path, setting: Setting) -> Path:
+    return folder / "trec" / setting.kind / f"{setting}.run.gz"
+
+
+def qrels_file(folder: Path, setting: Setting) -> Path:
+    return folder / "qrels" / setting.kind / f"{setting}.qrels.gz"
+
+
+def score_run(folder: Path, depth: int) -> list[SettingScores]:
+    """Score every setting; trec_eval runs in its own process while ranx runs in this one.
+
+    Metrics with a cut-off below `depth` or equal are computed by all scorers, the others from the
+    exact ranks alone.
+    """
+    table = RankTable(folder / "ranks.parquet")
+    files = {
+        name: Files(run_file(folder, setting), qrels_file(folder, setting))
+        for name, setting in ((name, parse_setting(name)) for name in table.settings)
+    }
+    shared = tuple(metric for metric in SHARED_METRICS if metric.cutoff <= depth)
+    scores = []
+    with (
+        ThreadPoolExecutor(max_workers=1) as background,
+        progress("score", len(files), "settings") as advance,
+    ):
+        batches = list(_batches(files))
+        pending = [background.submit(trec_eval.score, batch, shared) for batch in batches]
+        by_ranx: dict[str, dict[Metric, np.ndarray]] = {}
+        for name, pair in files.items():
+            by_ranx[name] = _score_by_ranx(pair, table.of(name), shared)
+            advance(0.5)
+        for batch, future in zip(batches, pending, strict=True):
+            by_trec_eval = future.result()
+            for name in batch:
+                queries = table.of(name)
+                values = {
+                    "exact": {
+                        metric: compute(metric, queries.ranks)
+                        for metric in (*FULL_METRICS, *SHARED_METRICS)
+                    },
+                    "ranx": by_ranx[name],
+                    "trec_eval": {
+                        metric: trec_eval.as_array(by_trec_eval[name][metric], queries.queries)
+                        for metric in shared
+                    },
+                }
+                scores.append(SettingScores(name, queries, values))
+                advance(0.5)
+    return scores
+
+
+def _batches(files: dict[str, Files]) -> Iterator[dict[str, Files]]:
+    batch: dict[str, Files] = {}
+    size = 0
+    for name, pair in files.items():
+        batch[name] = pair
+        size += pair.run.stat().st_size
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = {}, 0
+    if batch:
+        yield batch
+
+
+def _score_by_ranx(
+    files: Files, queries: RankedQueries, metrics: tuple[Metric, ...]
+) -> dict[Metric, np.ndarray]:
+    rankings = judge(read_run(files.run), read_qrels(files.qrels))
+    if rankings.queries != queries.queries or rankings.unjudged:
+        extra = sorted(set(rankings.queries) ^ set(queries.queries)) + rankings.unjudged
+        raise BiasBenchError(
+            f"{files.run}: its queries are not those of ranks.parquet (first: {extra[0]}); "
+            "run again with --policy always"
+        )
+    return ranx.score(rankings, metrics)

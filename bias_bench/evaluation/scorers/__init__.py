@@ -1,0 +1,1 @@
+"""Scorers: independent programs that score the same TREC files."""

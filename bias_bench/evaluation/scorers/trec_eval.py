@@ -1,0 +1,113 @@
+"""Scores by trec_eval as pyserini ships it: one Java start for many settings.
+
+Settings are put into one pair of files, told apart by a prefix of the query id, since a start of
+the Java runtime costs more than scoring a setting. Values have trec_eval's four decimals.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from bias_bench.errors import BiasBenchError
+from bias_bench.evaluation.metrics import Metric
+from bias_bench.evaluation.ranking import Files
+from bias_bench.evaluation.trec import read_content
+from bias_bench.java import anserini_jar, java_command
+
+_MEASURES = {
+    "AP": ("map", "map_cut"),
+    "nDCG": ("ndcg", "ndcg_cut"),
+    "R": ("set_recall", "recall"),
+    "RR": ("recip_rank", "recip_rank"),
+}
+_SEPARATOR = "\x1f"  # cannot occur in an id: it is white space to str.isspace
+
+
+def score(
+    settings: Mapping[str, Files], metrics: tuple[Metric, ...]
+) -> dict[str, dict[Metric, dict[str, float]]]:
+    """Per setting and metric the value of every judged query; a missing query counts 0."""
+    with tempfile.TemporaryDirectory(prefix="biasbench-") as folder:
+        run, qrels = Path(folder) / "run.txt", Path(folder) / "qrels.txt"
+        with run.open("wb") as run_stream, qrels.open("wb") as qrels_stream:
+            for name, files in settings.items():
+                run_stream.write(_prefixed(files.run, name))
+                qrels_stream.write(_prefixed(files.qrels, name))
+        output = _trec_eval(qrels, run, metrics) if run.stat().st_size else ""
+    return _parse(output, list(settings), metrics)
+
+
+def _prefixed(path: Path, setting: str) -> bytes:
+    """The file's lines with ``setting + separator`` before each query id."""
+    content = read_content(path)
+    if not content.strip():
+        return b""
+    content = content if content.endswith(b"\n") else content + b"\n"
+    prefix = (setting + _SEPARATOR).encode("utf-8")
+    return prefix + content.replace(b"\n", b"\n" + prefix)[: -len(prefix)]
+
+
+def _trec_eval(qrels: Path, run: Path, metrics: tuple[Metric, ...]) -> str:
+    command = [str(java_command()), "-cp", str(anserini_jar()), "trec_eval", "-q", "-c"]
+    for request in _requests(metrics):
+        command += ["-m", request]
+    done = subprocess.run(
+        [*command, str(qrels), str(run)], capture_output=True, text=True, encoding="utf-8"
+    )
+    if done.returncode != 0 or not done.stdout:
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+        raise BiasBenchError(f"trec_eval failed: {lines[-1]}; see `biasbench doctor`")
+    return done.stdout
+
+
+def _requests(metrics: tuple[Metric, ...]) -> list[str]:
+    """What to ask for: all cut-offs of a measure at once, since only the first `-m` of it counts."""
+    cutoffs: dict[str, list[int]] = {}
+    for metric in metrics:
+        full, cut = _MEASURES[metric.measure]
+        at_cutoff = metric.cutoff and cut != full
+        cutoffs.setdefault(cut if at_cutoff else full, [])
+        if at_cutoff:
+            cutoffs[cut].append(metric.cutoff)
+    return [
+        f"{name}.{','.join(map(str, sorted(set(values))))}" if values else name
+        for name, values in sorted(cutoffs.items())
+    ]
+
+
+def _printed_name(metric: Metric) -> str:
+    full, cut = _MEASURES[metric.measure]
+    return f"{cut}_{metric.cutoff}" if metric.cutoff and cut != full else full
+
+
+def _parse(
+    output: str, settings: list[str], metrics: tuple[Metric, ...]
+) -> dict[str, dict[Metric, dict[str, float]]]:
+    """Rows ``measure <tab> query <tab> value``. A reciprocal rank is cut here: 1/rank below
+    1/cutoff means a rank past the cut-off."""
+    by_name: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        by_name.setdefault(_printed_name(metric), []).append(metric)
+    values: dict[str, dict[Metric, dict[str, float]]] = {
+        setting: {metric: {} for metric in metrics} for setting in settings
+    }
+    for line in output.split("\n")[:-1]:
+        name, query, text = line.split("\t")
+        if query == "all":
+            continue
+        setting, _, query = query.partition(_SEPARATOR)
+        value = float(text)
+        for metric in by_name[name.rstrip()]:
+            cut = metric.measure == "RR" and metric.cutoff and value < 1 / (metric.cutoff + 0.5)
+            values[setting][metric][query] = 0.0 if cut else value
+    return values
+
+
+def as_array(values: Mapping[str, float], queries: list[str]) -> np.ndarray:
+    """Values [queries]; a query that trec_eval did not list had no result and counts 0."""
+    return np.array([values.get(query, 0.0) for query in queries])

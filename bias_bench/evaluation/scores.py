@@ -1,0 +1,118 @@
+"""scores.parquet: every scorer's value of every metric for every query of every setting.
+
+Columns: setting, query, topic, paragraph, article, scorer (exact, ranx, trec_eval), metric
+(dictionaries) and value (float64).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bias_bench.errors import DataError
+from bias_bench.evaluation.metrics import Metric
+from bias_bench.evaluation.ranks import RankedQueries
+from bias_bench.files import atomic_path
+
+SCORERS = ("exact", "ranx", "trec_eval")
+AGREEMENT_LIMIT = 1e-4
+_TEXT = ("setting", "query", "topic", "paragraph", "article", "scorer", "metric")
+
+
+class SettingScores(NamedTuple):
+    """Values [queries] of one setting, scorer by scorer; queries as in `queries`."""
+
+    setting: str
+    queries: RankedQueries
+    values: dict[str, dict[Metric, np.ndarray]]
+
+
+class Agreement(NamedTuple):
+    """The largest difference between scorers over all values that two of them share."""
+
+    max_abs_difference: float
+    compared: int
+    worst: str
+
+
+def agreement(scores: Sequence[SettingScores]) -> Agreement:
+    """Compare every scorer with the exact one, value by value."""
+    largest, compared, worst = 0.0, 0, "none"
+    for part in scores:
+        for scorer, by_metric in part.values.items():
+            if scorer == "exact":
+                continue
+            for metric, values in by_metric.items():
+                exact = part.values["exact"][metric]
+                difference = np.abs(values - exact)
+                compared += len(values)
+                row = int(difference.argmax())
+                if difference[row] > largest:
+                    largest = float(difference[row])
+                    worst = (
+                        f"{metric} of {part.queries.queries[row]} in {part.setting}: "
+                        f"{scorer} {values[row]:.6f}, exact {exact[row]:.6f}"
+                    )
+    return Agreement(largest, compared, worst)
+
+
+def write_scores(path: Path, scores: Sequence[SettingScores]) -> None:
+    """Write all values in long form, ordered by setting, scorer, metric and query."""
+    columns: dict[str, list[pa.Array]] = {name: [] for name in (*_TEXT, "value")}
+    for part in scores:
+        of_query = {
+            "query": pa.array(part.queries.queries),
+            "topic": pa.array(part.queries.topics),
+            "paragraph": pa.array(part.queries.paragraphs),
+            "article": pa.array(part.queries.articles),
+        }
+        for scorer in SCORERS:
+            for metric, values in part.values[scorer].items():
+                length = len(values)
+                for name, array in of_query.items():
+                    columns[name].append(array)
+                for name, text in (("setting", part.setting), ("scorer", scorer)):
+                    columns[name].append(pa.repeat(text, length))
+                columns["metric"].append(pa.repeat(str(metric), length))
+                columns["value"].append(pa.array(values, pa.float64()))
+    arrays = {
+        name: pa.chunked_array(columns[name]).dictionary_encode()
+        if name != "value"
+        else pa.chunked_array(columns[name])
+        for name in columns
+    }
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.table(arrays).combine_chunks(), temporary, compression="zstd")
+
+
+def mean_scores(path: Path) -> dict[str, dict[str, float]]:
+    """The exact scorer's mean over queries, per setting and metric."""
+    try:
+        table = pq.read_table(
+            path, columns=["setting", "metric", "value"], filters=[("scorer", "=", "exact")]
+        )
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; is this a complete run folder?") from None
+    text = {name: table[name].cast(pa.string()) for name in ("setting", "metric")}
+    grouped = pa.table({**text, "value": table["value"]}).group_by(
+        ["setting", "metric"], use_threads=False
+    )
+    means: dict[str, dict[str, float]] = {}
+    for row in grouped.aggregate([("value", "mean")]).to_pylist():
+        means.setdefault(row["setting"], {})[row["metric"]] = row["value_mean"]
+    return means
+
+
+def count_queries(path: Path) -> dict[str, int]:
+    """Queries with a relevant candidate, per setting."""
+    table = pq.read_table(
+        path, columns=["setting"], filters=[("scorer", "=", "exact"), ("metric", "=", "AP")]
+    )
+    counts = pc.value_counts(table["setting"].cast(pa.string()))
+    return {row["values"]: row["counts"] for row in counts.to_pylist()}

@@ -1,0 +1,181 @@
+"""TREC run and qrels files: written canonically, read with errors that name the line.
+
+A run line is ``query Q0 candidate rank score tag``, a qrels line ``query 0 candidate grade``.
+Files whose name ends in ``.gz`` are gzip; written ones hold no time or name, so equal content is
+equal bytes. Scores are written as the shortest text that reads back to the same float32.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bias_bench.errors import BiasBenchError, DataError
+from bias_bench.files import write_bytes
+
+_COMPRESSION = 1  # run files are large and regular: higher levels cost seconds and gain little
+
+
+class RunTable(NamedTuple):
+    """A run as columns: query and candidate ids, float32 scores; in file order."""
+
+    queries: pa.StringArray
+    candidates: pa.StringArray
+    scores: np.ndarray
+
+
+class QrelsTable(NamedTuple):
+    """Judgements as columns: query and candidate ids, int grades (above 0 is relevant)."""
+
+    queries: pa.StringArray
+    candidates: pa.StringArray
+    grades: np.ndarray
+
+
+def run_bytes(
+    queries: Sequence[str], candidates: pa.StringArray, scores: np.ndarray, tag: str
+) -> bytes:
+    """A run file's content. `candidates` [queries * depth] and `scores` float32 [queries, depth]
+    are best first and strictly decreasing."""
+    depth = scores.shape[1]
+    ranks = pa.array([str(rank) for rank in range(1, depth + 1)])
+    query_rows = pa.array(np.repeat(np.arange(len(queries)), depth))
+    rank_rows = pa.array(np.tile(np.arange(depth), len(queries)))
+    return _lines(
+        pa.array(queries, pa.string()).take(query_rows),
+        "Q0",
+        candidates,
+        ranks.take(rank_rows),
+        pa.array(scores.reshape(-1)).cast(pa.string()),
+        tag,
+    )
+
+
+def qrels_bytes(queries: Sequence[str], candidates: Sequence[str]) -> bytes:
+    """A qrels file's content: every pair is relevant with grade 1."""
+    return _lines(pa.array(queries, pa.string()), "0", pa.array(candidates, pa.string()), "1")
+
+
+def _lines(*columns: pa.StringArray | str) -> bytes:
+    """Columns joined by spaces into lines; the joined column's buffer is the file's content."""
+    *parts, last = [pa.scalar(c) if isinstance(c, str) else c for c in columns]
+    ending = pc.binary_join_element_wise(last, "", "\n")
+    joined = pc.binary_join_element_wise(*parts, ending, " ")
+    return bytes(joined.buffers()[2]) if len(joined) else b""
+
+
+def write_gzip(path: Path, content: bytes) -> None:
+    """Compress with a fixed header and write the file whole."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile("", "wb", _COMPRESSION, buffer, mtime=0) as stream:
+        stream.write(content)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_content(path: Path) -> bytes:
+    """A file's content, decompressed where its name ends in .gz."""
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if path.suffix == ".gz" else content
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: truncated or damaged ({error})") from None
+
+
+def read_run(path: Path) -> RunTable:
+    """Read a run; DataError names the line of a malformed, NaN, infinite or duplicate entry."""
+    table = _read_columns(path, ["query", "Q0", "candidate", "rank", "score", "tag"])
+    scores = _numbers(path, table["score"], "score").astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise DataError(f"{path}, line {bad[0] + 1}: score is NaN or infinite")
+    _require_unique_pairs(path, table["query"], table["candidate"])
+    return RunTable(table["query"], table["candidate"], scores)
+
+
+def read_qrels(path: Path) -> QrelsTable:
+    """Read judgements; DataError names the line of a malformed or duplicate entry."""
+    table = _read_columns(path, ["query", "iteration", "candidate", "grade"])
+    grades = _numbers(path, table["grade"], "grade")
+    bad = np.flatnonzero(grades != np.round(grades))
+    if len(bad):
+        raise DataError(f"{path}, line {bad[0] + 1}: grade is not a whole number")
+    _require_unique_pairs(path, table["query"], table["candidate"])
+    return QrelsTable(table["query"], table["candidate"], grades.astype(np.int64))
+
+
+def _read_columns(path: Path, names: list[str]) -> dict[str, pa.StringArray]:
+    from pyarrow import csv
+
+    content = read_content(path)
+    if not content.strip():
+        return {name: pa.array([], pa.string()) for name in names}
+    for blank in (b"\t", b"  ", b" \n", b"\r"):
+        if blank in content:  # other tools separate by tabs or pad; normalise only then
+            content = b"\n".join(b" ".join(line.split()) for line in content.splitlines()) + b"\n"
+            break
+    problems: list[str] = []
+
+    def malformed(row: csv.InvalidRow) -> str:
+        problems.append(f"line {row.number}: {row.actual_columns} fields, expected {len(names)}")
+        return "skip"
+
+    try:
+        table = csv.read_csv(
+            io.BytesIO(content),
+            read_options=csv.ReadOptions(column_names=names, use_threads=False),
+            parse_options=csv.ParseOptions(
+                delimiter=" ", quote_char=False, invalid_row_handler=malformed
+            ),
+            convert_options=csv.ConvertOptions(
+                column_types={name: pa.string() for name in names}, strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: not a TREC file ({error})") from None
+    if problems:
+        raise DataError(f"{path}, {problems[0]}")
+    return {name: table[name].combine_chunks() for name in names}
+
+
+def _numbers(path: Path, column: pa.StringArray, what: str) -> np.ndarray:
+    try:
+        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        for line, text in enumerate(column.to_pylist(), start=1):
+            try:
+                float(text)
+            except ValueError:
+                raise DataError(f"{path}, line {line}: {what} '{text}' is not a number") from None
+        return np.array([float(text) for text in column.to_pylist()])
+
+
+def _require_unique_pairs(path: Path, queries: pa.Array, candidates: pa.Array) -> None:
+    query = queries.dictionary_encode()
+    candidate = candidates.dictionary_encode()
+    pairs = query.indices.to_numpy().astype(np.int64) * max(len(candidate.dictionary), 1)
+    pairs += candidate.indices.to_numpy()
+    order = np.argsort(pairs, kind="stable")
+    repeated = np.flatnonzero(pairs[order][1:] == pairs[order][:-1])
+    if len(repeated):
+        line = int(order[repeated[0] + 1])
+        raise DataError(
+            f"{path}, line {line + 1}: candidate '{candidates[line]}' occurs twice "
+            f"for query '{queries[line]}'"
+        )
+
+
+def require_plain_id(text: str) -> str:
+    """A name as TREC files can hold it: without white space."""
+    if not text or any(character.isspace() for character in text):
+        raise BiasBenchError(f"'{text}' cannot stand in a TREC file: it is empty or has spaces")
+    return text

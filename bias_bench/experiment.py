@@ -1,0 +1,195 @@
+"""Experiment: everything that decides the result of a run, resolved and checked."""
+
+from __future__ import annotations
+
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bias_bench.encoders.profile import Pooling
+from bias_bench.errors import UsageError, nearest
+
+DEFAULT_BACKBONE = "bundled:multilingual-e5-small"
+DEFAULT_BENCHMARK = "mini"
+DEFAULT_RECIPE = "zero-shot"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CandidateOptions(_Strict):
+    """`context` adds a candidate's paragraph to its text."""
+
+    context: bool = False
+
+
+class RetrievalOptions(_Strict):
+    """`depth` is how many results per query the TREC files hold."""
+
+    depth: int = Field(default=100, ge=10, le=100_000)
+
+
+class EncodingOptions(_Strict):
+    """Computation, and overrides of the backbone's profile (None: as the profile says)."""
+
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    batch_tokens: int | None = Field(default=None, ge=16)
+    pooling: Pooling | None = None
+    query_prefix: str | None = None
+    candidate_prefix: str | None = None
+    query_max_length: int | None = Field(default=None, ge=4)
+    candidate_max_length: int | None = Field(default=None, ge=4)
+
+
+class Experiment(_Strict):
+    """One system on one benchmark. `data_dir` says where data lie and decides no result."""
+
+    benchmark: str = DEFAULT_BENCHMARK
+    backbone: str = DEFAULT_BACKBONE
+    recipe: str = DEFAULT_RECIPE
+    seed: int = Field(default=0, ge=0)
+    candidate: CandidateOptions = CandidateOptions()
+    retrieval: RetrievalOptions = RetrievalOptions()
+    encoding: EncodingOptions = EncodingOptions()
+    data_dir: str | None = None
+
+    @property
+    def system(self) -> System:
+        return System(self.recipe, self.backbone, self.seed)
+
+
+class System(NamedTuple):
+    """Recipe × backbone × seed. Prints as ``recipe@backbone#seed``."""
+
+    recipe: str
+    backbone: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.recipe}@{self.backbone}#{self.seed}"
+
+
+def parse_system(text: str) -> System:
+    """The inverse of ``str(system)``."""
+    recipe, _, rest = text.partition("@")
+    backbone, _, seed = rest.rpartition("#")
+    if not recipe or not backbone or not seed.isdecimal():
+        raise UsageError(f"'{text}' is not a system; write recipe@backbone#seed")
+    return System(recipe, backbone, int(seed))
+
+
+class Recipe(NamedTuple):
+    """A recipe's name and the experiment settings that it changes."""
+
+    name: str
+    settings: dict[str, Any]
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with the package."""
+    folder = package_files("bias_bench.recipes")
+    return sorted(
+        item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml")
+    )
+
+
+def load_recipe(name: str) -> Recipe:
+    """A recipe by name, or from a YAML file of the same form."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        content, where = read_yaml(path), path.stem
+    elif name in recipe_names():
+        text = package_files("bias_bench.recipes").joinpath(f"{name}.yaml").read_text("utf-8")
+        content, where = _parse_yaml(text, name), name
+    else:
+        raise UsageError(f"unknown recipe '{name}': {nearest(name, recipe_names())}")
+    unknown = set(content) - {"description", "settings"}
+    if unknown:
+        key = sorted(unknown)[0]
+        raise UsageError(f"recipe {name}: unknown key '{key}': {nearest(key, ['settings'])}")
+    return Recipe(where, content.get("settings") or {})
+
+
+def make_experiment(*layers: dict[str, Any]) -> Experiment:
+    """Merge settings, later layers first in rank, and check them all at once."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _merge(merged, layer)
+    try:
+        return Experiment(**merged)
+    except ValidationError as error:
+        raise UsageError("; ".join(_explain(problem) for problem in error.errors())) from None
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """``a.b=value`` as nested settings; the value is read as YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set {text}: write KEY=VALUE, for example retrieval.depth=50")
+    nested: Any = _parse_value(value, text)
+    for part in reversed(key.strip().split(".")):
+        nested = {part: nested}
+    return nested
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping from a file."""
+    try:
+        return _parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from None
+
+
+def experiment_yaml(experiment: Experiment) -> str:
+    """The resolved experiment as YAML that `biasbench run FILE` repeats."""
+    import yaml
+
+    return yaml.safe_dump(experiment.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def _parse_yaml(text: str, where: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where}: not valid YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{where}: expected a mapping of keys to values")
+    return content
+
+
+def _parse_value(value: str, where: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UsageError(f"--set {where}: the value is not valid YAML; quote it") from None
+
+
+def _merge(target: dict[str, Any], layer: dict[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = dict(value) if isinstance(value, dict) else value
+
+
+def _explain(problem: Any) -> str:
+    """One clause for one validation error, with the nearest key for an unknown one."""
+    place = [str(part) for part in problem["loc"]]
+    name = ".".join(place)
+    if problem["type"] == "extra_forbidden":
+        model: Any = Experiment
+        for part in place[:-1]:
+            model = model.model_fields[part].annotation
+        prefix = ".".join(place[:-1])
+        known = [f"{prefix}.{key}" if prefix else key for key in model.model_fields]
+        return f"unknown setting '{name}': {nearest(name, known)}"
+    return f"setting {name} = {problem['input']!r}: {problem['msg'].lower()}"

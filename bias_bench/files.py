@@ -1,0 +1,116 @@
+"""Files on disk: written whole or not at all, hashed, locked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bias_bench.errors import BiasBenchError
+
+TEMPORARY_PREFIX = ".writing-"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that replaces it when the block ends without error."""
+    make_folder(path.parent)
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON with sorted keys; NaN and infinities are refused."""
+    write_text(path, json_text(value, indent=1) + "\n")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BiasBenchError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BiasBenchError(f"{path}: not valid JSON ({error})") from None
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder with its parents; a BiasBenchError says why when that is not possible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BiasBenchError(
+            f"{path}: cannot create this folder ({error.strerror}); choose another"
+        ) from None
+    if not os.access(path, os.W_OK):
+        raise BiasBenchError(f"{path}: no permission to write here; choose another folder")
+    return path
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Delete what an interrupted `atomic_path` left below `folder`."""
+    for path in folder.rglob(TEMPORARY_PREFIX + "*"):
+        path.unlink(missing_ok=True)
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """sha256 of a JSON-serialisable value, independent of key order."""
+    return hashlib.sha256(json_text(value).encode("utf-8")).hexdigest()
+
+
+def digest_texts(texts: list[str]) -> str:
+    """sha256 of a list of texts; lengths are hashed too, so that no two lists collide."""
+    state = hashlib.sha256()
+    for text in texts:
+        data = text.encode("utf-8")
+        state.update(len(data).to_bytes(8, "little"))
+        state.update(data)
+    return state.hexdigest()
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; a second one fails at once with a clear line."""
+    from filelock import FileLock, Timeout
+
+    make_folder(folder)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BiasBenchError(
+            f"{folder}: in use by another biasbench process; wait for it, or give another --name"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

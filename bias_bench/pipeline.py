@@ -1,0 +1,197 @@
+"""The stages of a run, in order: data, search, score, metrics, report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from bias_bench import __version__, provenance
+from bias_bench.console import say
+from bias_bench.datasets.download import fetch_benchmark
+from bias_bench.datasets.registry import benchmarks, load_benchmark
+from bias_bench.encoders.backbone import resolve_backbone
+from bias_bench.encoders.cache import cache_folder, encode_cached, vector_key
+from bias_bench.encoders.encoder import (
+    EncodingSettings,
+    default_batch_tokens,
+    resolve_device,
+    resolve_precision,
+)
+from bias_bench.errors import UsageError
+from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, read_yaml
+from bias_bench.files import folder_lock, remove_temporary_files, write_json, write_text
+from bias_bench.manifest import Manifest, Policy, Stage, environment
+from bias_bench.report.run_page import write_run_page
+from bias_bench.stages import Prepared, measure, score_settings, search_settings
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class RunOptions(NamedTuple):
+    """How to run, none of which changes a result."""
+
+    out: Path
+    reports: Path
+    device: str = "auto"
+    policy: Policy = "only-missing"
+    name: str | None = None
+
+
+def run_name(experiment: Experiment) -> str:
+    """The default name of a run's folder: ``<benchmark>-<recipe>-<seed>``."""
+    benchmark = Path(experiment.benchmark).resolve().name
+    return f"{benchmark}-{experiment.recipe}-{experiment.seed}"
+
+
+def run(experiment: Experiment, options: RunOptions) -> Path:
+    """Run one experiment into its folder and report on it; returns the folder.
+
+    Finished stages are kept; an interrupted run goes on where it stopped.
+    """
+    name = options.name or run_name(experiment)
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"'{name}' cannot name a run: use letters, digits, '.', '_' and '-'")
+    folder = options.out / name
+    _require_run_folder(folder, options.out)
+    with folder_lock(folder):
+        manifest = Manifest(folder)
+        _require_same_experiment(folder, experiment, options.policy)
+        remove_temporary_files(folder)
+        prepared = _prepare(experiment, options)
+        write_text(folder / "experiment.yaml", experiment_yaml(experiment))
+        manifest.update(status="running", name=name, **_describe(prepared), **environment())
+        try:
+            _run_stages(prepared, manifest, options.policy)
+        except BaseException as error:
+            stopped = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            manifest.update(status=stopped, peak_memory_bytes=provenance.peak_memory())
+            raise
+        manifest.update(status="complete", peak_memory_bytes=provenance.peak_memory())
+        page = write_run_page(folder, options.reports)
+    say(f"run folder: {folder}")
+    say(f"report: {page}")
+    return folder
+
+
+def _require_run_folder(folder: Path, out: Path) -> None:
+    if folder.is_symlink() or folder.resolve().parent != out.resolve():
+        raise UsageError(f"{folder}: a run folder must lie directly in {out}")
+    if folder.is_dir() and not (folder / "manifest.json").is_file():
+        foreign = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+        if foreign and foreign != ["experiment.yaml"]:
+            raise UsageError(f"{folder}: holds other files and is no run; give another --name")
+
+
+def _require_same_experiment(folder: Path, experiment: Experiment, policy: Policy) -> None:
+    """A folder keeps one experiment, so that nobody's results are replaced unasked."""
+    path = folder / "experiment.yaml"
+    if policy == "always" or not path.is_file():
+        return
+    before = make_experiment(read_yaml(path)).model_dump(exclude={"data_dir"})
+    now = experiment.model_dump(exclude={"data_dir"})
+    changed = [key for key in now if now[key] != before[key]]
+    if changed:
+        raise UsageError(
+            f"{folder}: holds another experiment ({changed[0]}: {before[changed[0]]} there, "
+            f"{now[changed[0]]} now); give another --name, or replace it with --policy always"
+        )
+
+
+def _prepare(experiment: Experiment, options: RunOptions) -> Prepared:
+    data_dir = Path(experiment.data_dir) if experiment.data_dir else None
+    spec = benchmarks().get(experiment.benchmark)
+    if spec and spec.base_url and data_dir is None:
+        say(f"{experiment.benchmark}: {spec.licence}. {spec.terms}")
+        fetch_benchmark(experiment.benchmark)
+    start = perf_counter()
+    benchmark = load_benchmark(experiment.benchmark, data_dir)
+    collection = benchmark.collection
+    say(
+        f"{collection.name}: {len(collection.languages)} languages, {len(collection.topics):,} "
+        f"topics, {len(collection.queries):,} queries, {len(collection.candidates):,} candidates "
+        f"({perf_counter() - start:.1f} s)"
+    )
+    backbone = resolve_backbone(experiment.backbone, experiment.seed)
+    encoding = experiment.encoding
+    device = resolve_device(options.device)
+    overrides = encoding.model_dump(exclude={"precision", "batch_tokens"}, exclude_none=True)
+    settings = EncodingSettings(
+        profile=backbone.profile.model_copy(update=overrides),
+        precision=resolve_precision(encoding.precision, device),
+        batch_tokens=encoding.batch_tokens or default_batch_tokens(device),
+        device=device,
+    )
+    return Prepared(experiment, benchmark, backbone, settings)
+
+
+def _describe(prepared: Prepared) -> dict[str, Any]:
+    """The part of the manifest that says what was run on what."""
+    experiment, settings = prepared.experiment, prepared.settings
+    spec = prepared.benchmark.spec
+    return {
+        "benchmark": prepared.collection.name,
+        "demonstration": bool(spec and spec.demonstration),
+        "licence": spec.licence if spec else None,
+        "system": str(experiment.system),
+        "seeds": [experiment.seed],
+        "data": prepared.benchmark.sha256,
+        "collection": prepared.collection.fingerprint,
+        "weights": prepared.backbone.sha256,
+        "encoding": {
+            "profile": settings.profile.model_dump(),
+            "precision": settings.precision,
+            "batch_tokens": settings.batch_tokens,
+            "device": settings.device,
+        },
+    }
+
+
+def _run_stages(prepared: Prepared, manifest: Manifest, policy: Policy) -> None:
+    folder = manifest.folder
+    depth = prepared.experiment.retrieval.depth
+    timings = dict(manifest.content.get("timings", {}))
+
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        timings[name] = round(perf_counter() - start, 3)
+        manifest.update(timings=timings)
+
+    def search_stage() -> list[Path]:
+        with timed("encode"):
+            vectors = encode_cached(
+                prepared.backbone,
+                prepared.settings,
+                prepared.requests(),
+                cache_folder(),
+                use_cached=policy != "always",
+            )
+        with timed("search"):
+            return search_settings(prepared, vectors, folder)
+
+    def score_stage() -> list[Path]:
+        with timed("score"):
+            return [score_settings(folder, depth, manifest)]
+
+    def metrics_stage() -> list[Path]:
+        with timed("metrics"):
+            content = measure(prepared, manifest)
+        write_json(folder / "metrics.json", {**content, "timings": timings})
+        return [folder / "metrics.json"]
+
+    keys = [
+        vector_key(prepared.backbone, prepared.settings, request)
+        for request in prepared.requests()
+    ]
+    inputs = {"vectors": keys, "collection": prepared.collection.fingerprint, "depth": depth}
+    code = {"biasbench": __version__, "tag": prepared.tag}
+    manifest.run_stage(Stage("search", {**inputs, **code}, search_stage), policy)
+    scored = {"files": manifest.outputs("search"), "libraries": environment()["versions"]}
+    manifest.run_stage(Stage("score", {**scored, **code}, score_stage), policy)
+    measured = {"files": [manifest.outputs("search"), manifest.outputs("score")], **code}
+    manifest.run_stage(Stage("metrics", measured, metrics_stage), policy)

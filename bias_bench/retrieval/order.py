@@ -1,0 +1,55 @@
+"""The one order of search results: score descending, then candidate id descending.
+
+This is trec_eval's rule on float32 scores. A score and a position in the id-descending pool are
+packed into one int64 key, so that comparing keys is comparing by that rule and no key ties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+_POSITIONS = np.int64(0xFFFFFFFF)
+
+
+def descending_id_order(ids: Sequence[str]) -> np.ndarray:
+    """int64 [n]: rows of `ids` with the largest id (by code point) first."""
+    return np.array(sorted(range(len(ids)), key=ids.__getitem__, reverse=True), dtype=np.int64)
+
+
+def rank_keys(scores: np.ndarray) -> np.ndarray:
+    """Keys int64 [queries, n] for float32 `scores` whose columns are in id-descending order.
+
+    A larger key comes first. The high half holds the score as an order-preserving integer, the
+    low half prefers the lower column. Negative zero counts as zero, as in a comparison of floats.
+    """
+    bits = (scores + np.float32(0.0)).view(np.int32)
+    ordered = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
+    keys = ordered.astype(np.int64)
+    keys <<= 32
+    keys |= _POSITIONS - np.arange(scores.shape[1], dtype=np.int64)
+    return keys
+
+
+def key_columns(keys: np.ndarray) -> np.ndarray:
+    """The column each key was made for."""
+    return _POSITIONS - (keys & _POSITIONS)
+
+
+def key_scores(keys: np.ndarray) -> np.ndarray:
+    """The float32 score each key was made from (negative zero as zero)."""
+    ordered = (keys >> 32).astype(np.int32)
+    return np.where(ordered < 0, ordered ^ np.int32(0x7FFFFFFF), ordered).view(np.float32)
+
+
+def strictly_decreasing(scores: np.ndarray) -> np.ndarray:
+    """Lower tied scores [queries, depth], sorted descending, by single float32 steps.
+
+    Written scores then order results by themselves, whatever a reader does with ties.
+    """
+    result = scores.astype(np.float32, copy=True)
+    for column in range(1, result.shape[1]):
+        below = np.nextafter(result[:, column - 1], np.float32(-np.inf))
+        np.minimum(result[:, column], below, out=result[:, column])
+    return result
