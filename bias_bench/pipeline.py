@@ -185,8 +185,7 @@ def _run_stages(prepared: Prepared, manifest: Manifest, policy: Policy) -> None:
         return [folder / "metrics.json"]
 
     keys = [
-        vector_key(prepared.backbone, prepared.settings, request)
-        for request in prepared.requests()
+        vector_key(prepared.backbone, prepared.settings, request) for request in prepared.requests()
     ]
     inputs = {"vectors": keys, "collection": prepared.collection.fingerprint, "depth": depth}
     code = {"biasbench": __version__, "tag": prepared.tag}

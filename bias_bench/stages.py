@@ -115,7 +115,7 @@ def search_settings(prepared: Prepared, vectors: list[np.ndarray], folder: Path)
     sizes = {language: part.stop - part.start for language, part in collection.pools.items()}
     ordered = [tables[str(setting)] for setting in all_settings(languages)]
     write_ranks(folder / "ranks.parquet", ordered, {**sizes, ALL: len(collection.candidates)})
-    return sorted(paths) + [folder / "ranks.parquet"]
+    return [*sorted(paths), folder / "ranks.parquet"]
 
 
 def _write_setting(
@@ -139,9 +139,7 @@ def _write_setting(
         prepared.tag,
     )
     write_gzip(run_path, content)
-    write_gzip(
-        qrels_path, qrels_bytes(table["query"].to_pylist(), table["candidate"].to_pylist())
-    )
+    write_gzip(qrels_path, qrels_bytes(table["query"].to_pylist(), table["candidate"].to_pylist()))
     return [run_path, qrels_path]
 
 

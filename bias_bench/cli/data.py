@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +21,7 @@ def list_benchmarks(data_dir: DataDir = None, output_format: OutputFormat = "tab
     from bias_bench.datasets.registry import benchmarks, check_files
     from bias_bench.files import json_text
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, spec in sorted(benchmarks().items()):
         problems = [check.problem for check in check_files(name, data_dir) if check.problem]
         state = "ready" if not problems else f"{len(problems)} of {len(spec.files)} files missing"

@@ -101,9 +101,7 @@ def run(
         loaded = load_recipe(recipe_name)
         for number in seed or [base.get("seed", 0)]:
             identity = {"recipe": loaded.name, "seed": number}
-            experiments.append(
-                make_experiment(loaded.settings, base, chosen, *overrides, identity)
-            )
+            experiments.append(make_experiment(loaded.settings, base, chosen, *overrides, identity))
     if name and len(experiments) > 1:
         raise UsageError(f"--name {name} names one run folder, but {len(experiments)} were asked")
     options = RunOptions(out=out, reports=reports, device=device, policy=policy, name=name)

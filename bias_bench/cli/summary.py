@@ -24,7 +24,14 @@ def print_summary(folders: list[Path], output_format: Literal["table", "json"]) 
     from rich.table import Table
 
     table = Table()
-    for heading in ("run", "AP mono", "AP cross", "AP pool", "rank distance", "same language top 1"):
+    for heading in (
+        "run",
+        "AP mono",
+        "AP cross",
+        "AP pool",
+        "rank distance",
+        "same language top 1",
+    ):
         table.add_column(heading, no_wrap=True, justify="left" if heading == "run" else "right")
     for row in rows:
         table.add_row(

@@ -126,33 +126,43 @@ class Collection:
 
 def validate(collection: Collection) -> None:
     """Raise DataError for duplicate or malformed ids, empty languages, dangling relevance."""
-    name = collection.name
     for language in collection.languages:
         if not language or "-" in language or ":" in language or language == "all":
-            raise DataError(f"{name}: '{language}' cannot be a language code (no '-', ':', 'all')")
+            raise DataError(
+                f"{collection.name}: '{language}' cannot be a language code (no '-', ':', 'all')"
+            )
     for kind, items in (("query", collection.queries), ("candidate", collection.candidates)):
-        ids = [item.id for item in items]
-        _require_unique(ids, f"{name}: {kind} id")
-        found = Counter(language_of(identifier) for identifier in ids)
-        for language in collection.languages:
-            if not found[language]:
-                raise DataError(f"{name}: language '{language}' has no {kind} at all")
-        order = [language_of(identifier) for identifier in ids]
-        expected = [code for code in collection.languages for _ in range(found[code])]
-        if order != expected:
-            raise DataError(f"{name}: {kind} ids are not grouped by language as listed")
-        for identifier in ids:
-            if any(character.isspace() for character in identifier):
-                raise DataError(f"{name}: {kind} id '{identifier}' holds white space")
-    _require_unique([topic.id for topic in collection.topics], f"{name}: topic id")
+        _validate_ids(f"{collection.name}: {kind}", collection.languages, [i.id for i in items])
+    _require_unique([topic.id for topic in collection.topics], f"{collection.name}: topic id")
+    _validate_links(collection)
+
+
+def _validate_ids(what: str, languages: Sequence[str], ids: Sequence[str]) -> None:
+    _require_unique(ids, f"{what} id")
+    for identifier in ids:
+        if any(character.isspace() for character in identifier):
+            raise DataError(f"{what} id '{identifier}' holds white space")
+    found = Counter(language_of(identifier) for identifier in ids)
+    for language in languages:
+        if not found[language]:
+            raise DataError(f"{what}: language '{language}' has none at all")
+    if [language_of(identifier) for identifier in ids] != [
+        language for language in languages for _ in range(found[language])
+    ]:
+        raise DataError(f"{what} ids are not grouped by language as listed")
+
+
+def _validate_links(collection: Collection) -> None:
     topics = {topic.id for topic in collection.topics}
     for query in collection.queries:
         if topic_of(query.id) not in topics:
-            raise DataError(f"{name}: query '{query.id}' belongs to no topic")
+            raise DataError(f"{collection.name}: query '{query.id}' belongs to no topic")
     known = {candidate.id for candidate in collection.candidates}
     for topic, candidate in collection.relevance:
         if topic not in topics or candidate not in known:
-            raise DataError(f"{name}: relevance '{topic}' -> '{candidate}' points to nothing")
+            raise DataError(
+                f"{collection.name}: relevance '{topic}' -> '{candidate}' points to nothing"
+            )
 
 
 def _require_unique(ids: Sequence[str], what: str) -> None:

@@ -1,7 +1,8 @@
 """Backbones: from a SPEC to weights and a tokenizer.
 
 ``bundled:NAME`` (an optional wheel), ``scratch:NAME`` (random weights), a local folder, or an id
-of the Hugging Face hub, optionally ``id@revision``. Resolving a backbone reads and hashes files but loads no model.
+of the Hugging Face hub, optionally ``id@revision``. Resolving a backbone reads and hashes files
+but loads no model.
 """
 
 from __future__ import annotations

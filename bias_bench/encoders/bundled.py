@@ -31,10 +31,12 @@ FILE_NAME = "e5-small-q4.bin"
 FILE_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 
 _HEADER = struct.Struct("<4s8if8i")
+# fmt: off
 _HEADER_FIELDS = (
-    "magic version hidden layers heads intermediate vocabulary positions types eps block pieces "
-    "bos eos pad unk string_bytes reserved"
-).split()
+    "magic", "version", "hidden", "layers", "heads", "intermediate", "vocabulary", "positions",
+    "types", "eps", "block", "pieces", "bos", "eos", "pad", "unk", "string_bytes", "reserved",
+)
+# fmt: on
 _BLOCK = 32
 _EMBEDDING_NAMES = {
     "emb.word": "embeddings.word_embeddings.weight",

@@ -75,8 +75,9 @@ def encode_cached(
         total = sum(len(ids) for lists in tokens.values() for ids in lists)
         with progress("encode", total, "tokens") as advance:
             for index in missing:
-                found[index] = encoder.encode(tokens[index], advance)
-                store_vectors(folder, keys[index], found[index], requests[index].label)
+                vectors = encoder.encode(tokens[index], advance)
+                store_vectors(folder, keys[index], vectors, requests[index].label)
+                found[index] = vectors
     return [vectors for vectors in found if vectors is not None]
 
 
@@ -86,7 +87,12 @@ def store_vectors(folder: Path, key: str, vectors: np.ndarray, label: str) -> No
     np.save(buffer, vectors, allow_pickle=False)
     path = folder / f"{key}.npy"
     write_bytes(path, buffer.getvalue())
-    record = {"schema": 1, "label": label, "shape": list(vectors.shape), "sha256": sha256_file(path)}
+    record = {
+        "schema": 1,
+        "label": label,
+        "shape": list(vectors.shape),
+        "sha256": sha256_file(path),
+    }
     write_json(folder / f"{key}.json", record)
 
 

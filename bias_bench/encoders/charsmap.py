@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def precompiled_charsmap(table: Mapping[int, str]) -> bytes:
     """Serialise ``{code point: replacement}`` for ``tokenizers.normalizers.Precompiled``."""
     replacements = bytearray()
     values: dict[str, int] = {}
-    root: dict[int, dict] = {}
+    root: dict[int, Any] = {}
     for code_point, replacement in sorted(table.items()):
         if replacement not in values:
             values[replacement] = len(replacements)
@@ -30,12 +31,12 @@ def precompiled_charsmap(table: Mapping[int, str]) -> bytes:
         node = root
         for byte in chr(code_point).encode("utf-8"):
             node = node.setdefault(byte, {})
-        node[0] = {"value": values[replacement]}  # type: ignore[dict-item]
+        node[0] = {"value": values[replacement]}
     units = _double_array(root)
     return struct.pack("<I", units.nbytes) + units.tobytes() + bytes(replacements)
 
 
-def _double_array(root: dict[int, dict]) -> np.ndarray:
+def _double_array(root: dict[int, Any]) -> np.ndarray:
     """Place every trie node; returns uint32 units. A child's label 0 is its parent's leaf.
 
     No two nodes share a base, since a reader checks only a child's label, not its parent.

@@ -104,7 +104,9 @@ class Encoder:
         if vectors is None:
             raise BiasBenchError("nothing to encode: the list of texts is empty")
         if not np.isfinite(vectors).all():
-            raise BiasBenchError("the encoder gave NaN or infinity; try --set encoding.precision=float32")
+            raise BiasBenchError(
+                "the encoder gave NaN or infinity; try --set encoding.precision=float32"
+            )
         return vectors
 
     def _forward(self, batch: Sequence[Sequence[int]]) -> np.ndarray:

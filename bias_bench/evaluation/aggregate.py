@@ -13,7 +13,9 @@ def aggregate(means: dict[str, dict[str, float]]) -> dict[str, Any]:
     """Per kind: `per_setting` means, and `macro`, the mean over settings of those means."""
     summary: dict[str, Any] = {}
     for kind in KINDS:
-        settings = {name: value for name, value in means.items() if parse_setting(name).kind == kind}
+        settings = {
+            name: value for name, value in means.items() if parse_setting(name).kind == kind
+        }
         if not settings:
             continue
         metrics = next(iter(settings.values()))

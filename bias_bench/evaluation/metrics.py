@@ -46,7 +46,7 @@ def average_precision(ranks: np.ndarray, cutoff: int) -> np.ndarray:
 
 
 def ndcg(ranks: np.ndarray, cutoff: int) -> np.ndarray:
-    """nDCG [queries] (Järvelin and Kekäläinen 2002), gain 1, discount 1/log2(rank + 1)."""
+    """NDCG [queries] (Järvelin and Kekäläinen 2002), gain 1, discount 1/log2(rank + 1)."""
     gains = np.where(_within(ranks, cutoff), 1 / np.log2(np.maximum(ranks, 1) + 1.0), 0.0)
     relevant = (ranks > 0).sum(axis=1)
     best = np.minimum(relevant, cutoff) if cutoff else relevant

@@ -44,7 +44,8 @@ def run_bytes(
     queries: Sequence[str], candidates: pa.StringArray, scores: np.ndarray, tag: str
 ) -> bytes:
     """A run file's content. `candidates` [queries * depth] and `scores` float32 [queries, depth]
-    are best first and strictly decreasing."""
+    are best first and strictly decreasing.
+    """
     depth = scores.shape[1]
     ranks = pa.array([str(rank) for rank in range(1, depth + 1)])
     query_rows = pa.array(np.repeat(np.arange(len(queries)), depth))

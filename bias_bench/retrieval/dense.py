@@ -69,7 +69,9 @@ def search(queries: np.ndarray, pool: Pool, relevant_rows: np.ndarray, depth: in
     column_of_row[pool.rows] = np.arange(len(pool.rows))
     relevant = np.where(relevant_rows >= 0, column_of_row[relevant_rows], -1)
     blocks = [
-        _search_block(queries[start : start + _BLOCK], pool, relevant[start : start + _BLOCK], depth)
+        _search_block(
+            queries[start : start + _BLOCK], pool, relevant[start : start + _BLOCK], depth
+        )
         for start in range(0, len(queries), _BLOCK)
     ]
     top = {}

@@ -33,9 +33,7 @@ def score(rankings: JudgedRankings, metrics: tuple[Metric, ...]) -> dict[Metric,
     qrels = np.take_along_axis(qrels, best_first[:, :, None], axis=1).astype(np.float64)
     threads = numba.get_num_threads()
     try:
-        values = ranx.evaluate(
-            qrels, run, [_name(metric) for metric in metrics], return_mean=False
-        )
+        values = ranx.evaluate(qrels, run, [_name(metric) for metric in metrics], return_mean=False)
     finally:
         numba.set_num_threads(threads)  # ranx lowers it for few queries and leaves it so
     if len(metrics) == 1:

@@ -57,7 +57,11 @@ def _trec_eval(qrels: Path, run: Path, metrics: tuple[Metric, ...]) -> str:
     for request in _requests(metrics):
         command += ["-m", request]
     done = subprocess.run(
-        [*command, str(qrels), str(run)], capture_output=True, text=True, encoding="utf-8"
+        [*command, str(qrels), str(run)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
     )
     if done.returncode != 0 or not done.stdout:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
@@ -66,7 +70,7 @@ def _trec_eval(qrels: Path, run: Path, metrics: tuple[Metric, ...]) -> str:
 
 
 def _requests(metrics: tuple[Metric, ...]) -> list[str]:
-    """What to ask for: all cut-offs of a measure at once, since only the first `-m` of it counts."""
+    """What to ask for: a measure's cut-offs all at once, since only its first `-m` counts."""
     cutoffs: dict[str, list[int]] = {}
     for metric in metrics:
         full, cut = _MEASURES[metric.measure]
@@ -89,7 +93,8 @@ def _parse(
     output: str, settings: list[str], metrics: tuple[Metric, ...]
 ) -> dict[str, dict[Metric, dict[str, float]]]:
     """Rows ``measure <tab> query <tab> value``. A reciprocal rank is cut here: 1/rank below
-    1/cutoff means a rank past the cut-off."""
+    1/cutoff means a rank past the cut-off.
+    """
     by_name: dict[str, list[Metric]] = {}
     for metric in metrics:
         by_name.setdefault(_printed_name(metric), []).append(metric)

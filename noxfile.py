@@ -1,0 +1,50 @@
+"""Sessions: demo (the main job), tests, lint, types, bench. Each installs what it needs."""
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+# locked, so that a new release of a linter never breaks a build by itself
+RUFF = "ruff==0.17.6"
+MYPY = "mypy==2.4.1"
+# torch with threads of its own in every test process slows down severalfold
+THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Install biasbench and run the embedded benchmark."""
+    session.install("-e", ".[offline]")
+    session.run("biasbench", "run", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests; arguments after -- go to pytest, for example -m 'not slow'."""
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs, env=THREADS)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and common mistakes."""
+    session.install(RUFF)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Static types."""
+    session.install(MYPY, "numpy>=2,<3", "pydantic>=2.8", "typer>=0.20", "types-PyYAML")
+    session.install("jinja2>=3.1", "rich>=13", "filelock>=3.15", "platformdirs>=4")
+    session.run("mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed against peers, as ratios; arguments after -- name the benchmarks."""
+    session.install("-e", ".[bench]")
+    session.run("python", "-m", "benchmarks", *session.posargs)

@@ -1,0 +1,28 @@
+"""Shared fixtures. Tests use no network and write below temporary folders only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the user's caches out of tests, and tests out of the user's caches."""
+    os.environ["BIASBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with the real benchmarks, named by BIASBENCH_DATA; tests skip without it."""
+    folder = os.environ.get("BIASBENCH_DATA")
+    if not folder:
+        pytest.skip("set BIASBENCH_DATA to a folder with xquad-r/ and mlqa-r/ to run this test")
+    return Path(folder)
