@@ -52,7 +52,7 @@ def run(experiment: Experiment, options: RunOptions) -> Path:
 
     Finished stages are kept; an interrupted run goes on where it stopped.
     """
-    name = options.name or run_name(experiment)
+    name = run_name(experiment) if options.name is None else options.name
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot name a run: use letters, digits, '.', '_' and '-'")
     folder = options.out / name

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+_INTERRUPTED = 130
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `biasbench` and exit: 0 ok, 1 failure, 2 usage, 3 data missing or damaged."""
@@ -32,8 +34,8 @@ def run_command(arguments: list[str]) -> int:
         return _fail(str(error), error.exit_code)
     except TyperException as error:
         return _fail(f"{error.format_message()} See `biasbench --help`.", error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; the same command goes on where it stopped", 130)
+    except typer.Abort:
+        code = _INTERRUPTED
     except MemoryError:
         return _fail("out of memory; try a smaller --set encoding.batch_tokens", 1)
     except OSError as error:
@@ -45,6 +47,8 @@ def run_command(arguments: list[str]) -> int:
             raise
         problem = f"{type(error).__name__}: {error}".splitlines()[0]
         return _fail(f"unexpected {problem}; run with --debug and report it", 1)
+    if code == _INTERRUPTED:  # typer turns Ctrl-C into this code
+        return _fail("interrupted; the same command goes on where it stopped", _INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

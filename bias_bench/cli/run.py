@@ -102,7 +102,7 @@ def run(
         for number in seed or [base.get("seed", 0)]:
             identity = {"recipe": loaded.name, "seed": number}
             experiments.append(make_experiment(loaded.settings, base, chosen, *overrides, identity))
-    if name and len(experiments) > 1:
+    if name is not None and len(experiments) > 1:
         raise UsageError(f"--name {name} names one run folder, but {len(experiments)} were asked")
     options = RunOptions(out=out, reports=reports, device=device, policy=policy, name=name)
     folders = [run_experiment(experiment, options) for experiment in experiments]

@@ -78,6 +78,8 @@ class Encoder:
 
     def tokenize(self, texts: Sequence[str], side: Side) -> list[list[int]]:
         """Token ids of each text with its prefix, cut to the profile's maximum length."""
+        if not texts:
+            raise BiasBenchError("nothing to encode: the list of texts is empty")
         profile = self.settings.profile
         query = side == "query"
         prefix = profile.query_prefix if query else profile.candidate_prefix
@@ -91,18 +93,12 @@ class Encoder:
         """Unit vectors float32 [texts, dimensions]; `advance` hears of every token encoded."""
         import torch
 
-        vectors: np.ndarray | None = None
+        lengths = [len(ids) for ids in token_ids]
+        vectors = np.empty((len(lengths), self._model.config.hidden_size), dtype=np.float32)
         with torch.inference_mode():
-            for rows in length_sorted_batches(
-                [len(ids) for ids in token_ids], self.settings.batch_tokens
-            ):
-                pooled = self._forward([token_ids[row] for row in rows])
-                if vectors is None:
-                    vectors = np.empty((len(token_ids), pooled.shape[1]), dtype=np.float32)
-                vectors[rows] = pooled
-                advance(sum(len(token_ids[row]) for row in rows))
-        if vectors is None:
-            raise BiasBenchError("nothing to encode: the list of texts is empty")
+            for rows in length_sorted_batches(lengths, self.settings.batch_tokens):
+                vectors[rows] = self._forward([token_ids[row] for row in rows])
+                advance(sum(lengths[row] for row in rows))
         if not np.isfinite(vectors).all():
             raise BiasBenchError(
                 "the encoder gave NaN or infinity; try --set encoding.precision=float32"

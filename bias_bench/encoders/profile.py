@@ -47,9 +47,11 @@ def _sentence_transformers_settings(folder: Path) -> dict[str, Any]:
     if modules is None:
         return settings
     for module in modules:
-        kind = module["type"].rsplit(".", 1)[-1]
+        kind, config = module["type"].rsplit(".", 1)[-1], folder / module["path"] / "config.json"
         if kind == "Pooling":
-            settings["pooling"] = _pooling(folder / module["path"] / "config.json")
+            settings["pooling"] = _pooling(config)
+        elif kind == "Dense" and _is_bert_pooler(_read(config) or {}, settings):
+            settings["pooling"] = "pooler"
         elif kind not in ("Transformer", "Normalize"):
             raise DataError(f"{folder}: its module '{kind}' is not supported; export one without")
     length = (_read(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
@@ -61,6 +63,13 @@ def _sentence_transformers_settings(folder: Path) -> dict[str, Any]:
         settings["query_prefix"] = prompts.get("query") or ""
         settings["candidate_prefix"] = candidate or ""
     return settings
+
+
+def _is_bert_pooler(config: dict[str, Any], settings: dict[str, Any]) -> bool:
+    """LaBSE's port keeps BERT's own pooler (a square tanh layer on the first token) as a module."""
+    square = config.get("in_features") == config.get("out_features")
+    tanh = str(config.get("activation_function", "")).endswith("Tanh")
+    return settings.get("pooling") == "cls" and square and tanh
 
 
 def _pooling(path: Path) -> Pooling:

@@ -30,7 +30,7 @@ class Cell(NamedTuple):
 def write_run_page(folder: Path, reports: Path) -> Path:
     """Render a complete run folder to ``<reports>/<run>.html``; returns the page's path."""
     manifest, metrics = read_manifest(folder), read_metrics(folder)
-    page = reports / f"{manifest['name']}.html"
+    page = reports / f"{folder.resolve().name}.html"
     write_text(page, render_run_page(manifest, metrics))
     return page
 

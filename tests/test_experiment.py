@@ -1,0 +1,121 @@
+"""Experiments: settings, overrides, recipes, names that round-trip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bias_bench.errors import UsageError
+from bias_bench.experiment import (
+    Experiment,
+    System,
+    experiment_yaml,
+    load_recipe,
+    make_experiment,
+    parse_override,
+    parse_system,
+    recipe_names,
+)
+
+
+def test_saved_experiment_reads_back_equal() -> None:
+    experiment = make_experiment(
+        {"benchmark": "xquad-r", "seed": 3}, parse_override("retrieval.depth=7_0")
+    )
+    assert make_experiment(yaml.safe_load(experiment_yaml(experiment))) == experiment
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("retrieval.dept=5", "unknown setting 'retrieval.dept': did you mean 'retrieval.depth'?"),
+        ("benchmrk=x", "unknown setting 'benchmrk': did you mean 'benchmark'?"),
+        (
+            "retrieval.depth=3",
+            "setting retrieval.depth = 3: input should be greater than or equal to 10",
+        ),
+        ("encoding.precision=fp8", "setting encoding.precision = 'fp8'"),
+        ("retrieval=5", "setting retrieval = 5"),
+    ],
+)
+def test_wrong_setting_names_the_key_and_the_mend(override: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        make_experiment(parse_override(override))
+    assert message in str(error.value)
+
+
+def test_all_wrong_settings_are_reported_at_once() -> None:
+    with pytest.raises(UsageError, match=r"'sed'.*; .*'recip'"):
+        make_experiment({"sed": 1, "recip": "x"})
+
+
+@pytest.mark.parametrize("text", ["no-equals-sign", "=5", "a.b=[1"])
+def test_malformed_override_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError, match="--set"):
+        parse_override(text)
+
+
+def test_later_layers_win_and_leave_siblings() -> None:
+    experiment = make_experiment(
+        {"encoding": {"precision": "bf16", "batch_tokens": 512}},
+        {"encoding": {"precision": "float32"}},
+    )
+    assert (experiment.encoding.precision, experiment.encoding.batch_tokens) == ("float32", 512)
+
+
+def test_layers_are_not_changed_by_merging() -> None:
+    layer = {"encoding": {"precision": "bf16"}}
+    make_experiment(layer, parse_override("encoding.precision=float32"))
+    assert layer == {"encoding": {"precision": "bf16"}}
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_makes_an_experiment(name: str) -> None:
+    assert isinstance(make_experiment(load_recipe(name).settings), Experiment)
+
+
+def test_recipe_file_is_named_after_itself(tmp_path: Path) -> None:
+    path = tmp_path / "deep.yaml"
+    path.write_text("description: d\nsettings: {retrieval: {depth: 200}}\n", encoding="utf-8")
+    recipe = load_recipe(str(path))
+    assert (recipe.name, make_experiment(recipe.settings).retrieval.depth) == ("deep", 200)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("setings: {}", "did you mean 'settings'"),
+        ("- a", "expected a mapping"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_broken_recipe_file_says_what_is_wrong(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match=message):
+        load_recipe(str(path))
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'zero-shot'"):
+        load_recipe("zeroshot")
+
+
+NAMES = st.text(
+    st.characters(whitelist_categories=["L", "N"], whitelist_characters="-_./:"), min_size=1
+)
+
+
+@given(st.from_regex(r"[a-z][a-z-]*", fullmatch=True), NAMES, st.integers(0, 10**6))
+def test_system_prints_and_parses_back(recipe: str, backbone: str, seed: int) -> None:
+    system = System(recipe, backbone, seed)
+    assert parse_system(str(system)) == system
+
+
+def test_malformed_system_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="not a system"):
+        parse_system("hybrid")
