@@ -29,11 +29,16 @@ class Stage(NamedTuple):
 
 
 class Manifest:
-    """The manifest of one run folder; every change is written at once."""
+    """The manifest of one run folder; every change is written at once.
+
+    `computed` is True once a stage was done, not kept, by this process. Code and machine are
+    recorded then, so that they stay those of the results.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / "manifest.json"
+        self.computed = False
         self.content: dict[str, Any] = {"schema": SCHEMA, "stages": {}}
         if self.path.is_file():
             self.content = read_manifest(folder)
@@ -54,7 +59,8 @@ class Manifest:
                 "forbids computing it"
             )
         self.content["stages"].pop(stage.name, None)
-        self.update()
+        self.computed = True
+        self.update(**environment())
         start = perf_counter()
         outputs = stage.work()
         self.content["stages"][stage.name] = {
@@ -74,6 +80,11 @@ class Manifest:
         """sha256 of each file that a finished stage made."""
         record = self.content["stages"][stage]["outputs"]
         return {path: file["sha256"] for path, file in record.items()}
+
+    def close(self, status: str) -> None:
+        """Record how the run ended, and the peak memory if it computed anything."""
+        peak = {"peak_memory_bytes": provenance.peak_memory()} if self.computed else {}
+        self.update(status=status, **peak)
 
     def _finished(self, stage: str, key: str) -> bool:
         record = self.content["stages"].get(stage)

@@ -21,10 +21,10 @@ from bias_bench.encoders.encoder import (
     resolve_device,
     resolve_precision,
 )
-from bias_bench.errors import UsageError
+from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, read_yaml
 from bias_bench.files import folder_lock, remove_temporary_files, write_json, write_text
-from bias_bench.manifest import Manifest, Policy, Stage, environment
+from bias_bench.manifest import Manifest, Policy, Stage
 from bias_bench.report.run_page import write_run_page
 from bias_bench.stages import Prepared, measure, score_settings, search_settings
 
@@ -57,20 +57,21 @@ def run(experiment: Experiment, options: RunOptions) -> Path:
         raise UsageError(f"'{name}' cannot name a run: use letters, digits, '.', '_' and '-'")
     folder = options.out / name
     _require_run_folder(folder, options.out)
+    if options.policy == "never" and not folder.is_dir():
+        raise BiasBenchError(f"{folder}: does not exist and --policy never forbids computing it")
     with folder_lock(folder):
         manifest = Manifest(folder)
         _require_same_experiment(folder, experiment, options.policy)
         remove_temporary_files(folder)
         prepared = _prepare(experiment, options)
         write_text(folder / "experiment.yaml", experiment_yaml(experiment))
-        manifest.update(status="running", name=name, **_describe(prepared), **environment())
+        manifest.update(status="running", name=name, **_describe(prepared))
         try:
             _run_stages(prepared, manifest, options.policy)
         except BaseException as error:
-            stopped = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            manifest.update(status=stopped, peak_memory_bytes=provenance.peak_memory())
+            manifest.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
-        manifest.update(status="complete", peak_memory_bytes=provenance.peak_memory())
+        manifest.close("complete")
         page = write_run_page(folder, options.reports)
     say(f"run folder: {folder}")
     say(f"report: {page}")
@@ -103,9 +104,7 @@ def _require_same_experiment(folder: Path, experiment: Experiment, policy: Polic
 
 def _prepare(experiment: Experiment, options: RunOptions) -> Prepared:
     data_dir = Path(experiment.data_dir) if experiment.data_dir else None
-    spec = benchmarks().get(experiment.benchmark)
-    if spec and spec.base_url and data_dir is None:
-        say(f"{experiment.benchmark}: {spec.licence}. {spec.terms}")
+    if experiment.benchmark in benchmarks() and data_dir is None:
         fetch_benchmark(experiment.benchmark)
     start = perf_counter()
     benchmark = load_benchmark(experiment.benchmark, data_dir)
@@ -190,7 +189,7 @@ def _run_stages(prepared: Prepared, manifest: Manifest, policy: Policy) -> None:
     inputs = {"vectors": keys, "collection": prepared.collection.fingerprint, "depth": depth}
     code = {"biasbench": __version__, "tag": prepared.tag}
     manifest.run_stage(Stage("search", {**inputs, **code}, search_stage), policy)
-    scored = {"files": manifest.outputs("search"), "libraries": environment()["versions"]}
+    scored = {"files": manifest.outputs("search"), "libraries": provenance.versions()}
     manifest.run_stage(Stage("score", {**scored, **code}, score_stage), policy)
     measured = {"files": [manifest.outputs("search"), manifest.outputs("score")], **code}
     manifest.run_stage(Stage("metrics", measured, metrics_stage), policy)

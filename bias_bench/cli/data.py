@@ -52,12 +52,9 @@ def list_benchmarks(data_dir: DataDir = None, output_format: OutputFormat = "tab
 @app.command(epilog="Example: biasbench data fetch xquad-r")
 def fetch(name: Name, data_dir: DataDir = None) -> None:
     """Download a benchmark's files, checked against their sha256; resumes a broken download."""
-    from bias_bench.console import result, say
+    from bias_bench.console import result
     from bias_bench.datasets.download import fetch_benchmark
-    from bias_bench.datasets.registry import benchmark_spec
 
-    spec = benchmark_spec(name)
-    say(f"{name}: {spec.licence} ({spec.licence_url}). {spec.terms}")
     result(str(fetch_benchmark(name, data_dir)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bias_bench.console import progress
+from bias_bench.console import progress, say
 from bias_bench.datasets.registry import benchmark_spec, check_files, data_folder
 from bias_bench.errors import DataError
 
@@ -29,6 +29,7 @@ def fetch_benchmark(name: str, data_dir: Path | None = None, base_url: str | Non
     wanted = [check for check in check_files(name, data_dir) if check.problem]
     if not wanted:
         return folder
+    say(f"{name}: {spec.licence} ({spec.licence_url}). {spec.terms}")
     pooch.get_logger().setLevel(logging.WARNING)
     source = pooch.create(
         path=folder,

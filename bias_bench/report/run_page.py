@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bias_bench.errors import BiasBenchError
+from bias_bench.evaluation.metrics import FULL_METRICS, SHARED_METRICS
 from bias_bench.evaluation.settings import ALL, KINDS, Setting
 from bias_bench.files import json_text, read_json, write_text
 from bias_bench.languages import language_name
@@ -68,12 +69,19 @@ def render_run_page(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
         languages=languages,
         language_name=language_name,
         kinds=[(kind, _KIND_NAMES[kind]) for kind in KINDS if kind in metrics["retrieval"]],
+        metric_names=_metric_names(metrics),
         matrix_rows=_matrix(metrics, languages, "AP"),
         share_rows=_shares(metrics, languages),
         pools={language: str(Setting(language, ALL)) for language in languages},
         style=style,
         embedded=json_text(metrics).replace("<", "\\u003c"),
     )
+
+
+def _metric_names(metrics: dict[str, Any]) -> list[str]:
+    """The metrics of the run in the order in which the package lists them."""
+    known = [str(metric) for metric in (*FULL_METRICS, *SHARED_METRICS)]
+    return [name for name in known if name in metrics["retrieval"]["monolingual"]["macro"]]
 
 
 def _matrix(metrics: dict[str, Any], languages: list[str], metric: str) -> list[list[Cell]]:
