@@ -38,7 +38,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Static types."""
-    session.install(MYPY, "numpy>=2,<3", "pydantic>=2.8", "typer>=0.20", "types-PyYAML")
+    session.install(MYPY, "numpy>=2,<3", "pydantic>=2.8", "typer>=0.29", "types-PyYAML")
     session.install("jinja2>=3.1", "rich>=13", "filelock>=3.15", "platformdirs>=4")
     session.run("mypy")
 

@@ -27,7 +27,8 @@ class DataError(BiasBenchError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an "unknown X" message: the nearest known name, or all of them."""
     names = sorted(known)
-    matches = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    folded = {candidate.casefold(): candidate for candidate in reversed(names)}
+    matches = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
     if matches:
-        return f"did you mean '{matches[0]}'?"
+        return f"did you mean '{folded[matches[0]]}'?"
     return f"known: {', '.join(names)}" if names else "none are known"

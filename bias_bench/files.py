@@ -58,6 +58,13 @@ def read_json(path: Path) -> Any:
         raise BiasBenchError(f"{path}: not valid JSON ({error})") from None
 
 
+def cache_root() -> Path:
+    """``$BIASBENCH_CACHE``, else the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("BIASBENCH_CACHE") or platformdirs.user_cache_dir("biasbench"))
+
+
 def make_folder(path: Path) -> Path:
     """Create a folder with its parents; a BiasBenchError says why when that is not possible."""
     try:

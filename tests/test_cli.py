@@ -28,7 +28,11 @@ from tests.runs import run
         (["run", "--policy", "sometimes"], 2, "sometimes"),
         (["run", "missing.yaml"], 2, "missing.yaml: no such file"),
         (["run", "--sed", "1"], 2, "--sed"),
-        (["run", "xquad-r", "--data-dir", "no-such-folder"], 3, "missing; copy the original file"),
+        (
+            ["run", "xquad-r", "--data-dir", "no-such-folder"],
+            3,
+            "missing; run `biasbench data fetch xquad-r",
+        ),
         (["run", "--device", "cuda:77"], 1, "device 'cuda:77' cannot be used here"),
         (["report", "no-such-run"], 1, "not a run folder"),
         (["runn"], 2, "runn"),
@@ -59,7 +63,7 @@ def test_a_folder_of_language_files_runs_and_its_faults_are_named(
     assert run(tmp_path, str(own)) == 3
     assert "holds no <language>.json" in capsys.readouterr().err
     (own / "en.json").write_text(
-        '{"data": [{"paragraphs": [{"context": "A."}]}]}', encoding="utf-8"
+        '{"data": [{"paragraphs": [{"context": "A.", "qas": []}]}]}', encoding="utf-8"
     )
     assert run(tmp_path, str(own)) == 3
     assert "en.json: article 0, paragraph 0: no 'sentence_breaks'" in capsys.readouterr().err

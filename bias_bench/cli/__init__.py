@@ -28,28 +28,33 @@ def run_command(arguments: list[str]) -> int:
         code = typer.main.get_command(app).main(
             arguments, prog_name="biasbench", standalone_mode=False
         )
-    except BiasBenchError as error:
-        if debug:
-            raise
-        return _fail(str(error), error.exit_code)
     except TyperException as error:
-        return _fail(f"{error.format_message()} See `biasbench --help`.", error.exit_code)
+        message = error.format_message()  # empty where a bare command group printed its help
+        return _fail(f"{message} See `biasbench --help`.", error.exit_code) if message else 2
     except typer.Abort:
         code = _INTERRUPTED
-    except MemoryError:
-        return _fail("out of memory; try a smaller --set encoding.batch_tokens", 1)
-    except OSError as error:
-        if debug:
-            raise
-        return _fail(f"{error.filename or 'file system'}: {error.strerror or error}", 1)
     except Exception as error:
         if debug:
             raise
-        problem = f"{type(error).__name__}: {error}".splitlines()[0]
-        return _fail(f"unexpected {problem}; run with --debug and report it", 1)
+        return _fail(_one_line(error), error.exit_code if isinstance(error, BiasBenchError) else 1)
     if code == _INTERRUPTED:  # typer turns Ctrl-C into this code
         return _fail("interrupted; the same command goes on where it stopped", _INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _one_line(error: Exception) -> str:
+    """What went wrong, where, and what to do about it."""
+    from bias_bench.errors import BiasBenchError
+
+    if isinstance(error, BiasBenchError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory; try a smaller --set encoding.batch_tokens"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'file system'}: {error.strerror or error}"
+    return f"unexpected {type(error).__name__}: {error}".splitlines()[0] + (
+        "; run with --debug and report it"
+    )
 
 
 def _fail(message: str, code: int) -> int:

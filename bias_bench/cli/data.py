@@ -62,7 +62,7 @@ def fetch(name: Name, data_dir: DataDir = None) -> None:
 def verify(name: Name, data_dir: DataDir = None) -> None:
     """Compare every file with its recorded size and sha256; exit code 3 if one differs."""
     from bias_bench.console import result
-    from bias_bench.datasets.registry import check_files
+    from bias_bench.datasets.registry import check_files, mend
     from bias_bench.errors import DataError
 
     checks = check_files(name, data_dir)
@@ -72,7 +72,7 @@ def verify(name: Name, data_dir: DataDir = None) -> None:
     if bad:
         raise DataError(
             f"{name}: {len(bad)} of {len(checks)} files missing or damaged ({', '.join(bad)}); "
-            f"run `biasbench data fetch {name}`"
+            f"{mend(name, data_dir)}"
         )
 
 

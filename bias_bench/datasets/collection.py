@@ -112,7 +112,8 @@ class Collection:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over ids, texts and relevance: equal only for equal benchmarks."""
-        parts = [self.name, *self.languages]
+        sizes = [self.languages, self.topics, self.queries, self.candidates, self.relevance]
+        parts = [self.name, *(str(len(part)) for part in sizes), *self.languages]
         for topic in self.topics:
             parts += topic
         for query in self.queries:
@@ -158,6 +159,10 @@ def _validate_links(collection: Collection) -> None:
         if topic_of(query.id) not in topics:
             raise DataError(f"{collection.name}: query '{query.id}' belongs to no topic")
     known = {candidate.id for candidate in collection.candidates}
+    _require_unique(
+        [f"{topic} -> {candidate}" for topic, candidate in collection.relevance],
+        f"{collection.name}: relevance",
+    )
     for topic, candidate in collection.relevance:
         if topic not in topics or candidate not in known:
             raise DataError(

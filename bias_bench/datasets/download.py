@@ -65,7 +65,9 @@ def _fetch_one(source: pooch.Pooch, file_name: str, download: object) -> None:
             "nothing was kept, try again later"
         ) from None
     except OSError as error:
-        raise DataError(f"{source.path}: cannot store {file_name} ({error.strerror})") from None
+        raise DataError(
+            f"{source.path}: cannot store {file_name} ({error.strerror or error})"
+        ) from None
 
 
 def _resume(url: str, partial: Path, target: Path) -> int:

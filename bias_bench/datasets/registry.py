@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.lareqa import load_lareqa
 from bias_bench.errors import DataError, UsageError, nearest
-from bias_bench.files import sha256_file
+from bias_bench.files import cache_root, sha256_file
 
 
 class DataFile(BaseModel):
@@ -67,10 +67,7 @@ def benchmarks() -> dict[str, BenchmarkSpec]:
 def benchmark_spec(name: str) -> BenchmarkSpec:
     """The spec of a known benchmark; UsageError with the nearest name otherwise."""
     if name not in benchmarks():
-        raise UsageError(
-            f"unknown benchmark '{name}': {nearest(name, benchmarks())} "
-            "(or give a folder with one <language>.json each)"
-        )
+        raise UsageError(f"unknown benchmark '{name}': {nearest(name, benchmarks())}")
     return benchmarks()[name]
 
 
@@ -80,9 +77,7 @@ def data_folder(name: str, data_dir: Path | None) -> Path:
         return Path(str(package_files("bias_bench.datasets").joinpath(name)))
     if data_dir is not None:
         return data_dir / name
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("biasbench")) / "data" / name
+    return cache_root() / "data" / name
 
 
 def check_files(name: str, data_dir: Path | None) -> list[FileCheck]:
@@ -105,22 +100,28 @@ def _problem(folder: Path, language: str, expected: DataFile) -> str | None:
     return None if actual == expected.sha256 else f"damaged: sha256 {actual[:12]}… differs"
 
 
+def mend(name: str, data_dir: Path | None) -> str:
+    """What to do about a missing or damaged file of a known benchmark."""
+    if benchmark_spec(name).base_url is None:
+        return "reinstall biasbench"
+    folder = f" --data-dir {data_dir}" if data_dir else ""
+    return f"run `biasbench data fetch {name}{folder}`"
+
+
 def load_benchmark(name: str, data_dir: Path | None) -> LoadedBenchmark:
     """Load a known benchmark (checked against its checksums) or a folder of language files."""
-    if name not in benchmarks() and Path(name).is_dir():
-        return _load_folder(Path(name))
+    if name not in benchmarks():
+        if Path(name).is_dir():
+            return _load_folder(Path(name))
+        raise UsageError(
+            f"unknown benchmark '{name}': {nearest(name, benchmarks())} "
+            "(or give a folder with one <language>.json each)"
+        )
     spec = benchmark_spec(name)
     checks = check_files(name, data_dir)
     for check in checks:
         if check.problem:
-            mend = (
-                "reinstall biasbench"
-                if spec.base_url is None
-                else f"run `biasbench data fetch {name}`"
-                if data_dir is None
-                else "copy the original file again, or leave --data-dir out to fetch it"
-            )
-            raise DataError(f"{check.path}: {check.problem}; {mend}")
+            raise DataError(f"{check.path}: {check.problem}; {mend(name, data_dir)}")
     collection = load_lareqa(name, {check.language: check.path for check in checks})
     sha256 = {f"{language}.json": file.sha256 for language, file in spec.files.items()}
     return LoadedBenchmark(collection, sha256, spec)

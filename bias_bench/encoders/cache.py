@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,15 @@ import numpy as np
 from bias_bench.console import progress, warn
 from bias_bench.encoders.backbone import Backbone
 from bias_bench.encoders.encoder import Encoder, EncodingSettings, Side
-from bias_bench.files import digest, digest_texts, read_json, sha256_file, write_bytes, write_json
+from bias_bench.files import (
+    cache_root,
+    digest,
+    digest_texts,
+    read_json,
+    sha256_file,
+    write_bytes,
+    write_json,
+)
 
 _FORM = 1  # raise it when the way of encoding changes, so that older vectors are not used
 
@@ -26,11 +33,8 @@ class Request(NamedTuple):
 
 
 def cache_folder() -> Path:
-    """``$BIASBENCH_CACHE``, else the user's cache folder."""
-    import platformdirs
-
-    configured = os.environ.get("BIASBENCH_CACHE")
-    return Path(configured or platformdirs.user_cache_dir("biasbench")) / "vectors"
+    """Where vectors are cached."""
+    return cache_root() / "vectors"
 
 
 def vector_key(backbone: Backbone, settings: EncodingSettings, request: Request) -> str:
