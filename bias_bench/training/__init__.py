@@ -1,0 +1,1 @@
+"""Training: batch plan, objective and its terms."""
