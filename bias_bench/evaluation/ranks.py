@@ -129,7 +129,7 @@ def _read(path: Path) -> pa.Table:
         return pq.read_table(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; is this a complete run folder?") from None
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: damaged ({error}); repeat the run") from None
 
 

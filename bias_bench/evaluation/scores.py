@@ -50,7 +50,7 @@ def agreement(scores: Sequence[SettingScores]) -> Agreement:
                 continue
             for metric, values in by_metric.items():
                 exact = part.values["exact"][metric]
-                difference = np.abs(values - exact)
+                difference = np.nan_to_num(np.abs(values - exact), nan=np.inf)
                 compared += len(values)
                 row = int(difference.argmax())
                 if difference[row] > largest:
@@ -93,12 +93,7 @@ def write_scores(path: Path, scores: Sequence[SettingScores]) -> None:
 
 def mean_scores(path: Path) -> dict[str, dict[str, float]]:
     """The exact scorer's mean over queries, per setting and metric."""
-    try:
-        table = pq.read_table(
-            path, columns=["setting", "metric", "value"], filters=[("scorer", "=", "exact")]
-        )
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; is this a complete run folder?") from None
+    table = _read_exact(path, ["setting", "metric", "value"])
     text = {name: table[name].cast(pa.string()) for name in ("setting", "metric")}
     grouped = pa.table({**text, "value": table["value"]}).group_by(
         ["setting", "metric"], use_threads=False
@@ -111,8 +106,16 @@ def mean_scores(path: Path) -> dict[str, dict[str, float]]:
 
 def count_queries(path: Path) -> dict[str, int]:
     """Queries with a relevant candidate, per setting."""
-    table = pq.read_table(
-        path, columns=["setting"], filters=[("scorer", "=", "exact"), ("metric", "=", "AP")]
-    )
-    counts = pc.value_counts(table["setting"].cast(pa.string()))
+    table = _read_exact(path, ["setting", "metric"])
+    chosen = table["setting"].filter(pc.equal(table["metric"].cast(pa.string()), "AP"))
+    counts = pc.value_counts(chosen.cast(pa.string()))
     return {row["values"]: row["counts"] for row in counts.to_pylist()}
+
+
+def _read_exact(path: Path, columns: list[str]) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=columns, filters=[("scorer", "=", "exact")])
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; is this a complete run folder?") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: damaged ({error}); repeat the run") from None

@@ -95,10 +95,9 @@ def read_content(path: Path) -> bytes:
 def read_run(path: Path) -> RunTable:
     """Read a run; DataError names the line of a malformed, NaN, infinite or duplicate entry."""
     table = _read_columns(path, ["query", "Q0", "candidate", "rank", "score", "tag"])
-    scores = _numbers(path, table["score"], "score").astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(scores))
-    if len(bad):
-        raise DataError(f"{path}, line {bad[0] + 1}: score is NaN or infinite")
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused as such
+        scores = _numbers(path, table["score"], "score").astype(np.float32)
+    _require(path, np.isfinite(scores), "score is NaN or infinite")
     _require_unique_pairs(path, table["query"], table["candidate"])
     return RunTable(table["query"], table["candidate"], scores)
 
@@ -107,9 +106,9 @@ def read_qrels(path: Path) -> QrelsTable:
     """Read judgements; DataError names the line of a malformed or duplicate entry."""
     table = _read_columns(path, ["query", "iteration", "candidate", "grade"])
     grades = _numbers(path, table["grade"], "grade")
-    bad = np.flatnonzero(grades != np.round(grades))
-    if len(bad):
-        raise DataError(f"{path}, line {bad[0] + 1}: grade is not a whole number")
+    _require(
+        path, np.isfinite(grades) & (grades == np.trunc(grades)), "grade is not a whole number"
+    )
     _require_unique_pairs(path, table["query"], table["candidate"])
     return QrelsTable(table["query"], table["candidate"], grades.astype(np.int64))
 
@@ -120,31 +119,26 @@ def _read_columns(path: Path, names: list[str]) -> dict[str, pa.StringArray]:
     content = read_content(path)
     if not content.strip():
         return {name: pa.array([], pa.string()) for name in names}
-    for blank in (b"\t", b"  ", b" \n", b"\r"):
-        if blank in content:  # other tools separate by tabs or pad; normalise only then
-            content = b"\n".join(b" ".join(line.split()) for line in content.splitlines()) + b"\n"
-            break
-    problems: list[str] = []
-
-    def malformed(row: csv.InvalidRow) -> str:
-        problems.append(f"line {row.number}: {row.actual_columns} fields, expected {len(names)}")
-        return "skip"
-
+    if any(blank in content for blank in (b"\t", b"  ", b" \n", b"\n ", b"\r")):
+        # other tools separate by tabs or pad
+        content = b"\n".join(b" ".join(line.split()) for line in content.split(b"\n")) + b"\n"
     try:
         table = csv.read_csv(
             io.BytesIO(content),
             read_options=csv.ReadOptions(column_names=names, use_threads=False),
-            parse_options=csv.ParseOptions(
-                delimiter=" ", quote_char=False, invalid_row_handler=malformed
-            ),
+            parse_options=csv.ParseOptions(delimiter=" ", quote_char=False),
             convert_options=csv.ConvertOptions(
                 column_types={name: pa.string() for name in names}, strings_can_be_null=False
             ),
         )
     except pa.ArrowInvalid as error:
+        for number, line in enumerate(content.split(b"\n"), start=1):
+            fields = len(line.split())
+            if fields not in (0, len(names)):
+                raise DataError(
+                    f"{path}, line {number}: {fields} fields, expected {len(names)}"
+                ) from None
         raise DataError(f"{path}: not a TREC file ({error})") from None
-    if problems:
-        raise DataError(f"{path}, {problems[0]}")
     return {name: table[name].combine_chunks() for name in names}
 
 
@@ -152,12 +146,31 @@ def _numbers(path: Path, column: pa.StringArray, what: str) -> np.ndarray:
     try:
         return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
-        for line, text in enumerate(column.to_pylist(), start=1):
-            try:
-                float(text)
-            except ValueError:
-                raise DataError(f"{path}, line {line}: {what} '{text}' is not a number") from None
-        return np.array([float(text) for text in column.to_pylist()])
+        return np.array(
+            [_number(path, row, text, what) for row, text in enumerate(column.to_pylist())]
+        )
+
+
+def _number(path: Path, row: int, text: str, what: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        where = f"{path}, line {_line_of(path, row)}"
+        raise DataError(f"{where}: {what} '{text}' is not a number") from None
+
+
+def _require(path: Path, valid: np.ndarray, problem: str) -> None:
+    """DataError with the line of the first entry that is not valid."""
+    bad = np.flatnonzero(~valid)
+    if len(bad):
+        raise DataError(f"{path}, line {_line_of(path, int(bad[0]))}: {problem}")
+
+
+def _line_of(path: Path, row: int) -> int:
+    """The line, from 1, of the entry with index `row`; blank lines hold no entry but count."""
+    lines = read_content(path).split(b"\n")
+    entries = (number for number, line in enumerate(lines, start=1) if line.strip())
+    return next(number for index, number in enumerate(entries) if index == row)
 
 
 def _require_unique_pairs(path: Path, queries: pa.Array, candidates: pa.Array) -> None:
@@ -168,10 +181,10 @@ def _require_unique_pairs(path: Path, queries: pa.Array, candidates: pa.Array) -
     order = np.argsort(pairs, kind="stable")
     repeated = np.flatnonzero(pairs[order][1:] == pairs[order][:-1])
     if len(repeated):
-        line = int(order[repeated[0] + 1])
+        row = int(order[repeated[0] + 1])
         raise DataError(
-            f"{path}, line {line + 1}: candidate '{candidates[line]}' occurs twice "
-            f"for query '{queries[line]}'"
+            f"{path}, line {_line_of(path, row)}: candidate '{candidates[row]}' occurs twice "
+            f"for query '{queries[row]}'"
         )
 
 

@@ -33,11 +33,11 @@ def score(rankings: JudgedRankings, metrics: tuple[Metric, ...]) -> dict[Metric,
     qrels = np.take_along_axis(qrels, best_first[:, :, None], axis=1).astype(np.float64)
     threads = numba.get_num_threads()
     try:
-        values = ranx.evaluate(qrels, run, [_name(metric) for metric in metrics], return_mean=False)
+        # hits: asked for a single metric with a cut-off, ranx fails on its own answer
+        names = [*(_name(metric) for metric in metrics), "hits"]
+        values = ranx.evaluate(qrels, run, names, return_mean=False)
     finally:
         numba.set_num_threads(threads)  # ranx lowers it for few queries and leaves it so
-    if len(metrics) == 1:
-        values = {_name(metrics[0]): values}
     return {metric: np.asarray(values[_name(metric)]) for metric in metrics}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bias_bench.errors import BiasBenchError
+from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.evaluation.metrics import Metric
 from bias_bench.evaluation.ranking import Files
 from bias_bench.evaluation.trec import read_content
@@ -26,28 +26,37 @@ _MEASURES = {
     "RR": ("recip_rank", "recip_rank"),
 }
 _SEPARATOR = "\x1f"  # cannot occur in an id: it is white space to str.isspace
+_OWN_QUERY = _SEPARATOR.encode()  # no setting and no query
+_DEEPEST_RECIPROCAL_RANK = 100
 
 
 def score(
     settings: Mapping[str, Files], metrics: tuple[Metric, ...]
 ) -> dict[str, dict[Metric, dict[str, float]]]:
     """Per setting and metric the value of every judged query; a missing query counts 0."""
+    for metric in metrics:
+        if metric.measure == "RR" and metric.cutoff > _DEEPEST_RECIPROCAL_RANK:
+            raise UsageError(f"{metric}: trec_eval's four decimals do not tell such ranks apart")
     with tempfile.TemporaryDirectory(prefix="biasbench-") as folder:
         run, qrels = Path(folder) / "run.txt", Path(folder) / "qrels.txt"
         with run.open("wb") as run_stream, qrels.open("wb") as qrels_stream:
+            # trec_eval fails where no query has results, so one of our own always has
+            run_stream.write(_OWN_QUERY + b" Q0 d 1 1 own\n")
+            qrels_stream.write(_OWN_QUERY + b" 0 d 1\n")
             for name, files in settings.items():
                 run_stream.write(_prefixed(files.run, name))
                 qrels_stream.write(_prefixed(files.qrels, name))
-        output = _trec_eval(qrels, run, metrics) if run.stat().st_size else ""
+        output = _trec_eval(qrels, run, metrics)
     return _parse(output, list(settings), metrics)
 
 
 def _prefixed(path: Path, setting: str) -> bytes:
     """The file's lines with ``setting + separator`` before each query id."""
     content = read_content(path)
-    if not content.strip():
+    if b"\n\n" in content or b"\r" in content or not content.endswith(b"\n"):
+        content = b"".join(line + b"\n" for line in content.splitlines() if line.strip())
+    if not content:
         return b""
-    content = content if content.endswith(b"\n") else content + b"\n"
     prefix = (setting + _SEPARATOR).encode("utf-8")
     return prefix + content.replace(b"\n", b"\n" + prefix)[: -len(prefix)]
 
@@ -103,7 +112,7 @@ def _parse(
     }
     for line in output.split("\n")[:-1]:
         name, query, text = line.split("\t")
-        if query == "all":
+        if query in ("all", _SEPARATOR):
             continue
         setting, _, query = query.partition(_SEPARATOR)
         value = float(text)
