@@ -158,11 +158,11 @@ def test_clusters_come_from_english_even_when_it_is_not_first(tmp_path: Path) ->
     german = document([paragraph(["Nur Text."])], [paragraph(["Honig."], ("q1", 0), ("q9", 0))])
     bees = load(tmp_path, de=german, en=good())
     assert bees.topics == (
-        Topic("q1", "en:0-0", "en:0"),
-        Topic("q2", "en:0-0", "en:0"),
-        Topic("q3", "en:1-0", "en:1"),
-        Topic("q4", "en:1-1", "en:1"),
-        Topic("q9", "de:1-0", "de:1"),
+        Topic("q1", "en:0-0", "en:0", "t"),
+        Topic("q2", "en:0-0", "en:0", "t"),
+        Topic("q3", "en:1-0", "en:1", "t"),
+        Topic("q4", "en:1-1", "en:1", "t"),
+        Topic("q9", "de:1-0", "de:1", "t"),
     )
 
 
@@ -172,7 +172,7 @@ def test_without_english_clusters_come_from_the_first_language_with_the_topic(
     first = document([paragraph(["Honig."], ("q1", 0))])
     second = document([paragraph(["Leer."]), paragraph(["Miel.", "Sol."], ("q1", 0), ("q2", 1))])
     topics = load(tmp_path, de=first, es=second).topics
-    assert topics == (Topic("q1", "de:0-0", "de:0"), Topic("q2", "es:0-1", "es:0"))
+    assert topics == (Topic("q1", "de:0-0", "de:0", "t"), Topic("q2", "es:0-1", "es:0", "t"))
 
 
 def test_partly_parallel_topics_have_one_relevant_candidate_per_language_that_answers(

@@ -42,10 +42,13 @@ def parallel_pairs(groups: int, languages: int, data_sets: int = 1, keep: float 
         candidate_language=candidate,
         group=group,
         data_set=data_set,
+        topic=group,
         query_texts=(),
         candidate_texts=(),
         languages=tuple(f"l{index}" for index in range(languages)),
         data_sets=tuple(f"d{index}" for index in range(data_sets)),
+        topic_ids=tuple(f"t{index}" for index in range(groups)),
+        topic_titles=("",) * groups,
     )
 
 

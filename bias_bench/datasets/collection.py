@@ -36,6 +36,7 @@ class Topic(NamedTuple):
     id: str
     paragraph: str
     article: str
+    title: str = ""
 
 
 class CandidateRange(NamedTuple):

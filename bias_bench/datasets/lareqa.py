@@ -23,6 +23,7 @@ class Answer(NamedTuple):
     candidate: str
     article: int
     paragraph: int
+    title: str
 
 
 class LanguageFile(NamedTuple):
@@ -56,7 +57,7 @@ def _topics(parts: Mapping[str, LanguageFile]) -> tuple[Topic, ...]:
         for answer in parts[language].answers:
             article = f"{language}:{answer.article}"
             paragraph = f"{article}-{answer.paragraph}"
-            topics.setdefault(answer.topic, Topic(answer.topic, paragraph, article))
+            topics.setdefault(answer.topic, Topic(answer.topic, paragraph, article, answer.title))
     return tuple(topics.values())
 
 
@@ -83,7 +84,7 @@ def read_language(path: Path, language: str) -> LanguageFile:
                 sentence = _holding_sentence(breaks, start, f"{where}, question '{topic}'")
                 queries.append(Query(query_id(language, topic), question.question))
                 candidate = candidate_id(language, article_row, row, sentence)
-                answers.append(Answer(topic, candidate, article_row, row))
+                answers.append(Answer(topic, candidate, article_row, row, article.title))
     if not queries:
         raise DataError(f"{path}: no question in this file; language '{language}' would be empty")
     return LanguageFile(queries, candidates, answers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,9 @@ class Pairs:
     """Arrays of equal length, one entry a pair; int32 each.
 
     `query` and `candidate` index `query_texts` and `candidate_texts`; the languages index
-    `languages`; `data_set` indexes `data_sets`; `group` numbers parallel groups from 0.
+    `languages`; `data_set` indexes `data_sets`; `topic` indexes `topic_ids` and `topic_titles`
+    (title of the document it comes from, empty where unknown); `group` numbers parallel groups
+    from 0 and holds one topic or several that share a candidate.
     """
 
     query: np.ndarray
@@ -31,10 +33,13 @@ class Pairs:
     candidate_language: np.ndarray
     group: np.ndarray
     data_set: np.ndarray
+    topic: np.ndarray
     query_texts: tuple[str, ...]
     candidate_texts: tuple[str, ...]
     languages: tuple[str, ...]
     data_sets: tuple[str, ...]
+    topic_ids: tuple[str, ...]
+    topic_titles: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.query)
@@ -94,11 +99,14 @@ def pairs_from_collection(collection: Collection) -> Pairs:
         query_language=np.array([code[row.query_language] for row in rows], dtype=np.int32),
         candidate_language=np.array([code[row.candidate_language] for row in rows], dtype=np.int32),
         group=linked_groups(np.array([row.topic for row in rows]), candidates),
+        topic=np.array([row.topic for row in rows], dtype=np.int32),
         data_set=np.zeros(len(rows), dtype=np.int32),
         query_texts=tuple(query.text for query in collection.queries),
         candidate_texts=tuple(candidate.text for candidate in collection.candidates),
         languages=collection.languages,
         data_sets=(collection.name,),
+        topic_ids=tuple(topic.id for topic in collection.topics),
+        topic_titles=tuple(topic.title for topic in collection.topics),
     )
 
 
@@ -124,36 +132,30 @@ def linked_groups(topics: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     return order[number]
 
 
+_TEXTS = ("query_texts", "candidate_texts", "data_sets", "topic_ids", "topic_titles")
+
+
 def join_pairs(parts: Sequence[Pairs]) -> Pairs:
     """Several sources as one, with groups, texts, languages and data sets renumbered."""
     languages = tuple(sorted({language for part in parts for language in part.languages}))
-    arrays: dict[str, list[np.ndarray]] = {
-        name: []
-        for name in (
-            "query", "candidate", "query_language", "candidate_language", "group", "data_set",
-        )
-    }  # fmt: skip
-    queries: list[str] = []
-    candidates: list[str] = []
-    data_sets: list[str] = []
+    columns: dict[str, list[np.ndarray]] = {
+        field.name: [] for field in fields(Pairs) if field.type == "np.ndarray"
+    }
+    texts: dict[str, tuple[str, ...]] = dict.fromkeys(_TEXTS, ())
     groups = 0
     for part in parts:
         code = np.array([languages.index(language) for language in part.languages], dtype=np.int32)
-        arrays["query"].append(part.query + len(queries))
-        arrays["candidate"].append(part.candidate + len(candidates))
-        arrays["query_language"].append(code[part.query_language])
-        arrays["candidate_language"].append(code[part.candidate_language])
-        arrays["group"].append(part.group + groups)
-        arrays["data_set"].append(part.data_set + len(data_sets))
-        queries += part.query_texts
-        candidates += part.candidate_texts
-        data_sets += part.data_sets
+        columns["query"].append(part.query + len(texts["query_texts"]))
+        columns["candidate"].append(part.candidate + len(texts["candidate_texts"]))
+        columns["query_language"].append(code[part.query_language])
+        columns["candidate_language"].append(code[part.candidate_language])
+        columns["group"].append(part.group + groups)
+        columns["data_set"].append(part.data_set + len(texts["data_sets"]))
+        columns["topic"].append(part.topic + len(texts["topic_ids"]))
         groups += int(part.group.max(initial=-1)) + 1
-    joined = {name: np.concatenate(part).astype(np.int32) for name, part in arrays.items()}
-    return Pairs(
-        **joined,
-        query_texts=tuple(queries),
-        candidate_texts=tuple(candidates),
-        languages=languages,
-        data_sets=tuple(data_sets),
-    )
+        for name in _TEXTS:
+            texts[name] += getattr(part, name)
+    joined: dict[str, Any] = {
+        name: np.concatenate(arrays).astype(np.int32) for name, arrays in columns.items()
+    }
+    return Pairs(**joined, **texts, languages=languages)  # type: ignore[arg-type]
