@@ -149,6 +149,8 @@ def score_settings(folder: Path, depth: int, manifest: Manifest) -> Path:
     path = folder / "scores.parquet"
     write_scores(path, scores)
     found = agreement(scores)
+    if found.max_abs_difference > AGREEMENT_LIMIT:
+        raise BiasBenchError(f"scorers disagree by more than {AGREEMENT_LIMIT}: {found.worst}")
     manifest.update(
         agreement={
             "max_abs_difference": found.max_abs_difference,
@@ -157,8 +159,6 @@ def score_settings(folder: Path, depth: int, manifest: Manifest) -> Path:
             "worst": found.worst,
         }
     )
-    if found.max_abs_difference > AGREEMENT_LIMIT:
-        raise BiasBenchError(f"scorers disagree by more than {AGREEMENT_LIMIT}: {found.worst}")
     return path
 
 

@@ -427,3 +427,25 @@ def test_the_thread_count_of_numba_is_restored(
         assert numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS
     finally:
         numba.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"q1 Q0 b 1 1 t\n q1 Q0 a 1 2 t\n",
+        b"\xef\xbb\xbfq1 Q0 a 1 2 t\nq1 Q0 b 1 1 t\n",
+        b"q1 Q0 a 1 2 t\n \nq1 Q0 b 1 1 t\n",
+        b" q1 Q0 a 1 2 t\r\nq1\tQ0\tb\t1\t1\tt",
+    ],
+    ids=["leading space", "byte order mark", "blank line with a space", "tabs and CRLF"],
+)
+def test_oddly_spaced_runs_mean_the_same_to_every_scorer(tmp_path: Path, content: bytes) -> None:
+    run, qrels = tmp_path / "run", tmp_path / "qrels"
+    run.write_bytes(content)
+    qrels.write_bytes(b"q1 0 a 1\n")
+    metrics = (parse_metric("AP"), parse_metric("R@1"))
+    by_ranx = ranx.score(judge(read_run(run), read_qrels(qrels)), metrics)
+    by_trec_eval = trec_eval.score({"en": Files(run, qrels)}, metrics)["en"]
+    for metric in metrics:
+        assert by_ranx[metric].tolist() == [1.0]
+        assert by_trec_eval[metric] == {"q1": 1.0}

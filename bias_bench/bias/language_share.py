@@ -28,8 +28,9 @@ def language_shares(languages: np.ndarray, number: int, k: int) -> np.ndarray:
     the end of a shorter ranking.
     """
     top = languages[:, :k]
-    counts = np.bincount(top[top >= 0], minlength=number)
-    return counts / max(int((top >= 0).sum()), 1)
+    counts = (top[:, :, None] == np.arange(number)).sum(axis=1)
+    found = counts[(top >= 0).any(axis=1)]
+    return (found / found.sum(axis=1, keepdims=True)).sum(axis=0) / max(len(found), 1)
 
 
 def top_languages(folder: Path, languages: Sequence[str]) -> dict[str, np.ndarray]:

@@ -83,8 +83,9 @@ FULL_METRICS = tuple(map(parse_metric, ("AP", "RR")))
 
 
 def compute(metric: Metric, ranks: np.ndarray) -> np.ndarray:
-    """A metric [queries] from int ranks [queries, relevant]: from 1, 0 for not retrieved or none.
+    """A metric [queries] from the exact int ranks [queries, relevant] of relevant candidates.
 
-    Every query must have at least one relevant candidate with a rank; otherwise use `totals`.
+    Ranks count from 1; 0 is padding, for queries with fewer relevant candidates than others, and
+    counts as no candidate. Every query needs at least one rank.
     """
     return MEASURES[metric.measure](ranks.astype(np.int64), metric.cutoff)

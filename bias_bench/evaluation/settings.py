@@ -33,7 +33,7 @@ class Setting(NamedTuple):
 def parse_setting(text: str) -> Setting:
     """The inverse of ``str(setting)``."""
     language, _, pool = text.partition("-")
-    if not language or "-" in pool or text.endswith("-"):
+    if language in ("", ALL) or "-" in pool or text.endswith("-"):
         raise UsageError(f"'{text}' is not a setting; write en, en-de or en-all")
     return Setting(language, pool or language)
 

@@ -7,6 +7,7 @@ equal bytes. Scores are written as the shortest text that reads back to the same
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import zlib
@@ -85,7 +86,11 @@ def read_content(path: Path) -> bytes:
     """A file's content, decompressed where its name ends in .gz."""
     try:
         content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
+        if path.suffix == ".gz":
+            if not content:
+                raise EOFError("the file is empty")
+            content = gzip.decompress(content)
+        return content
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error) as error:
@@ -113,15 +118,25 @@ def read_qrels(path: Path) -> QrelsTable:
     return QrelsTable(table["query"], table["candidate"], grades.astype(np.int64))
 
 
+def entry_lines(path: Path) -> bytes:
+    """A TREC file's entries, one a line, fields separated by one space, without blank lines.
+
+    Other tools separate by tabs, pad, or end lines as on Windows; every scorer reads this instead.
+    """
+    content = read_content(path).removeprefix(codecs.BOM_UTF8)
+    odd = (b"\t", b"  ", b" \n", b"\n ", b"\n\n", b"\r")
+    if content.endswith(b"\n") and content[:1].strip() and not any(mark in content for mark in odd):
+        return content
+    lines = (b" ".join(line.split()) for line in content.split(b"\n"))
+    return b"".join(line + b"\n" for line in lines if line)
+
+
 def _read_columns(path: Path, names: list[str]) -> dict[str, pa.StringArray]:
     from pyarrow import csv
 
-    content = read_content(path)
-    if not content.strip():
+    content = entry_lines(path)
+    if not content:
         return {name: pa.array([], pa.string()) for name in names}
-    if any(blank in content for blank in (b"\t", b"  ", b" \n", b"\n ", b"\r")):
-        # other tools separate by tabs or pad
-        content = b"\n".join(b" ".join(line.split()) for line in content.split(b"\n")) + b"\n"
     try:
         table = csv.read_csv(
             io.BytesIO(content),
@@ -132,7 +147,7 @@ def _read_columns(path: Path, names: list[str]) -> dict[str, pa.StringArray]:
             ),
         )
     except pa.ArrowInvalid as error:
-        for number, line in enumerate(content.split(b"\n"), start=1):
+        for number, line in enumerate(read_content(path).split(b"\n"), start=1):
             fields = len(line.split())
             if fields not in (0, len(names)):
                 raise DataError(
@@ -153,7 +168,7 @@ def _numbers(path: Path, column: pa.StringArray, what: str) -> np.ndarray:
 
 def _number(path: Path, row: int, text: str, what: str) -> float:
     try:
-        return float(text)
+        return float(text.replace("_", "?"))  # Python alone reads 1_000 as a number
     except ValueError:
         where = f"{path}, line {_line_of(path, row)}"
         raise DataError(f"{where}: {what} '{text}' is not a number") from None

@@ -16,7 +16,7 @@ import numpy as np
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.evaluation.metrics import Metric
 from bias_bench.evaluation.ranking import Files
-from bias_bench.evaluation.trec import read_content
+from bias_bench.evaluation.trec import entry_lines
 from bias_bench.java import anserini_jar, java_command
 
 _MEASURES = {
@@ -52,9 +52,7 @@ def score(
 
 def _prefixed(path: Path, setting: str) -> bytes:
     """The file's lines with ``setting + separator`` before each query id."""
-    content = read_content(path)
-    if b"\n\n" in content or b"\r" in content or not content.endswith(b"\n"):
-        content = b"".join(line + b"\n" for line in content.splitlines() if line.strip())
+    content = entry_lines(path)
     if not content:
         return b""
     prefix = (setting + _SEPARATOR).encode("utf-8")
@@ -74,7 +72,7 @@ def _trec_eval(qrels: Path, run: Path, metrics: tuple[Metric, ...]) -> str:
     )
     if done.returncode != 0 or not done.stdout:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise BiasBenchError(f"trec_eval failed: {lines[-1]}; see `biasbench doctor`")
+        raise BiasBenchError(f"trec_eval failed: {'; '.join(lines[-2:])}; see `biasbench doctor`")
     return done.stdout
 
 
