@@ -55,6 +55,15 @@ def backward(
     return run(embed, texts, chunks, batch, objective, scale)
 
 
+def evaluate(embed: Embed, batch: Batch, objective: Objective, chunk_tokens: int) -> float:
+    """The loss of a batch, without gradients."""
+    texts = batch.texts
+    chunks = list(length_sorted_batches([len(ids) for ids in texts], chunk_tokens))
+    with torch.no_grad():
+        vectors = [embed([texts[row] for row in rows]) for rows in chunks]
+        return objective(_assemble(_in_order(vectors, chunks), batch)).total.item()
+
+
 def _plain(
     embed: Embed,
     texts: list[list[int]],

@@ -1,0 +1,130 @@
+"""Checkpoints: whole or absent, checked when read, the newest intact one found by itself.
+
+A checkpoint is a folder ``step-000100`` with ``model.safetensors`` (parameters of encoder and
+terms), ``optimizer.safetensors`` (its state, tensor by tensor) and ``state.json`` (step, best
+validation loss, digest of the configuration, sha256 of the other files). The random state is not
+stored: every step's is made from the seed and the step's number.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from bias_bench.console import warn
+from bias_bench.errors import BiasBenchError
+from bias_bench.files import TEMPORARY_PREFIX, make_folder, read_json, sha256_file, write_json
+
+_KEPT = 2
+_FILES = ("model.safetensors", "optimizer.safetensors")
+
+
+class Progress(NamedTuple):
+    """How far training has come: steps done, and the best validation loss with its step."""
+
+    step: int
+    best_step: int
+    best_loss: float | None
+
+
+class Trained(NamedTuple):
+    """What a checkpoint holds: named parameters, and the optimizer over the same order."""
+
+    parameters: dict[str, torch.nn.Parameter]
+    optimizer: torch.optim.Optimizer
+
+
+def save_checkpoint(folder: Path, trained: Trained, progress: Progress, digest: str) -> Path:
+    """Write a checkpoint below `folder` and delete all but the newest two (and the best)."""
+    from safetensors.torch import save_file
+
+    target = folder / f"step-{progress.step:06d}"
+    make_folder(folder)
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
+    try:
+        model = {name: value.detach().contiguous() for name, value in trained.parameters.items()}
+        save_file(model, temporary / _FILES[0])
+        save_file(_flat(trained.optimizer), temporary / _FILES[1])
+        state = {
+            **progress._asdict(),
+            "schema": 1,
+            "digest": digest,
+            "sha256": {name: sha256_file(temporary / name) for name in _FILES},
+        }
+        write_json(temporary / "state.json", state)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for old in _steps(folder)[:-_KEPT]:
+        if old.name != f"step-{progress.best_step:06d}":
+            shutil.rmtree(old)
+    return target
+
+
+def load_newest(folder: Path, trained: Trained, digest: str) -> Progress | None:
+    """Load the newest intact checkpoint of this configuration; None when there is none."""
+    for path in reversed(_steps(folder)):
+        state = _intact(path)
+        if state is None:
+            warn(f"{path}: damaged checkpoint, skipped")
+        elif state["digest"] != digest:
+            warn(f"{path}: checkpoint of another configuration, skipped")
+        else:
+            _load_parameters(path, trained)
+            _load_optimizer(path, trained.optimizer)
+            return Progress(state["step"], state["best_step"], state["best_loss"])
+    return None
+
+
+def load_best(folder: Path, trained: Trained, progress: Progress) -> None:
+    """Load the parameters of the step with the best validation loss."""
+    path = folder / f"step-{progress.best_step:06d}"
+    if _intact(path) is None:
+        raise BiasBenchError(f"{path}: the best checkpoint is damaged; train anew")
+    _load_parameters(path, trained)
+
+
+def _steps(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"))
+
+
+def _intact(path: Path) -> dict[str, Any] | None:
+    try:
+        state: dict[str, Any] = read_json(path / "state.json")
+        sound = all(sha256_file(path / name) == found for name, found in state["sha256"].items())
+    except (BiasBenchError, OSError, KeyError, TypeError, AttributeError):
+        return None
+    return state if sound and set(state["sha256"]) == set(_FILES) else None
+
+
+def _load_parameters(path: Path, trained: Trained) -> None:
+    from safetensors.torch import load_file
+
+    values = load_file(path / _FILES[0])
+    with torch.no_grad():
+        for name, parameter in trained.parameters.items():
+            parameter.copy_(values[name])
+
+
+def _flat(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Optimizer state as named tensors: ``<number of parameter>.<name>``."""
+    return {
+        f"{number}.{name}": value.detach().contiguous()
+        for number, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def _load_optimizer(path: Path, optimizer: torch.optim.Optimizer) -> None:
+    from safetensors.torch import load_file
+
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in load_file(path / _FILES[1]).items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
