@@ -226,6 +226,29 @@ def test_local_folder_gives_the_same_vectors_as_the_model_it_was_saved_from(
     np.testing.assert_allclose(encode(local, TEXTS, profile=backbone.profile), ours, atol=1e-6)
 
 
+def test_architecture_without_a_pooler_loads_too(backbone: Backbone, tmp_path: Path) -> None:
+    from transformers import DistilBertConfig, DistilBertModel
+
+    folder = tmp_path / "distil"
+    config = DistilBertConfig(vocab_size=2000, dim=16, hidden_dim=32, n_layers=1, n_heads=2)
+    DistilBertModel(config).save_pretrained(folder)
+    backbone.load().tokenizer.save_pretrained(folder)
+    local = resolve_backbone(str(folder))
+    profile = local.profile.model_copy(update={"pooling": "mean"})
+    assert encode(local, TEXTS, profile=profile).shape == (5, 16)
+
+
+def test_weights_that_lack_a_layer_are_refused(saved: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = saved / "model.safetensors"
+    weights = load_file(path)
+    del weights["encoder.layer.1.output.dense.weight"]
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(DataError, match=r"weights lack 'encoder\.layer\.1\.output"):
+        resolve_backbone(str(saved)).load()
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 def test_folder_without_a_needed_file_says_which(saved: Path, name: str) -> None:
     (saved / name).unlink()

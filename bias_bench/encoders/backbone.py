@@ -132,11 +132,19 @@ def _hub(hub_id: str) -> Backbone:
 def _load_folder(folder: Path) -> Loaded:
     """Load with remote code off and safetensors only, so that no pickle is ever read."""
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.set_verbosity_error()  # what matters of a loading report is checked here
+    logging.disable_progress_bar()
+    options = {"trust_remote_code": False, "use_safetensors": True, "dtype": "float32"}
+    has_pooler = _has_pooler(folder)
     try:
-        model = AutoModel.from_pretrained(
-            folder, trust_remote_code=False, use_safetensors=True, dtype="float32"
-        )
+        try:
+            model, report = AutoModel.from_pretrained(
+                folder, output_loading_info=True, add_pooling_layer=has_pooler, **options
+            )
+        except TypeError:  # architectures without BERT's pooler do not know the argument
+            model, report = AutoModel.from_pretrained(folder, output_loading_info=True, **options)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -145,4 +153,22 @@ def _load_folder(folder: Path) -> Loaded:
         if type(error).__module__.startswith("safetensors"):
             raise DataError(f"{folder}: damaged weights ({error}); copy them again") from None
         raise BiasBenchError(f"{folder}: cannot load this encoder: {error}") from error
+    if report["missing_keys"]:
+        first = sorted(report["missing_keys"])[0]
+        raise DataError(f"{folder}: its weights lack '{first}'; are they of this encoder?")
     return Loaded(model.eval(), tokenizer)
+
+
+def _has_pooler(folder: Path) -> bool:
+    """Whether the weights hold BERT's pooling layer, which transformers would else make up."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        for path in folder.glob("*.safetensors"):
+            with safe_open(path, "np") as weights:
+                names = weights.keys()
+                if any("pooler." in name for name in names):
+                    return True
+    except SafetensorError as error:
+        raise DataError(f"{folder}: damaged weights ({error}); copy them again") from None
+    return False

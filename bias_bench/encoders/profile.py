@@ -8,11 +8,12 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bias_bench.errors import DataError
 
 Pooling = Literal["mean", "cls", "pooler"]
+PROFILE_FILE = "biasbench.json"
 
 
 class Profile(BaseModel):
@@ -35,9 +36,31 @@ def _known_profiles() -> list[tuple[str, Profile]]:
 
 
 def profile_for(name: str, folder: Path | None = None) -> Profile:
-    """The profile of a hub id or folder name, with what the files in `folder` say about it."""
+    """The profile of a hub id or folder name, with what the files in `folder` say about it.
+
+    A profile saved there by this package holds as it is.
+    """
+    saved = _saved_profile(folder) if folder else None
+    if saved is not None:
+        return saved
     known = next(profile for pattern, profile in _known_profiles() if pattern in name.lower())
     return known.model_copy(update=_sentence_transformers_settings(folder)) if folder else known
+
+
+def _saved_profile(folder: Path) -> Profile | None:
+    path = folder / PROFILE_FILE
+    saved = _read(path)
+    if saved is None:
+        return None
+    schema = saved.get("schema") if isinstance(saved, dict) else None
+    if schema != 1:
+        raise DataError(f"{path}: schema {schema!r} is unknown to this version; it reads schema 1")
+    try:
+        return Profile.model_validate(saved.get("profile"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, ("profile", *first["loc"])))
+        raise DataError(f"{path}: {place}: {first['msg']}") from None
 
 
 def _sentence_transformers_settings(folder: Path) -> dict[str, Any]:
