@@ -1,0 +1,129 @@
+"""Training sources: entries of ``training.sources`` become `Pairs`, one file per form.
+
+A form is a loader in `FORMS`. An entry is the name of a known source, or a mapping with the fields
+of `SourceSpec`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bias_bench.datasets.sources.build import LoadedSource, join_sources
+from bias_bench.datasets.sources.embedded import load_embedded
+from bias_bench.datasets.sources.lines import load_lines
+from bias_bench.datasets.sources.miracl import load_miracl
+from bias_bench.datasets.sources.mmarco import load_mmarco
+from bias_bench.datasets.sources.named import named_sources, named_spec
+from bias_bench.datasets.sources.pairs import load_pairs
+from bias_bench.datasets.sources.place import Place
+from bias_bench.datasets.sources.source import Source, SourceSpec, validated
+from bias_bench.datasets.sources.squad import load_squad
+from bias_bench.errors import UsageError, nearest
+from bias_bench.files import cache_root
+
+__all__ = ["FORMS", "LoadedSource", "SourceSpec", "load_sources", "parse_entry", "resolve_sources"]
+
+FORMS: dict[str, Callable[[Source], LoadedSource]] = {
+    "squad": load_squad,
+    "lines": load_lines,
+    "pairs": load_pairs,
+    "mmarco": load_mmarco,
+    "miracl": load_miracl,
+    "embedded": load_embedded,
+}
+_FOLDER_FORMS = ("mmarco", "miracl")
+Entry = str | Mapping[str, Any] | SourceSpec
+
+
+def load_sources(entries: Sequence[Entry], data_dir: Path | None) -> LoadedSource:
+    """All entries as one: their pairs, and their negatives by row of these pairs.
+
+    Nothing is left out but what an entry's own options leave out. UsageError for entries that
+    cannot be meant, DataError for files that are missing or damaged.
+    """
+    sources = resolve_sources(entries, data_dir)
+    return join_sources([FORMS[source.spec.form](source) for source in sources])
+
+
+def resolve_sources(entries: Sequence[Entry], data_dir: Path | None) -> list[Source]:
+    """The entries checked and placed, before any file is read."""
+    if not entries:
+        raise UsageError("training.sources: empty; name at least one source, for example mini")
+    sources: list[Source] = []
+    for number, entry in enumerate(entries):
+        spec = parse_entry(entry, f"training.sources[{number}]")
+        if spec.label in {source.name for source in sources}:
+            raise UsageError(
+                f"training.sources[{number}]: '{spec.label}' stands there already; give each "
+                "entry its own name"
+            )
+        source = Source(spec.label, spec, _place(spec, _is_known(entry), data_dir))
+        _check_sums(source)
+        sources.append(source)
+    return sources
+
+
+def parse_entry(entry: Entry, where: str) -> SourceSpec:
+    """An entry with everything that its name stands for; UsageError says what is wrong `where`."""
+    fields = {"name": entry} if isinstance(entry, str) else entry
+    given: SourceSpec = validated(SourceSpec, fields, where)
+    if given.form:
+        if given.form not in FORMS:
+            raise UsageError(f"{where}: unknown form '{given.form}': {nearest(given.form, FORMS)}")
+        if given.revision and not given.hub:
+            raise UsageError(f"{where}: 'revision' belongs to 'hub'; add the repository or drop it")
+        return given
+    if not given.name:
+        raise UsageError(f"{where}: neither 'name' nor 'form'; give one of them")
+    if given.name not in named_sources():
+        raise UsageError(
+            f"{where}: unknown training source '{given.name}': "
+            f"{nearest(given.name, named_sources())} (one of your own needs 'form' too)"
+        )
+    # keys that are there but empty are no choice: a resolved configuration spells them all out
+    extra = [key for key, value in given if value and key not in ("name", "options")]
+    if extra:
+        raise UsageError(
+            f"{where}: source '{given.name}' brings its own '{extra[0]}'; remove it, or give "
+            "'form' for a source of your own"
+        )
+    known = named_spec(given.name)
+    return SourceSpec(**{**known, "options": {**known["options"], **given.options}})
+
+
+def _is_known(entry: Entry) -> bool:
+    """Whether an entry names a source instead of describing one."""
+    if isinstance(entry, SourceSpec):
+        return not entry.form
+    return isinstance(entry, str) or not entry.get("form")
+
+
+def _place(spec: SourceSpec, known: bool, data_dir: Path | None) -> Place:
+    """Known sources are looked up in --data-dir, else in the cache, as the benchmarks are."""
+    folder = data_dir or (cache_root() / "data" if known else Path())
+    mend = "point --data-dir at the folder that holds it"
+    benchmark = named_sources()[spec.name].benchmark if known else None
+    if benchmark and spec.files:
+        option = f" --data-dir {data_dir}" if data_dir else ""
+        mend += f", or run `biasbench data fetch {benchmark}{option}`"
+    elif not known:
+        mend = "check the entry and --data-dir, where relative names begin"
+    return Place(spec.label, folder, mend, spec.hub, spec.revision, spec.sha256)
+
+
+def _check_sums(source: Source) -> None:
+    """UsageError for a checksum of a file that the source does not have: it would go unchecked."""
+    spec = source.spec
+    if spec.form in _FOLDER_FORMS:
+        unknown = source.place.lacks(spec.sha256)
+        known: list[str] = []
+    else:
+        known = [name for name in (*spec.files.values(), spec.path, spec.documents) if name]
+        unknown = sorted(set(spec.sha256) - set(known))
+    if unknown:
+        raise UsageError(
+            f"{source.where}: sha256 is given for '{unknown[0]}', which is no file of it: "
+            f"{nearest(unknown[0], known) if known else 'give names as relative to --data-dir'}"
+        )

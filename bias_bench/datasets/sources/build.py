@@ -1,0 +1,120 @@
+"""From texts and links between them to `Pairs`: what every form of source ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bias_bench.datasets.pairs import Pairs, join_pairs, linked_groups
+from bias_bench.errors import DataError
+
+
+class LoadedSource(NamedTuple):
+    """Pairs, and the texts of known non-answers by row of the pairs (None: the form has none).
+
+    A row's negatives are in the language of its candidate, so that no language gives them away.
+    """
+
+    pairs: Pairs
+    negatives: dict[int, tuple[str, ...]] | None
+
+
+class TopicName(NamedTuple):
+    """A topic's id, and the title of the document it comes from (empty where unknown)."""
+
+    id: str
+    title: str = ""
+
+
+class Links(NamedTuple):
+    """Who belongs to whom: rows of topics, queries and candidates, int [links] each."""
+
+    topic: np.ndarray
+    query: np.ndarray
+    candidate: np.ndarray
+
+
+class TextTable:
+    """The texts of one side, each once per language, so that equal texts are one text."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def row(self, language: str, text: str) -> int:
+        """The text's row, without white space at its ends; a new one when it is new."""
+        return self._rows.setdefault((language, text.strip()), len(self._rows))
+
+    @property
+    def languages(self) -> list[str]:
+        """The language of every row."""
+        return [language for language, _ in self._rows]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(text for _, text in self._rows)
+
+
+def crossed(queries: np.ndarray, candidates: np.ndarray, monolingual: bool = True) -> Links:
+    """Every query of a topic with every candidate of it, in all directions.
+
+    `queries` and `candidates`: int [topics, languages] rows of texts, -1 where a language lacks
+    the topic; the same languages in both. Without `monolingual` a query never meets the candidate
+    of its own language. The links are in order of topic, query language, candidate language.
+    """
+    allowed = (queries >= 0)[:, :, None] & (candidates >= 0)[:, None, :]
+    if not monolingual:
+        allowed &= ~np.eye(queries.shape[1], dtype=bool)
+    topic, query_language, candidate_language = np.nonzero(allowed)
+    return Links(topic, queries[topic, query_language], candidates[topic, candidate_language])
+
+
+def make_pairs(
+    name: str, queries: TextTable, candidates: TextTable, topics: Sequence[TopicName], links: Links
+) -> Pairs:
+    """One pair per link. Topics that share a candidate, or a question word for word, are a group.
+
+    DataError when there is no link at all.
+    """
+    if len(links.topic) == 0:
+        raise DataError(f"training source '{name}': no query has a candidate; nothing to train on")
+    languages = tuple(sorted({*queries.languages, *candidates.languages}))
+    code = {language: index for index, language in enumerate(languages)}
+    query_codes = np.array([code[language] for language in queries.languages], dtype=np.int32)
+    candidate_codes = np.array([code[language] for language in candidates.languages], np.int32)
+    # equal questions are linked as shared candidates are: behind the candidates in the numbering
+    group = linked_groups(
+        np.concatenate([links.topic, links.topic]),
+        np.concatenate([links.candidate, links.query + len(candidates)]),
+    )[: len(links.topic)]
+    return Pairs(
+        query=links.query.astype(np.int32),
+        candidate=links.candidate.astype(np.int32),
+        query_language=query_codes[links.query],
+        candidate_language=candidate_codes[links.candidate],
+        group=group,
+        data_set=np.zeros(len(links.topic), dtype=np.int32),
+        topic=links.topic.astype(np.int32),
+        query_texts=queries.texts,
+        candidate_texts=candidates.texts,
+        languages=languages,
+        data_sets=(name,),
+        topic_ids=tuple(topic.id for topic in topics),
+        topic_titles=tuple(topic.title for topic in topics),
+    )
+
+
+def join_sources(parts: Sequence[LoadedSource]) -> LoadedSource:
+    """Several sources as one; the rows of the negatives are renumbered like the pairs."""
+    negatives: dict[int, tuple[str, ...]] = {}
+    start = 0
+    for part in parts:
+        shifted: Mapping[int, tuple[str, ...]] = part.negatives or {}
+        negatives.update((row + start, texts) for row, texts in shifted.items())
+        start += len(part.pairs)
+    known = any(part.negatives is not None for part in parts)
+    return LoadedSource(join_pairs([part.pairs for part in parts]), negatives if known else None)

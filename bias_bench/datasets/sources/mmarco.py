@@ -1,0 +1,216 @@
+"""Form ``mmarco``: MS MARCO in many languages, parallel through the ids of queries and passages.
+
+The published layout, below ``path``: ``queries/<language>_queries.train.tsv`` (or in
+``queries/train/``), ``collections/<language>_collection.tsv``, and ``triples.train.ids.small.tsv``
+there or one folder up, with a query, a passage that answers it and one that does not on each line.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from array import array
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from bias_bench.console import say
+from bias_bench.datasets.sources.build import (
+    Links,
+    LoadedSource,
+    TextTable,
+    TopicName,
+    crossed,
+    make_pairs,
+)
+from bias_bench.datasets.sources.codes import our_language
+from bias_bench.datasets.sources.readers import read_lines, read_table
+from bias_bench.datasets.sources.source import Options, Source
+from bias_bench.errors import DataError, UsageError
+
+TRIPLES = "triples.train.ids.small.tsv"
+_QUERIES = "_queries.train.tsv"
+_COLLECTION = "_collection.tsv"
+
+
+class MmarcoOptions(Options):
+    """`limit`: only the first triples; `max_negatives`: at most so many for a pair."""
+
+    limit: int | None = Field(default=None, ge=1)
+    max_negatives: int | None = Field(default=None, ge=0)
+
+
+class Files(NamedTuple):
+    """Names of the files: the triples, and by language the queries and the passages."""
+
+    triples: str
+    queries: dict[str, str]
+    collections: dict[str, str]
+
+
+class Triples(NamedTuple):
+    """Pairs of a query with an answer, each once, in order of first sight.
+
+    `query`, `positive`: int64 [pairs] ids; `line`: int64 [pairs] where the pair first stands;
+    `negatives`: for each pair the ids of its non-answers.
+    """
+
+    query: np.ndarray
+    positive: np.ndarray
+    line: np.ndarray
+    negatives: list[list[int]]
+
+
+def load_mmarco(source: Source) -> LoadedSource:
+    """Every pair of the triples in all L² directions, with its negatives.
+
+    The triples and the collections are streamed; only texts that are needed stay in memory. A text
+    that is blank in a language is left out there and counted.
+    """
+    source.takes("path")
+    options = source.options(MmarcoOptions)
+    files = find_files(source)
+    known = sorted(files.queries.keys() & files.collections.keys())
+    languages = source.keep_languages(options.languages, known)
+    if not languages:
+        raise DataError(
+            f"{source.spec.path}: no <language>{_QUERIES} with its <language>{_COLLECTION} "
+            f"({source.where}); check path"
+        )
+    path = source.place.file(files.triples)
+    triples = read_triples(path, options)
+    needed = _Needed(path, triples)
+    say(f"{source.name}: {len(triples.query):,} pairs in the triples, {len(languages)} languages")
+    queries, candidates = TextTable(), TextTable()
+    query_rows = np.full((len(triples.query), len(languages)), -1, dtype=np.int32)
+    candidate_rows = query_rows.copy()
+    passages: list[dict[int, str]] = []
+    blank = 0
+    for column, language in enumerate(languages):
+        asked = needed.texts(source.place.file(files.queries[language]), "query")
+        texts = needed.texts(source.place.file(files.collections[language]), "passage")
+        passages.append(texts)
+        for row, (query, positive) in enumerate(zip(*triples[:2], strict=True)):
+            if asked[query] and texts[positive]:
+                query_rows[row, column] = queries.row(language, asked[query])
+                candidate_rows[row, column] = candidates.row(language, texts[positive])
+            else:
+                blank += 1
+    if blank:
+        say(f"{source.name}: {blank:,} pairs left out of a language that has a blank text there")
+    links = crossed(query_rows, candidate_rows)
+    ids, topic = np.unique(triples.query, return_inverse=True)
+    pairs = make_pairs(
+        source.name,
+        queries,
+        candidates,
+        [TopicName(str(number)) for number in ids],
+        Links(topic[links.topic], links.query, links.candidate),
+    )
+    of_language = [languages.index(language) for language in pairs.languages]
+    columns = np.array(of_language, dtype=np.int32)[pairs.candidate_language]
+    return LoadedSource(pairs, _negatives(links.topic, columns, triples.negatives, passages))
+
+
+def find_files(source: Source) -> Files:
+    """The files below the entry's path; a language with two of a kind is a UsageError."""
+    path = posixpath.normpath(source.spec.path)
+    queries: dict[str, str] = {}
+    collections: dict[str, str] = {}
+    names = source.place.names(path)
+    for name in names:
+        for ending, found in ((_QUERIES, queries), (_COLLECTION, collections)):
+            language = our_language(posixpath.basename(name).removesuffix(ending))
+            if not name.endswith(ending) or language is None:
+                continue
+            if language in found:
+                raise UsageError(
+                    f"{source.where}: both {found[language]} and {name} are language "
+                    f"'{language}'; let path name the folder of one translation"
+                )
+            found[language] = name
+    here, above = (posixpath.normpath(posixpath.join(path, up, TRIPLES)) for up in (".", ".."))
+    one_up = here not in names and not source.place.lacks([above])
+    return Files(above if one_up else here, queries, collections)
+
+
+def read_triples(path: Path, options: MmarcoOptions) -> Triples:
+    """The first `limit` triples, gathered by pair. A pair's negatives are no answers of its query.
+
+    DataError names a line that does not hold three whole numbers.
+    """
+    ids = array("q")
+    for number, line in enumerate(islice(read_lines(path), options.limit), 1):
+        fields = line.split()
+        if len(fields) != 3 or not all(id_.isdecimal() and len(id_) < 10 for id_ in fields):
+            raise DataError(f"{path}: line {number}: '{line[:40]}', expected three whole numbers")
+        ids.extend(map(int, fields))
+    if not ids:
+        raise DataError(f"{path}: empty; fetch it again")
+    query, positive, negative = np.frombuffer(ids, dtype=np.int64).reshape(-1, 3).T
+    _, first, member = np.unique(
+        query * (positive.max() + 1) + positive, return_index=True, return_inverse=True
+    )
+    order = np.argsort(first)
+    lines = np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member))[:-1])
+    answers: dict[int, set[int]] = {}
+    for row in first:
+        answers.setdefault(int(query[row]), set()).add(int(positive[row]))
+    negatives = []
+    for pair in order:
+        own = answers[int(query[first[pair]])]
+        texts = [text for text in dict.fromkeys(negative[lines[pair]].tolist()) if text not in own]
+        negatives.append(texts[: options.max_negatives])
+    return Triples(query[first[order]], positive[first[order]], first[order] + 1, negatives)
+
+
+class _Needed:
+    """The ids that the triples name, with the first line that names each."""
+
+    def __init__(self, path: Path, triples: Triples) -> None:
+        self.path = path
+        self.query: dict[int, int] = {}
+        self.passage: dict[int, int] = {}
+        for query, positive, line, negatives in zip(*triples, strict=True):
+            self.query.setdefault(int(query), int(line))
+            for passage in (int(positive), *negatives):
+                self.passage.setdefault(passage, int(line))
+
+    def texts(self, path: Path, kind: str) -> dict[int, str]:
+        """The needed texts of a file by id; DataError for one that is not in it."""
+        wanted: dict[int, int] = getattr(self, kind)
+        found: dict[int, str] = {}
+        for number, (identifier, text) in read_table(path, 2):
+            if not identifier.isdecimal():
+                raise DataError(f"{path}: line {number}: id '{identifier[:20]}' is no whole number")
+            if int(identifier) in wanted:
+                found[int(identifier)] = text.strip()
+        if len(found) < len(wanted):
+            lost = min(wanted.keys() - found.keys(), key=wanted.__getitem__)
+            raise DataError(
+                f"{self.path}: line {wanted[lost]}: {kind} {lost} is not in {path}; both files "
+                "must be of one release"
+            )
+        return found
+
+
+def _negatives(
+    rows: np.ndarray,
+    columns: np.ndarray,
+    negatives: Sequence[Sequence[int]],
+    passages: Sequence[dict[int, str]],
+) -> dict[int, tuple[str, ...]]:
+    """Texts by row of the pairs. `rows`, `columns`: int [pairs] row of the triples and language."""
+    shared: dict[tuple[int, int], tuple[str, ...]] = {}
+    of_pair: dict[int, tuple[str, ...]] = {}
+    for pair, key in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+        if key not in shared:
+            row, column = key
+            texts = (passages[column][identifier] for identifier in negatives[row])
+            shared[key] = tuple(text for text in texts if text)
+        if shared[key]:
+            of_pair[pair] = shared[key]
+    return of_pair

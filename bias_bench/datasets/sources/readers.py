@@ -1,0 +1,105 @@
+"""Streams of lines and rows from plain, gzip and zip files; every fault names file and line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from bias_bench.errors import DataError, UsageError, nearest
+
+
+class Record(NamedTuple):
+    """A row of a table, with its place for messages."""
+
+    where: str
+    fields: dict[str, Any]
+
+
+def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
+    """Lines of a UTF-8 file without their ends; ``.gz`` is unpacked, of ``.zip`` one `member`.
+
+    Only a line feed ends a line: texts hold other separators that `str.splitlines` would cut at.
+    """
+    number = 0
+    try:
+        with _open(path, member) as stream:
+            for number, raw in enumerate(stream, 1):
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield line.rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: line {number}: not UTF-8; convert the file") from None
+    except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile):
+        raise DataError(f"{path}: damaged after line {number}; fetch the file again") from None
+    except RuntimeError as error:  # an encrypted zip, or a way of packing that zipfile lacks
+        raise DataError(f"{path}: cannot be unpacked ({error}); unpack it yourself") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def read_table(path: Path, columns: int) -> Iterator[tuple[int, list[str]]]:
+    """Line number, from 1, and fields of a tab-separated file; the last field may hold tabs."""
+    for number, line in enumerate(read_lines(path), 1):
+        fields = line.split("\t", columns - 1)
+        if len(fields) != columns:
+            raise DataError(
+                f"{path}: line {number}: {len(fields)} field(s), expected {columns} between tabs"
+            )
+        yield number, fields
+
+
+def read_json_lines(path: Path, member: str | None = None) -> Iterator[Record]:
+    """One JSON object a line; blank lines are passed over."""
+    for number, line in enumerate(read_lines(path, member), 1):
+        if not line.strip():
+            continue
+        where = f"{path}: line {number}"
+        try:
+            fields = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{where}: not JSON ({error}); expected one object a line") from None
+        if "\\ud" in line and not _encodable(fields):
+            raise DataError(f"{where}: half of a surrogate pair, which is no text; mend the row")
+        if not isinstance(fields, dict):
+            raise DataError(f"{where}: {type(fields).__name__}, expected a JSON object")
+        yield Record(where, fields)
+
+
+def _encodable(value: Any) -> bool:
+    """JSON can spell a lone surrogate; tokenizers and files cannot take it."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
+def _open(path: Path, member: str | None) -> Iterator[BinaryIO]:
+    if member is not None and path.suffix != ".zip":
+        raise UsageError(f"{path}: no zip file, so it has no member '{member}'; remove the option")
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive, archive.open(_member(archive, path, member)) as data:
+            yield data  # type: ignore[misc]
+    elif path.suffix == ".gz":
+        with gzip.open(path, "rb") as packed:
+            yield packed  # type: ignore[misc]
+    else:
+        with path.open("rb") as stream:
+            yield stream
+
+
+def _member(archive: zipfile.ZipFile, path: Path, member: str | None) -> str:
+    names = [name for name in archive.namelist() if not name.endswith("/")]
+    if member is None and len(names) == 1:
+        return names[0]
+    if member not in names:
+        what = f"no member '{member}'" if member else f"{len(names)} members and none is chosen"
+        hint = nearest(member, names) if member else f"known: {', '.join(names[:5])}"
+        raise UsageError(f"{path}: {what} (options.member): {hint}")
+    return member
