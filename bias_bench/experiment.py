@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bias_bench.encoders.profile import Pooling
 from bias_bench.errors import UsageError, nearest
+from bias_bench.training.settings import TrainingSettings
 
 DEFAULT_BACKBONE = "bundled:multilingual-e5-small"
 DEFAULT_BENCHMARK = "mini"
@@ -54,6 +55,7 @@ class Experiment(_Strict):
     candidate: CandidateOptions = CandidateOptions()
     retrieval: RetrievalOptions = RetrievalOptions()
     encoding: EncodingOptions = EncodingOptions()
+    training: TrainingSettings = TrainingSettings()
     data_dir: str | None = None
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,9 +80,12 @@ def make_folder(path: Path) -> Path:
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Delete what an interrupted `atomic_path` left below `folder`."""
-    for path in folder.rglob(TEMPORARY_PREFIX + "*"):
-        path.unlink(missing_ok=True)
+    """Delete files and folders that an interrupted process left half-written below `folder`."""
+    for path in sorted(folder.rglob(TEMPORARY_PREFIX + "*"), reverse=True):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def sha256_file(path: Path) -> str:

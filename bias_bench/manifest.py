@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
@@ -75,6 +76,14 @@ class Manifest:
             },
         }
         self.update()
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Record the seconds that the block takes, unless it fails."""
+        start = perf_counter()
+        yield
+        timings = {**self.content.get("timings", {}), name: round(perf_counter() - start, 3)}
+        self.update(timings=timings)
 
     def outputs(self, stage: str) -> dict[str, str]:
         """sha256 of each file that a finished stage made."""

@@ -1,10 +1,8 @@
-"""The stages of a run, in order: data, search, score, metrics, report."""
+"""The stages of a run, in order: data, train, search, score, metrics, report."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -27,6 +25,12 @@ from bias_bench.files import folder_lock, remove_temporary_files, write_json, wr
 from bias_bench.manifest import Manifest, Policy, Stage
 from bias_bench.report.run_page import write_run_page
 from bias_bench.stages import Prepared, measure, score_settings, search_settings
+from bias_bench.train_stage import (
+    train_encoder,
+    training_data,
+    training_inputs,
+    with_trained_encoder,
+)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -67,7 +71,8 @@ def run(experiment: Experiment, options: RunOptions) -> Path:
         write_text(folder / "experiment.yaml", experiment_yaml(experiment))
         manifest.update(status="running", name=name, **_describe(prepared))
         try:
-            _run_stages(prepared, manifest, options.policy)
+            evaluated = _train_stages(prepared, manifest, options.policy)
+            _evaluation_stages(evaluated, manifest, options.policy)
         except BaseException as error:
             manifest.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
@@ -149,20 +154,28 @@ def _describe(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _run_stages(prepared: Prepared, manifest: Manifest, policy: Policy) -> None:
+def _train_stages(prepared: Prepared, manifest: Manifest, policy: Policy) -> Prepared:
+    """Train where the experiment says so; returns what to evaluate."""
+    if not prepared.experiment.training.steps:
+        return prepared
+    data = training_data(prepared)
+    manifest.update(audit=data.audit)
+
+    def train_stage() -> list[Path]:
+        with manifest.timed("train"):
+            return train_encoder(prepared, data, manifest.folder)
+
+    manifest.run_stage(Stage("train", training_inputs(prepared, data), train_stage), policy)
+    return with_trained_encoder(prepared, manifest.folder)
+
+
+def _evaluation_stages(prepared: Prepared, manifest: Manifest, policy: Policy) -> None:
+    """Search, score and measure."""
     folder = manifest.folder
     depth = prepared.experiment.retrieval.depth
-    timings = dict(manifest.content.get("timings", {}))
-
-    @contextmanager
-    def timed(name: str) -> Iterator[None]:
-        start = perf_counter()
-        yield
-        timings[name] = round(perf_counter() - start, 3)
-        manifest.update(timings=timings)
 
     def search_stage() -> list[Path]:
-        with timed("encode"):
+        with manifest.timed("encode"):
             vectors = encode_cached(
                 prepared.backbone,
                 prepared.settings,
@@ -170,17 +183,17 @@ def _run_stages(prepared: Prepared, manifest: Manifest, policy: Policy) -> None:
                 cache_folder(),
                 use_cached=policy != "always",
             )
-        with timed("search"):
+        with manifest.timed("search"):
             return search_settings(prepared, vectors, folder)
 
     def score_stage() -> list[Path]:
-        with timed("score"):
+        with manifest.timed("score"):
             return [score_settings(folder, depth, manifest)]
 
     def metrics_stage() -> list[Path]:
-        with timed("metrics"):
+        with manifest.timed("metrics"):
             content = measure(prepared, manifest)
-        write_json(folder / "metrics.json", {**content, "timings": timings})
+        write_json(folder / "metrics.json", {**content, "timings": manifest.content["timings"]})
         return [folder / "metrics.json"]
 
     keys = [

@@ -134,6 +134,15 @@ def test_changed_or_missing_file_is_made_again(finished: Path, again: Path, name
     assert results(again / "runs" / NAME) == results(finished / "runs" / NAME)
 
 
+def test_half_written_files_and_folders_are_cleared_away(again: Path) -> None:
+    folder = again / "runs" / NAME
+    (folder / "checkpoints" / ".writing-checkpoint").mkdir(parents=True)
+    (folder / "checkpoints" / ".writing-checkpoint" / "model.safetensors").write_bytes(b"half")
+    (folder / "trec" / ".writing-run.gz").write_bytes(b"half")
+    assert run(again) == 0
+    assert not list(folder.rglob(".writing-*"))
+
+
 def test_policy_never_computes_nothing(again: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(again, "--policy", "never") == 0
     (again / "runs" / NAME / "scores.parquet").unlink()

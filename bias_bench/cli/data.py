@@ -1,12 +1,20 @@
-"""`biasbench data list|fetch|verify|cite`."""
+"""`biasbench data list|fetch|verify|cite|audit`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bias_bench.cli.options import DataDir, OutputFormat
+
+if TYPE_CHECKING:
+    from bias_bench.datasets.audit import Audit
+    from bias_bench.datasets.pairs import Pairs
+
+_FILE_WIDTH = 160
+_ROWS_SHOWN = 50
 
 app = typer.Typer(
     help="Benchmarks: what there is, fetch it, check it, cite it.", no_args_is_help=True
@@ -83,3 +91,84 @@ def cite(name: Name) -> None:
     from bias_bench.datasets.registry import benchmark_spec
 
     result(benchmark_spec(name).citation.rstrip())
+
+
+@app.command("audit", epilog="Example: biasbench data audit mlqa-r xquad-r --data-dir data")
+def audit_data(
+    train: Annotated[
+        str,
+        typer.Argument(
+            help="Training data: a training source such as ntrex-128, a benchmark's name, "
+            "`mini-train`, or a folder in LAReQA's form."
+        ),
+    ],
+    benchmark: Annotated[
+        str, typer.Argument(help="The benchmark: its name, or a folder in LAReQA's form.")
+    ],
+    data_dir: DataDir = None,
+    output_format: OutputFormat = "table",
+) -> None:
+    """Report what training data and a benchmark share: ids, titles, equal and similar texts.
+
+    The verdict says what a run would drop from training; this command changes nothing.
+    """
+    from bias_bench.console import result
+    from bias_bench.datasets.audit import audit
+    from bias_bench.datasets.registry import load_benchmark
+    from bias_bench.files import json_text
+
+    found = audit(_training_pairs(train, data_dir), load_benchmark(benchmark, data_dir).collection)
+    if output_format == "json":
+        result(json_text(found.to_json(), indent=1))
+        return
+    if found.findings:
+        _print_findings(found)
+    for name, count in found.data_sets.items():
+        result(
+            f"{name} against {found.benchmark}: {count.topics_kept:,} of {count.topics:,} topics, "
+            f"{count.pairs_kept:,} of {count.pairs:,} pairs have nothing in common with it"
+        )
+    result(found.verdict)
+
+
+def _training_pairs(name: str, data_dir: Path | None) -> Pairs:
+    from bias_bench.datasets.mini import training_topics
+    from bias_bench.datasets.pairs import pairs_from_collection
+    from bias_bench.datasets.registry import benchmarks, load_benchmark
+    from bias_bench.datasets.sources import load_sources
+    from bias_bench.datasets.sources.named import named_sources
+    from bias_bench.errors import UsageError, nearest
+
+    known = {*benchmarks(), *named_sources(), "mini-train"}
+    if name == "mini-train":
+        return pairs_from_collection(training_topics())
+    if name in named_sources() and name not in benchmarks():
+        return load_sources([name], data_dir).pairs
+    if name not in known and not Path(name).is_dir():
+        raise UsageError(
+            f"unknown training data '{name}': {nearest(name, known)} "
+            "(or give a folder with one <language>.json each)"
+        )
+    return pairs_from_collection(load_benchmark(name, data_dir).collection)
+
+
+def _print_findings(found: Audit) -> None:
+    """The findings as a table, at most `_ROWS_SHOWN` of them; JSON has all."""
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from bias_bench.console import result
+
+    table = Table()
+    for heading in ("kind", "data set", "topic", "matched", "in the benchmark", "similarity"):
+        table.add_column(heading, justify="right" if heading == "similarity" else "left")
+    for finding in found.findings[:_ROWS_SHOWN]:
+        # as Text, since a title may hold what rich would read as markup
+        cells = (finding.kind, finding.data_set, finding.topic, finding.matched, finding.item)
+        table.add_row(*map(Text, cells), f"{finding.similarity:.3f}")
+    Console(width=None if sys.stdout.isatty() else _FILE_WIDTH).print(table)
+    if len(found.findings) > _ROWS_SHOWN:
+        result(f"… and {len(found.findings) - _ROWS_SHOWN:,} more; --format json has all")

@@ -71,8 +71,10 @@ def run(
 ) -> None:
     """Encode, search, score and report a benchmark; goes on where an earlier run stopped."""
     from bias_bench.cli.summary import print_summary
+    from bias_bench.datasets.registry import benchmarks
     from bias_bench.errors import UsageError
     from bias_bench.experiment import (
+        DEFAULT_BENCHMARK,
         Experiment,
         load_recipe,
         make_experiment,
@@ -99,9 +101,13 @@ def run(
     experiments: list[Experiment] = []
     for recipe_name in recipe or [base.get("recipe", "zero-shot")]:
         loaded = load_recipe(recipe_name)
+        spec = benchmarks().get(base.get("benchmark", DEFAULT_BENCHMARK))
+        fitting = {"training": spec.training} if spec and "training" in loaded.settings else {}
         for number in seed or [base.get("seed", 0)]:
             identity = {"recipe": loaded.name, "seed": number}
-            experiments.append(make_experiment(loaded.settings, base, chosen, *overrides, identity))
+            experiments.append(
+                make_experiment(loaded.settings, fitting, base, chosen, *overrides, identity)
+            )
     if name is not None and len(experiments) > 1:
         raise UsageError(f"--name {name} names one run folder, but {len(experiments)} were asked")
     options = RunOptions(out=out, reports=reports, device=device, policy=policy, name=name)

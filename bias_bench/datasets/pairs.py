@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ import numpy as np
 from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.ids import language_of, topic_of
 from bias_bench.errors import DataError
+from bias_bench.files import digest_texts
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,15 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.query)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over arrays and texts."""
+        parts = [getattr(self, field.name) for field in fields(self)]
+        arrays = b"".join(part.tobytes() for part in parts if isinstance(part, np.ndarray))
+        texts = [part for part in parts if not isinstance(part, np.ndarray)]
+        named = [sha256(arrays).hexdigest(), *(str(len(part)) for part in texts)]
+        return digest_texts([*named, *(text for part in texts for text in part)])
 
     def take(self, rows: np.ndarray) -> Pairs:
         """The pairs of `rows`, in that order; texts and names stay."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,7 +26,10 @@ class DataFile(BaseModel):
 
 
 class BenchmarkSpec(BaseModel):
-    """A benchmark known by name. `base_url` is None for one that ships with the package."""
+    """A benchmark known by name. `base_url` is None for one that ships with the package.
+
+    `training` holds settings of `training` that recipes which train take on this benchmark.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     title: str
@@ -35,6 +38,7 @@ class BenchmarkSpec(BaseModel):
     terms: str
     base_url: str | None = None
     demonstration: bool = False
+    training: dict[str, Any] = {}
     files: dict[str, DataFile]
     citation: str
 

@@ -22,6 +22,7 @@ class TrainingSettings(BaseModel):
 
     Where arXiv:2408.10536 gives a value it is the default: AdamW with weight decay 0.01, learning
     rate 3e-5, batch size 100. Lengths are in tokens, prefixes and special tokens included.
+    `trim_vocabulary` auto trims where the tokenizer allows it exactly.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +43,7 @@ class TrainingSettings(BaseModel):
     dataset_exponent: float = Field(default=1.0, ge=0)
     order: Order = "language_first"
     contrastive: ContrastiveSettings = ContrastiveSettings()
+    trim_vocabulary: Literal["auto", "always", "never"] = "auto"
     freeze_word_embeddings: bool = False
     held_out: float = Field(default=0.05, ge=0, lt=0.5)
     evaluate_every: int = Field(default=50, ge=1)

@@ -1,0 +1,120 @@
+"""The work of the stage `train`: data, audit, trimming, the loop, the saved encoder."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bias_bench.console import say
+from bias_bench.datasets.audit import audit, clean
+from bias_bench.datasets.pairs import Pairs
+from bias_bench.datasets.sources import load_sources
+from bias_bench.encoders.backbone import Loaded, resolve_backbone
+from bias_bench.encoders.encoder import has_bf16_matrix_units
+from bias_bench.encoders.save import save_encoder
+from bias_bench.encoders.trim import trim_vocabulary
+from bias_bench.errors import BiasBenchError, UsageError
+from bias_bench.files import digest
+from bias_bench.provenance import cpu_features, versions
+from bias_bench.stages import Prepared
+from bias_bench.training.loop import Folders, Job, train
+
+_LIBRARIES = ("biasbench", "torch", "transformers", "tokenizers")
+
+
+class TrainingData(NamedTuple):
+    """Training pairs without what the benchmark holds too, and what the audit found."""
+
+    pairs: Pairs
+    audit: dict[str, Any]
+
+
+def training_data(prepared: Prepared) -> TrainingData:
+    """Load the sources and drop every topic that the audit finds in the benchmark, visibly."""
+    settings, data_dir = prepared.experiment.training, prepared.experiment.data_dir
+    if not settings.sources:
+        raise UsageError(
+            f"recipe {prepared.experiment.recipe} trains, but training.sources names no data; "
+            "for example --set 'training.sources=[mini]'"
+        )
+    loaded = load_sources(settings.sources, Path(data_dir) if data_dir else None).pairs
+    found = audit(loaded, prepared.collection)
+    pairs = clean(loaded, found)
+    say(f"training data: {len(pairs):,} pairs of {', '.join(pairs.data_sets)}")
+    say(f"zero-shot audit against {prepared.collection.name}: {found.verdict}")
+    return TrainingData(pairs, found.to_json())
+
+
+def training_inputs(prepared: Prepared, data: TrainingData) -> dict[str, Any]:
+    """Everything that decides the trained encoder."""
+    return {
+        "backbone": prepared.backbone.sha256,
+        "profile": prepared.settings.profile.model_dump(),
+        "settings": prepared.experiment.training.model_dump(exclude={"sources"}),
+        "seed": prepared.experiment.seed,
+        "pairs": data.pairs.fingerprint,
+        "benchmark": prepared.collection.fingerprint,  # decides the trimmed vocabulary
+        "bf16": _uses_bf16(prepared),
+        "device": prepared.settings.device.split(":")[0],
+        "versions": {name: versions()[name] for name in _LIBRARIES},
+    }
+
+
+def train_encoder(prepared: Prepared, data: TrainingData, folder: Path) -> list[Path]:
+    """Train, or go on training, and save the encoder to ``<folder>/model``."""
+    settings = prepared.experiment.training
+    loaded = _trimmed(prepared, data.pairs)
+    job = Job(
+        loaded=loaded,
+        profile=prepared.settings.profile,
+        settings=settings,
+        seed=prepared.experiment.seed,
+        device=prepared.settings.device,
+        bf16=_uses_bf16(prepared),
+        digest=digest(training_inputs(prepared, data)),
+    )
+    folders = Folders(folder / "train.jsonl", folder / "checkpoints")
+    train(job, data.pairs, folders)
+    target = folder / "model"
+    save_encoder(target, loaded.model.eval(), loaded.tokenizer, job.profile, replace=True)
+    shutil.rmtree(folders.checkpoints)
+    return [folders.log, *sorted(path for path in target.rglob("*") if path.is_file())]
+
+
+def with_trained_encoder(prepared: Prepared, folder: Path) -> Prepared:
+    """The same experiment, its backbone replaced by the encoder trained from it."""
+    trained = resolve_backbone(str(folder / "model"))
+    return replace(prepared, backbone=trained._replace(spec=prepared.backbone.spec))
+
+
+def _uses_bf16(prepared: Prepared) -> bool:
+    """Training gains from bf16 dot products too, though encoding waits for matrix units."""
+    precision, device = prepared.experiment.training.precision, prepared.settings.device
+    if precision != "auto":
+        return precision == "bf16"
+    return has_bf16_matrix_units(device) or (device == "cpu" and "avx512_bf16" in cpu_features())
+
+
+def _trimmed(prepared: Prepared, pairs: Pairs) -> Loaded:
+    """The backbone with the vocabulary that training and evaluation texts need."""
+    loaded = prepared.backbone.load()
+    wanted = prepared.experiment.training.trim_vocabulary
+    if wanted == "never":
+        return loaded
+    profile = prepared.settings.profile
+    prefix = {"query": profile.query_prefix, "candidate": profile.candidate_prefix}
+    texts = [prefix["query"] + text for text in pairs.query_texts]
+    texts += [prefix["candidate"] + text for text in pairs.candidate_texts]
+    for request in prepared.requests():
+        texts += [prefix[request.side] + text for text in request.texts]
+    try:
+        trimmed = trim_vocabulary(loaded, texts)
+    except BiasBenchError as error:
+        if wanted == "always":
+            raise
+        say(f"vocabulary kept whole: {error}")
+        return loaded
+    say(f"vocabulary trimmed from {trimmed.rows_before:,} to {trimmed.rows_after:,} rows")
+    return Loaded(trimmed.model, trimmed.tokenizer)
