@@ -79,6 +79,15 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def require_writable(path: Path) -> None:
+    """BiasBenchError unless the folder `path` is there or can be made; creates nothing."""
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not existing.is_dir():
+        raise BiasBenchError(f"{path}: cannot create this folder ({existing} is a file)")
+    if not os.access(existing, os.W_OK):
+        raise BiasBenchError(f"{path}: no permission to write in {existing}; choose another folder")
+
+
 def remove_temporary_files(folder: Path) -> None:
     """Delete files and folders that an interrupted process left half-written below `folder`."""
     for path in sorted(folder.rglob(TEMPORARY_PREFIX + "*"), reverse=True):

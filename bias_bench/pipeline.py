@@ -21,7 +21,13 @@ from bias_bench.encoders.encoder import (
 )
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, read_yaml
-from bias_bench.files import folder_lock, remove_temporary_files, write_json, write_text
+from bias_bench.files import (
+    folder_lock,
+    remove_temporary_files,
+    require_writable,
+    write_json,
+    write_text,
+)
 from bias_bench.manifest import Manifest, Policy, Stage
 from bias_bench.report.run_page import write_run_page
 from bias_bench.stages import Prepared, measure, score_settings, search_settings
@@ -60,14 +66,19 @@ def run(experiment: Experiment, options: RunOptions) -> Path:
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot name a run: use letters, digits, '.', '_' and '-'")
     folder = options.out / name
+    require_writable(folder)
+    require_writable(options.reports)
     _require_run_folder(folder, options.out)
     if options.policy == "never" and not folder.is_dir():
         raise BiasBenchError(f"{folder}: does not exist and --policy never forbids computing it")
+    _require_same_experiment(folder, experiment, options.policy)
+    if folder.is_dir():
+        Manifest(folder)  # refuses a newer schema before any work
+    prepared = _prepare(experiment, options)  # bad input is found before anything is written
     with folder_lock(folder):
         manifest = Manifest(folder)
         _require_same_experiment(folder, experiment, options.policy)
         remove_temporary_files(folder)
-        prepared = _prepare(experiment, options)
         write_text(folder / "experiment.yaml", experiment_yaml(experiment))
         manifest.update(status="running", name=name, **_describe(prepared))
         try:

@@ -28,6 +28,7 @@ from tests.runs import run
         (["run", "--policy", "sometimes"], 2, "sometimes"),
         (["run", "missing.yaml"], 2, "missing.yaml: no such file"),
         (["run", "--sed", "1"], 2, "--sed"),
+        (["run", "hybird.yaml"], 2, "unknown recipe 'hybird': did you mean 'hybrid'?"),
         (
             ["run", "xquad-r", "--data-dir", "no-such-folder"],
             3,
@@ -47,6 +48,7 @@ def test_bad_input_is_one_line_with_the_right_exit_code(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "hybird.yaml").write_text("recipe: hybird\n", encoding="utf-8")
     assert run_command(arguments) == code
     captured = capsys.readouterr()
     (error,) = [line for line in captured.err.splitlines() if "error:" in line]
@@ -67,7 +69,7 @@ def test_a_folder_of_language_files_runs_and_its_faults_are_named(
     )
     assert run(tmp_path, str(own)) == 3
     assert "en.json: article 0, paragraph 0: no 'sentence_breaks'" in capsys.readouterr().err
-    assert not list((tmp_path / "runs" / "own-data-zero-shot-0").glob("trec*"))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_unexpected_failure_is_one_line_and_debug_shows_the_traceback(

@@ -104,6 +104,28 @@ def test_killed_training_goes_on_to_the_same_encoder_and_files(
     assert results(folder) == results(finished / "runs" / NAME)
 
 
+def test_own_recipe_file_trains_and_its_experiment_file_repeats_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "mostly-mono.yaml"
+    recipe.write_text(
+        "description: d\nsettings: {training: {mixture: {mono: 0.9, cross: 0.1}}}\n", "utf-8"
+    )
+    short = ("--set", "training.steps=2", "--set", "training.batch_size=8")
+    assert run(tmp_path, "--recipe", str(recipe), *short) == 0
+    folder = tmp_path / "runs" / "mini-mostly-mono-0"
+    assert run(tmp_path, str(folder / "experiment.yaml"), backbone="") == 0
+    assert capsys.readouterr().err.count("unchanged, kept") == 4
+
+
+def test_recipe_on_the_command_line_outranks_the_one_of_a_file(
+    finished: Path, tmp_path: Path
+) -> None:
+    file = finished / "runs" / NAME / "experiment.yaml"
+    assert run(tmp_path, str(file), "--recipe", "zero-shot", backbone="") == 0
+    assert "train" not in manifest(tmp_path / "runs" / "mini-zero-shot-0")["stages"]
+
+
 def test_recipe_that_trains_needs_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "--recipe", "mono", "--set", "training.sources=[]") == 2
     assert "training.sources" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -71,45 +71,57 @@ def run(
 ) -> None:
     """Encode, search, score and report a benchmark; goes on where an earlier run stopped."""
     from bias_bench.cli.summary import print_summary
-    from bias_bench.datasets.registry import benchmarks
     from bias_bench.errors import UsageError
-    from bias_bench.experiment import (
-        DEFAULT_BENCHMARK,
-        Experiment,
-        load_recipe,
-        make_experiment,
-        parse_override,
-        read_yaml,
-    )
+    from bias_bench.experiment import make_experiment, parse_override, read_yaml
     from bias_bench.pipeline import RunOptions
     from bias_bench.pipeline import run as run_experiment
 
-    base = {}
+    base: dict[str, Any] = {}
     if benchmark and Path(benchmark).suffix in (".yaml", ".yml"):
         base = read_yaml(Path(benchmark))
     elif benchmark:
         base = {"benchmark": benchmark}
+    options_given: dict[str, Any] = {"backbone": backbone} if backbone else {}
+    if data_dir:
+        options_given["data_dir"] = str(data_dir.resolve())
     overrides = [parse_override(text) for text in settings or []]
-    chosen = {
-        key: value
-        for key, value in (
-            ("backbone", backbone),
-            ("data_dir", str(data_dir.resolve()) if data_dir else None),
-        )
-        if value is not None
-    }
-    experiments: list[Experiment] = []
-    for recipe_name in recipe or [base.get("recipe", "zero-shot")]:
-        loaded = load_recipe(recipe_name)
-        spec = benchmarks().get(base.get("benchmark", DEFAULT_BENCHMARK))
-        fitting = {"training": spec.training} if spec and "training" in loaded.settings else {}
-        for number in seed or [base.get("seed", 0)]:
-            identity = {"recipe": loaded.name, "seed": number}
-            experiments.append(
-                make_experiment(loaded.settings, fitting, base, chosen, *overrides, identity)
-            )
+    experiments = [
+        make_experiment(*layers, options_given, *overrides, {"seed": number})
+        for layers in _recipe_layers(base, recipe)
+        for number in seed or [base.get("seed", 0)]
+    ]
     if name is not None and len(experiments) > 1:
         raise UsageError(f"--name {name} names one run folder, but {len(experiments)} were asked")
     options = RunOptions(out=out, reports=reports, device=device, policy=policy, name=name)
     folders = [run_experiment(experiment, options) for experiment in experiments]
     print_summary(folders, output_format)
+
+
+def _recipe_layers(base: dict[str, Any], recipes: list[str] | None) -> list[list[dict[str, Any]]]:
+    """Settings of each recipe asked for, in rising rank, with those of the file or benchmark.
+
+    A recipe named on the command line outranks what a file says of training; a file's own recipe
+    is what the file refines, and need not be known where the file says everything itself.
+    """
+    from bias_bench.datasets.registry import benchmarks
+    from bias_bench.experiment import (
+        DEFAULT_BENCHMARK,
+        DEFAULT_RECIPE,
+        Recipe,
+        load_recipe,
+        recipe_names,
+    )
+
+    spec = benchmarks().get(base.get("benchmark", DEFAULT_BENCHMARK))
+
+    def layers(recipe: Recipe) -> list[dict[str, Any]]:
+        trains = spec is not None and "training" in recipe.settings
+        fitting = {"training": spec.training} if spec and trains else {}
+        return [recipe.settings, fitting, {"recipe": recipe.name}]
+
+    if recipes:
+        rest = {key: value for key, value in base.items() if key != "training"}
+        return [[rest, *layers(load_recipe(name))] for name in recipes]
+    own = base.get("recipe", DEFAULT_RECIPE)
+    resolved = "training" in base and own not in recipe_names()
+    return [[*layers(Recipe(own, {}) if resolved else load_recipe(own)), base]]
