@@ -83,8 +83,15 @@ def test_trained_encoder_is_a_backbone_for_other_runs(finished: Path, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["step-000002", "step-000006", "step-000012"])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("moment", "how"),
+    [
+        ("step-000002", signal.SIGKILL),
+        ("step-000006", signal.SIGKILL),
+        ("step-000012", signal.SIGKILL),
+        ("step-000004", signal.SIGTERM),
+    ],
+)
 def test_killed_training_goes_on_to_the_same_encoder_and_files(
     finished: Path, tmp_path: Path, moment: str, how: signal.Signals
 ) -> None:
