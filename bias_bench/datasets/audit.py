@@ -250,7 +250,7 @@ def _ngram_sets(training: Sequence[str], benchmark: Sequence[str]) -> tuple[Any,
     # 26,000 and 50,000 texts. MinHash LSH (datasketch, 128 permutations) takes 12 s and missed a
     # quarter of the copies with small edits; edit distances (rapidfuzz) would take 10 minutes.
     from scipy.sparse import csr_array
-    from sklearn.feature_extraction.text import HashingVectorizer  # type: ignore[import-untyped]
+    from sklearn.feature_extraction.text import HashingVectorizer
 
     hashed = HashingVectorizer(
         analyzer="char", ngram_range=(NGRAM, NGRAM), norm=None, binary=True, n_features=2**30
