@@ -18,18 +18,18 @@ def descending_id_order(ids: Sequence[str]) -> np.ndarray:
     return np.array(sorted(range(len(ids)), key=ids.__getitem__, reverse=True), dtype=np.int64)
 
 
-def rank_keys(scores: np.ndarray) -> np.ndarray:
-    """Keys int64 [queries, n] for float32 `scores` whose columns are in id-descending order.
+def rank_keys(scores: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+    """Keys int64 for float32 `scores` of candidates at `columns` of the id-descending pool.
 
-    A larger key comes first. The high half holds the score as an order-preserving integer, the
-    low half prefers the lower column. Negative zero counts as zero, as in a comparison of floats.
+    Both have one shape; without `columns` the last axis is the pool. A larger key comes first: its
+    high half holds the score as an order-preserving integer, its low half prefers the lower column.
+    Negative zero counts as zero, as in a comparison of floats.
     """
+    if columns is None:
+        columns = np.arange(scores.shape[-1], dtype=np.int64)
     bits = (scores + np.float32(0.0)).view(np.int32)
     ordered = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
-    keys = ordered.astype(np.int64)
-    keys <<= 32
-    keys |= _POSITIONS - np.arange(scores.shape[1], dtype=np.int64)
-    return keys
+    return (ordered.astype(np.int64) << 32) | (_POSITIONS - columns)
 
 
 def key_columns(keys: np.ndarray) -> np.ndarray:
