@@ -52,7 +52,10 @@ def training_inputs(prepared: Prepared, data: TrainingData) -> dict[str, Any]:
     return {
         "backbone": prepared.backbone.sha256,
         "profile": prepared.settings.profile.model_dump(),
-        "settings": prepared.experiment.training.model_dump(exclude={"sources"}),
+        "settings": prepared.experiment.training.model_dump(
+            exclude={"sources"},
+            exclude_defaults=True,  # so a setting that a later version adds makes nothing stale
+        ),
         "seed": prepared.experiment.seed,
         "pairs": data.pairs.fingerprint,
         "benchmark": prepared.collection.fingerprint,  # decides the trimmed vocabulary

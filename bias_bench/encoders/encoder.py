@@ -134,7 +134,7 @@ def pool(output: Any, mask: Any, pooling: str) -> Any:
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def pad(batch: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+def pad(batch: Sequence[Sequence[int] | np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
     """Token ids and attention mask, int64 [batch, longest]."""
     longest = max(map(len, batch))
     ids = np.full((len(batch), longest), pad_id, dtype=np.int64)

@@ -7,9 +7,9 @@ resumed run is an uninterrupted one, bit for bit, on the CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from bias_bench.console import progress as progress_bar
 from bias_bench.console import say
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.encoders.backbone import Loaded
-from bias_bench.encoders.encoder import pad, pool
 from bias_bench.encoders.profile import Profile
 from bias_bench.errors import BiasBenchError
 from bias_bench.training.checkpoint import (
@@ -28,13 +27,17 @@ from bias_bench.training.checkpoint import (
     load_newest,
     save_checkpoint,
 )
+from bias_bench.training.embedder import Embedder
 from bias_bench.training.log import log_row, read_log, write_log
 from bias_bench.training.objective import Losses, Objective
+from bias_bench.training.optimizer import make_trained, set_learning_rate
 from bias_bench.training.plan import BatchPlan
 from bias_bench.training.settings import TrainingSettings
 from bias_bench.training.step import Batch, backward, evaluate
 from bias_bench.training.termination import Termination
 from bias_bench.training.terms.contrastive import Contrastive
+
+_TOKENIZED_AT_ONCE = 4096  # texts; bounds what the tokenizer keeps besides the ids
 
 
 class Folders(NamedTuple):
@@ -47,8 +50,8 @@ class Folders(NamedTuple):
 class Tokens(NamedTuple):
     """Token ids of every text of the pairs, cut to the training lengths."""
 
-    queries: list[list[int]]
-    candidates: list[list[int]]
+    queries: list[np.ndarray]
+    candidates: list[np.ndarray]
 
 
 class Job(NamedTuple):
@@ -83,7 +86,7 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
     plan = _plan(job, training, settings.batch_size)
     tokens = tokenize(job, pairs)
     objective = make_objective(settings)
-    trained = _trained(job, objective)
+    trained = make_trained(job.loaded.model, objective, settings, job.device)
     progress = load_newest(folders.checkpoints, trained, job.digest) or Progress(0, 0, None)
     log = read_log(folders.log, progress.step)
     if progress.step:
@@ -100,7 +103,7 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
             if validation and stale >= settings.patience:
                 say(f"stopped early after step {step - 1}: validation loss no longer falls")
                 break
-            rate = _set_learning_rate(trained.optimizer, settings, step)
+            rate = set_learning_rate(trained.optimizer, settings, step)
             losses = _step(job, objective, trained, _batch(plan.pairs, tokens, rows), step)
             _require_finite(losses, step, rows, folders)
             row = log_row(step, losses, rate, plan.pairs, rows)
@@ -139,11 +142,13 @@ def make_objective(settings: TrainingSettings) -> Objective:
 def tokenize(job: Job, pairs: Pairs) -> Tokens:
     """Tokenise every text once, with its side's prefix."""
 
-    def ids(texts: Sequence[str], prefix: str, limit: int) -> list[list[int]]:
-        encoded = job.loaded.tokenizer(
-            [prefix + text for text in texts], truncation=True, max_length=limit
-        )
-        return encoded["input_ids"]
+    def ids(texts: Sequence[str], prefix: str, limit: int) -> list[np.ndarray]:
+        encoded: list[np.ndarray] = []
+        for start in range(0, len(texts), _TOKENIZED_AT_ONCE):
+            block = [prefix + text for text in texts[start : start + _TOKENIZED_AT_ONCE]]
+            found = job.loaded.tokenizer(block, truncation=True, max_length=limit)
+            encoded += [np.array(ids, dtype=np.int32) for ids in found["input_ids"]]
+        return encoded
 
     settings, profile = job.settings, job.profile
     return Tokens(
@@ -152,41 +157,11 @@ def tokenize(job: Job, pairs: Pairs) -> Tokens:
     )
 
 
-def learning_rate(settings: TrainingSettings, step: int) -> float:
-    """Linear warm-up over the first share `warmup` of the steps, then linear decay to 0."""
-    warm = max(1, round(settings.warmup * settings.steps))
-    if step <= warm:
-        return settings.learning_rate * step / warm
-    left = settings.steps - step + 1
-    return settings.learning_rate * left / max(1, settings.steps - warm + 1)
-
-
 def _plan(job: Job, pairs: Pairs, batch_size: int) -> BatchPlan:
     settings = job.settings
     return BatchPlan(
         pairs, settings.mixture, batch_size, job.seed, settings.dataset_exponent, settings.order
     )
-
-
-def _trained(job: Job, objective: Objective) -> Trained:
-    """Parameters by name and AdamW over them; biases and norms are not decayed."""
-    model = job.loaded.model.to(job.device).train()
-    model.get_input_embeddings().weight.requires_grad_(not job.settings.freeze_word_embeddings)
-    named = {f"encoder.{name}": p for name, p in model.named_parameters() if p.requires_grad}
-    for term_name, term in objective.modules().items():
-        module: Any = term
-        module.to(job.device)
-        named |= {f"{term_name}.{name}": p for name, p in module.named_parameters()}
-    decayed = [p for p in named.values() if p.ndim >= 2]
-    plain = [p for p in named.values() if p.ndim < 2]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": job.settings.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-        lr=job.settings.learning_rate,
-    )
-    return Trained(named, optimizer)
 
 
 def _batches(plan: BatchPlan, done: int, steps: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -216,36 +191,23 @@ def _step(job: Job, objective: Objective, trained: Trained, batch: Batch, step: 
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(np.random.SeedSequence([job.seed, step]).generate_state(1)[0].item())
         trained.optimizer.zero_grad(set_to_none=True)
+        embedder = _embedder(job, batch)
+        settings = job.settings
         losses = backward(
-            _embedder(job), batch, objective, job.settings.chunk_tokens, job.settings.gradient_cache
+            embedder, batch, objective, settings.chunk_tokens, settings.gradient_cache
         )
+        embedder.hand_over()
     torch.nn.utils.clip_grad_norm_(trained.parameters.values(), job.settings.clip)
     if math.isfinite(losses.total.item()):
         trained.optimizer.step()
     return losses
 
 
-def _embedder(job: Job) -> Callable[[Sequence[Sequence[int]]], torch.Tensor]:
-    model, pad_id = job.loaded.model, job.loaded.tokenizer.pad_token_id
-    device = torch.device(job.device)
-
-    def embed(texts: Sequence[Sequence[int]]) -> torch.Tensor:
-        ids, mask = (torch.from_numpy(part).to(device) for part in pad(texts, pad_id))
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=job.bf16):
-            output = model(input_ids=ids, attention_mask=mask)
-        pooled = pool(output, mask, job.profile.pooling)
-        return torch.nn.functional.normalize(pooled.float(), dim=1)
-
-    return embed
-
-
-def _set_learning_rate(
-    optimizer: torch.optim.Optimizer, settings: TrainingSettings, step: int
-) -> float:
-    rate = learning_rate(settings, step)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    return rate
+def _embedder(job: Job, batch: Batch) -> Embedder:
+    loaded = job.loaded
+    pad_id = loaded.tokenizer.pad_token_id
+    pooling = job.profile.pooling
+    return Embedder(loaded.model, pad_id, pooling, job.device, job.bf16, batch.texts)
 
 
 def _validation_batches(job: Job, held_out: Pairs) -> list[np.ndarray]:
@@ -267,15 +229,11 @@ def _validate(
     """Mean loss over the validation batches, without dropout."""
     job.loaded.model.eval()
     try:
-        values = [
-            evaluate(
-                _embedder(job),
-                _batch(held_out, tokens, rows),
-                objective,
-                job.settings.chunk_tokens,
-            )
-            for rows in batches
-        ]
+        values = []
+        for rows in batches:
+            batch = _batch(held_out, tokens, rows)
+            embedder = _embedder(job, batch)
+            values.append(evaluate(embedder, batch, objective, job.settings.chunk_tokens))
     finally:
         job.loaded.model.train()
     return float(np.mean(values))

@@ -35,7 +35,7 @@ class TrainingSettings(BaseModel):
     temperature: float = Field(default=0.03, gt=0)
     query_max_length: int = Field(default=64, ge=4)
     candidate_max_length: int = Field(default=96, ge=4)
-    chunk_tokens: int = Field(default=1024, ge=16)
+    chunk_tokens: int = Field(default=512, ge=16)
     gradient_cache: bool = False
     precision: Literal["auto", "float32", "bf16"] = "auto"
     mixture: dict[str, float] = {"mono": 0.5, "cross": 0.5}

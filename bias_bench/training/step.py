@@ -21,21 +21,22 @@ from bias_bench.encoders.encoder import length_sorted_batches
 from bias_bench.training.objective import Embeddings, Losses, Objective
 
 # Token ids of some texts -> unit vectors float32 [texts, d], with a graph where grad is enabled.
-Embed = Callable[[Sequence[Sequence[int]]], torch.Tensor]
+TokenIds = Sequence[int] | np.ndarray
+Embed = Callable[[Sequence[TokenIds]], torch.Tensor]
 
 
 class Batch(NamedTuple):
     """Token ids and labels of one batch; shapes as in `objective.Embeddings`."""
 
-    queries: list[list[int]]
-    candidates: list[list[int]]
+    queries: Sequence[TokenIds]
+    candidates: Sequence[TokenIds]
     query_groups: np.ndarray
     candidate_groups: np.ndarray
     query_languages: np.ndarray
     candidate_languages: np.ndarray
 
     @property
-    def texts(self) -> list[list[int]]:
+    def texts(self) -> list[TokenIds]:
         """Queries, then candidates."""
         return [*self.queries, *self.candidates]
 
@@ -66,7 +67,7 @@ def evaluate(embed: Embed, batch: Batch, objective: Objective, chunk_tokens: int
 
 def _plain(
     embed: Embed,
-    texts: list[list[int]],
+    texts: list[TokenIds],
     chunks: list[np.ndarray],
     batch: Batch,
     objective: Objective,
@@ -80,7 +81,7 @@ def _plain(
 
 def _cached(
     embed: Embed,
-    texts: list[list[int]],
+    texts: list[TokenIds],
     chunks: list[np.ndarray],
     batch: Batch,
     objective: Objective,

@@ -1,0 +1,60 @@
+"""From token ids to unit vectors, for the chunks of one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from bias_bench.encoders.encoder import pad, pool
+from bias_bench.encoders.profile import Pooling
+from bias_bench.training.step import TokenIds
+
+
+class Embedder:
+    """Calling it embeds texts, token ids -> unit vectors float32 [texts, d].
+
+    The word embeddings of a step's texts are looked up once, at construction, and `hand_over` gives
+    the model their gradient once: with a lookup per chunk, every chunk would fill a gradient as
+    large as the whole vocabulary.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        pad_id: int,
+        pooling: Pooling,
+        device: str,
+        bf16: bool,
+        texts: Sequence[TokenIds],
+    ) -> None:
+        self._model, self._pad_id, self._pooling = model, pad_id, pooling
+        self._device, self._bf16 = torch.device(device), bf16
+        self._weight = model.get_input_embeddings().weight
+        self._pieces = np.unique(np.concatenate([[pad_id], *texts])).astype(np.int64)
+        rows = self._weight.detach()[self._to_device(self._pieces)]
+        self._rows = rows.requires_grad_(self._weight.requires_grad)
+
+    def __call__(self, texts: Sequence[TokenIds]) -> torch.Tensor:
+        ids, mask = pad(texts, self._pad_id)
+        places = self._to_device(np.searchsorted(self._pieces, ids))
+        words = torch.nn.functional.embedding(places, self._rows)
+        attention = self._to_device(mask)
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._bf16):
+            output = self._model(inputs_embeds=words, attention_mask=attention)
+        pooled = pool(output, attention, self._pooling)
+        return torch.nn.functional.normalize(pooled.float(), dim=1)
+
+    def hand_over(self) -> None:
+        """Add the gradient of the looked-up rows to the model's word embeddings."""
+        if self._rows.grad is None:
+            return
+        if self._weight.grad is None:
+            self._weight.grad = torch.zeros_like(self._weight)
+        self._weight.grad.index_add_(0, self._to_device(self._pieces), self._rows.grad)
+        self._rows.grad = None
+
+    def _to_device(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
