@@ -19,7 +19,8 @@ from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.files import digest
 from bias_bench.provenance import cpu_features, versions
 from bias_bench.stages import Prepared
-from bias_bench.training.loop import Folders, Job, train
+from bias_bench.training.job import Job
+from bias_bench.training.loop import Folders, train
 
 _LIBRARIES = ("biasbench", "torch", "transformers", "tokenizers")
 

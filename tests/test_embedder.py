@@ -14,6 +14,7 @@ from bias_bench.encoders.encoder import pad, pool
 from bias_bench.training.embedder import Embedder
 
 PAD = 1
+ALL = np.arange(4)
 TEXTS = [[0, 17, 23, 2], [0, 5, 17, 17, 300, 2], [0, 9, 2], [0, 23, 411, 6, 8, 9, 2]]
 
 
@@ -49,7 +50,7 @@ def test_vectors_and_gradients_equal_those_of_the_model_called_with_ids(make: An
     gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad(set_to_none=True)
     embed = embedder(model)
-    found = torch.cat([embed(TEXTS[:2]), embed(TEXTS[2:])])
+    found = torch.cat([embed(np.array([0, 1])), embed(np.array([2, 3]))])
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
     (weights @ found).square().sum().backward()
     embed.hand_over()
@@ -65,12 +66,12 @@ def test_gradients_of_several_steps_add_up() -> None:
     word = model.get_input_embeddings().weight
     for _ in range(2):
         embed = embedder(model)
-        embed(TEXTS)[:, 0].sum().backward()
+        embed(ALL)[:, 0].sum().backward()
         embed.hand_over()
     twice = word.grad.clone()
     model.zero_grad(set_to_none=True)
     embed = embedder(model)
-    embed(TEXTS)[:, 0].sum().backward()
+    embed(ALL)[:, 0].sum().backward()
     embed.hand_over()
     torch.testing.assert_close(twice, 2 * word.grad)
     unused = np.setdiff1d(np.arange(len(word)), np.concatenate(TEXTS))
@@ -81,6 +82,24 @@ def test_frozen_word_embeddings_get_no_gradient() -> None:
     model = bert()
     word = model.get_input_embeddings().weight.requires_grad_(False)
     embed = embedder(model)
-    embed(TEXTS).sum().backward()
+    embed(ALL).sum().backward()
     embed.hand_over()
     assert word.grad is None
+
+
+def test_what_is_added_reaches_each_text_alone_and_gets_its_gradient() -> None:
+    model = bert()
+    embed = embedder(model)
+    clean = embed(ALL).detach()
+    embed.added = torch.zeros(embed.shape, requires_grad=True)
+    same = embed(ALL)
+    torch.testing.assert_close(same.detach(), clean)
+    same[2, 0].backward()
+    gradient = embed.added.grad
+    assert gradient is not None
+    touched = gradient.abs().sum(dim=1) > 0
+    assert torch.equal(touched, embed.token_texts == 2)
+    with torch.no_grad():
+        embed.added[embed.token_texts == 1] += torch.linspace(-1, 1, embed.shape[1])
+    changed = (embed(ALL[::-1].copy()).detach().flip(0) - clean).abs().sum(dim=1) > 1e-4
+    assert changed.tolist() == [False, True, False, False]

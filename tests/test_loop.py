@@ -18,7 +18,8 @@ from bias_bench.encoders.backbone import resolve_backbone
 from bias_bench.errors import BiasBenchError
 from bias_bench.training import loop
 from bias_bench.training.checkpoint import Progress
-from bias_bench.training.loop import Folders, Job, split_groups, train
+from bias_bench.training.job import Job
+from bias_bench.training.loop import Folders, split_groups, train
 from bias_bench.training.optimizer import learning_rate
 from bias_bench.training.settings import TrainingSettings
 

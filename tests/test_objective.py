@@ -170,8 +170,8 @@ class Case:
         self.batch = Batch(texts[:8], texts[8:], groups, np.arange(12), languages, np.zeros(12))
         self.objective = Objective({"contrastive": (1.0, Contrastive(0.1, learned=True))})
 
-    def embed(self, texts: Any) -> torch.Tensor:
-        ids, mask = pad(texts, 1)
+    def embed(self, rows: np.ndarray) -> torch.Tensor:
+        ids, mask = pad([self.batch.texts[row] for row in rows], 1)
         mask_tensor = torch.from_numpy(mask)
         output = self.model(input_ids=torch.from_numpy(ids), attention_mask=mask_tensor)
         return normalize(pool(output, mask_tensor, "mean"), dim=1)

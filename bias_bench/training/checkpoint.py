@@ -32,10 +32,18 @@ class Progress(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """What a checkpoint holds: named parameters, and the optimizer over the same order."""
+    """What a checkpoint holds: named parameters, the optimizer over the same order, and what terms
+    remember besides.
+    """
 
     parameters: dict[str, torch.nn.Parameter]
     optimizer: torch.optim.Optimizer
+    buffers: dict[str, torch.Tensor]
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Parameters and buffers by name."""
+        return {**self.parameters, **self.buffers}
 
 
 def save_checkpoint(folder: Path, trained: Trained, progress: Progress, digest: str) -> Path:
@@ -46,7 +54,7 @@ def save_checkpoint(folder: Path, trained: Trained, progress: Progress, digest: 
     make_folder(folder)
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
     try:
-        model = {name: value.detach().contiguous() for name, value in trained.parameters.items()}
+        model = {name: value.detach().contiguous() for name, value in trained.tensors.items()}
         save_file(model, temporary / _FILES[0])
         save_file(_flat(trained.optimizer), temporary / _FILES[1])
         state = {
@@ -107,8 +115,8 @@ def _load_parameters(path: Path, trained: Trained) -> None:
 
     values = load_file(path / _FILES[0])
     with torch.no_grad():
-        for name, parameter in trained.parameters.items():
-            parameter.copy_(values[name])
+        for name, tensor in trained.tensors.items():
+            tensor.copy_(values[name])
 
 
 def _flat(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

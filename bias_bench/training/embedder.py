@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from bias_bench.training.step import TokenIds
 
 
 class Embedder:
-    """Calling it embeds texts, token ids -> unit vectors float32 [texts, d].
+    """Embeds rows of a step's `texts`, given as token ids: unit vectors float32 [rows, d].
 
-    The word embeddings of a step's texts are looked up once, at construction, and `hand_over` gives
-    the model their gradient once: with a lookup per chunk, every chunk would fill a gradient as
-    large as the whole vocabulary.
+    `added`, where set, is added to the word embeddings: float32 [tokens of all texts, d], texts one
+    after the other. It may ask for a gradient.
+
+    Word embeddings are looked up once, at construction, and `hand_over` gives the model their
+    gradient once: with a lookup per chunk, every chunk would fill a gradient as large as the whole
+    vocabulary.
     """
 
     def __init__(
@@ -34,18 +38,46 @@ class Embedder:
         self._device, self._bf16 = torch.device(device), bf16
         self._weight = model.get_input_embeddings().weight
         self._pieces = np.unique(np.concatenate([[pad_id], *texts])).astype(np.int64)
+        self._texts = texts
+        self.added: torch.Tensor | None = None
+        self._starts = np.cumsum([0, *map(len, texts)])
         rows = self._weight.detach()[self._to_device(self._pieces)]
         self._rows = rows.requires_grad_(self._weight.requires_grad)
 
-    def __call__(self, texts: Sequence[TokenIds]) -> torch.Tensor:
-        ids, mask = pad(texts, self._pad_id)
+    def __call__(self, rows: np.ndarray) -> torch.Tensor:
+        ids, mask = pad([self._texts[row] for row in rows], self._pad_id)
         places = self._to_device(np.searchsorted(self._pieces, ids))
         words = torch.nn.functional.embedding(places, self._rows)
         attention = self._to_device(mask)
+        if self.added is not None:
+            place = self._starts[rows][:, None] + np.arange(ids.shape[1])
+            inside = self._to_device(np.where(mask, place, 0))
+            shift = torch.nn.functional.embedding(inside, self.added)
+            words = words + shift * attention.unsqueeze(-1)
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._bf16):
             output = self._model(inputs_embeds=words, attention_mask=attention)
         pooled = pool(output, attention, self._pooling)
         return torch.nn.functional.normalize(pooled.float(), dim=1)
+
+    @property
+    def token_texts(self) -> torch.Tensor:
+        """int64 [tokens of all texts]: the row of the text that each token belongs to."""
+        return self._to_device(np.repeat(np.arange(len(self._texts)), np.diff(self._starts)))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of `added`: tokens of all texts, dimensions of a word embedding."""
+        return int(self._starts[-1]), self._weight.shape[1]
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """While it lasts, the word embeddings of the texts get no gradient."""
+        before = self._rows
+        self._rows = before.detach()
+        try:
+            yield
+        finally:
+            self._rows = before
 
     def hand_over(self) -> None:
         """Add the gradient of the looked-up rows to the model's word embeddings."""

@@ -10,14 +10,22 @@ import numpy as np
 
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.files import write_text
-from bias_bench.training.objective import Losses
+from bias_bench.training.objective import Losses, Objective
 
 
 def log_row(
-    step: int, losses: Losses, rate: float, pairs: Pairs, rows: np.ndarray
+    step: int,
+    losses: Losses,
+    objective: Objective,
+    rate: float,
+    pairs: Pairs,
+    rows: np.ndarray,
 ) -> dict[str, Any]:
+    """One row of the log."""
     names = np.array(pairs.languages)
+    observed = {name: term.observed for name, term in objective.observers().items()}
     return {
+        **({"observed": observed} if observed else {}),
         "step": step,
         "loss": losses.total.item(),
         "terms": {name: value.item() for name, value in losses.terms.items()},

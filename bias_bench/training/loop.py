@@ -7,9 +7,9 @@ resumed run is an uninterrupted one, bit for bit, on the CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,9 +17,15 @@ import torch
 from bias_bench.console import progress as progress_bar
 from bias_bench.console import say
 from bias_bench.datasets.pairs import Pairs
-from bias_bench.encoders.backbone import Loaded
-from bias_bench.encoders.profile import Profile
 from bias_bench.errors import BiasBenchError
+from bias_bench.training.batches import (
+    Tokens,
+    make_batch,
+    rows_of_steps,
+    tokenize,
+    with_negatives,
+)
+from bias_bench.training.build import initialise, make_attack, make_objective, make_teacher
 from bias_bench.training.checkpoint import (
     Progress,
     Trained,
@@ -27,17 +33,16 @@ from bias_bench.training.checkpoint import (
     load_newest,
     save_checkpoint,
 )
-from bias_bench.training.embedder import Embedder
+from bias_bench.training.job import Job
 from bias_bench.training.log import log_row, read_log, write_log
 from bias_bench.training.objective import Losses, Objective
-from bias_bench.training.optimizer import make_trained, set_learning_rate
+from bias_bench.training.optimizer import clip, make_trained, set_learning_rate
+from bias_bench.training.perturbation import CONTRASTIVE, Attack, Passes, perturbed_step
 from bias_bench.training.plan import BatchPlan
-from bias_bench.training.settings import TrainingSettings
-from bias_bench.training.step import Batch, backward, evaluate
+from bias_bench.training.step import Batch, embed_all, evaluate
 from bias_bench.training.termination import Termination
-from bias_bench.training.terms.contrastive import Contrastive
 
-_TOKENIZED_AT_ONCE = 4096  # texts; bounds what the tokenizer keeps besides the ids
+_VALIDATION_BATCHES = 8
 
 
 class Folders(NamedTuple):
@@ -47,23 +52,16 @@ class Folders(NamedTuple):
     checkpoints: Path
 
 
-class Tokens(NamedTuple):
-    """Token ids of every text of the pairs, cut to the training lengths."""
+class _Run(NamedTuple):
+    """A job made ready: what stays the same from step to step."""
 
-    queries: list[np.ndarray]
-    candidates: list[np.ndarray]
-
-
-class Job(NamedTuple):
-    """Everything a training run is made of; `digest` identifies it in checkpoints."""
-
-    loaded: Loaded
-    profile: Profile
-    settings: TrainingSettings
-    seed: int
-    device: str
-    bf16: bool
-    digest: str
+    job: Job
+    pairs: Pairs
+    tokens: Tokens
+    objective: Objective
+    attack: Attack | None
+    teacher: Any
+    trained: Trained
 
 
 def split_groups(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
@@ -84,34 +82,34 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
     settings = job.settings
     training, held_out = split_groups(pairs, settings.held_out, job.seed)
     plan = _plan(job, training, settings.batch_size)
-    tokens = tokenize(job, pairs)
-    objective = make_objective(settings)
-    trained = make_trained(job.loaded.model, objective, settings, job.device)
-    progress = load_newest(folders.checkpoints, trained, job.digest) or Progress(0, 0, None)
+    run = _prepare(job, training)
+    progress = load_newest(folders.checkpoints, run.trained, job.digest)
+    if progress is None:
+        progress = Progress(0, 0, None)
+        initialise(run.objective, job, training, run.tokens)
     log = read_log(folders.log, progress.step)
     if progress.step:
         say(f"training goes on after step {progress.step}")
-    validation = _validation_batches(job, held_out)
+    validation = _validation_batches(run, held_out)
     stale = sum(1 for row in log if "validation" in row and row["step"] > progress.best_step)
     with (
         Termination() as termination,
         progress_bar("train", settings.steps, "steps") as advance,
     ):
         advance(progress.step)
-        batches = _batches(plan, progress.step, settings.steps)
-        for step, rows in batches:
+        for step, rows in rows_of_steps(plan, progress.step, settings.steps, settings.accumulate):
             if validation and stale >= settings.patience:
                 say(f"stopped early after step {step - 1}: validation loss no longer falls")
                 break
-            rate = set_learning_rate(trained.optimizer, settings, step)
-            losses = _step(job, objective, trained, _batch(plan.pairs, tokens, rows), step)
-            _require_finite(losses, step, rows, folders)
-            row = log_row(step, losses, rate, plan.pairs, rows)
+            rate = set_learning_rate(run.trained.optimizer, settings, step)
+            losses = _step(run, rows, step)
+            _require_finite(losses, step, rows[0], folders)
+            row = log_row(step, losses, run.objective, rate, training, np.concatenate(rows))
             advance(1)
             last = step == settings.steps
             evaluated = validation and (step % settings.evaluate_every == 0 or last)
             if evaluated:
-                loss = _validate(job, objective, held_out, tokens, validation)
+                loss = _validate(run, validation)
                 row["validation"] = loss
                 better = progress.best_loss is None or loss < progress.best_loss
                 stale = 0 if better else stale + 1
@@ -121,40 +119,25 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
             log.append(row)
             if evaluated or last or step % settings.checkpoint_every == 0 or termination.asked:
                 write_log(folders.log, log)
-                save_checkpoint(folders.checkpoints, trained, progress, job.digest)
+                save_checkpoint(folders.checkpoints, run.trained, progress, job.digest)
             if termination.asked:
                 raise KeyboardInterrupt
     if progress.best_loss is not None and progress.best_step != progress.step:
-        load_best(folders.checkpoints, trained, progress)
+        load_best(folders.checkpoints, run.trained, progress)
     return progress
 
 
-def make_objective(settings: TrainingSettings) -> Objective:
-    """The objective that the settings describe."""
-    contrastive = Contrastive(
-        settings.temperature,
-        learned=settings.contrastive.learned_temperature,
-        direction=settings.contrastive.direction,
-    )
-    return Objective({"contrastive": (1.0, contrastive)})
-
-
-def tokenize(job: Job, pairs: Pairs) -> Tokens:
-    """Tokenise every text once, with its side's prefix."""
-
-    def ids(texts: Sequence[str], prefix: str, limit: int) -> list[np.ndarray]:
-        encoded: list[np.ndarray] = []
-        for start in range(0, len(texts), _TOKENIZED_AT_ONCE):
-            block = [prefix + text for text in texts[start : start + _TOKENIZED_AT_ONCE]]
-            found = job.loaded.tokenizer(block, truncation=True, max_length=limit)
-            encoded += [np.array(ids, dtype=np.int32) for ids in found["input_ids"]]
-        return encoded
-
-    settings, profile = job.settings, job.profile
-    return Tokens(
-        ids(pairs.query_texts, profile.query_prefix, settings.query_max_length),
-        ids(pairs.candidate_texts, profile.candidate_prefix, settings.candidate_max_length),
-    )
+def _prepare(job: Job, training: Pairs) -> _Run:
+    settings = job.settings
+    dimensions = job.loaded.model.config.hidden_size
+    languages = len(np.unique([training.query_language, training.candidate_language]))
+    if languages > 1:
+        languages = len(training.languages)  # a code names the discriminator's output
+    objective = make_objective(settings, dimensions, languages, job.seed)
+    teacher = make_teacher(objective, job.loaded.model, job.device)
+    trained = make_trained(job.loaded.model, objective, settings, job.device)
+    tokens = tokenize(job.loaded.tokenizer, job.profile, settings, training, job.negatives)
+    return _Run(job, training, tokens, objective, make_attack(settings), teacher, trained)
 
 
 def _plan(job: Job, pairs: Pairs, batch_size: int) -> BatchPlan:
@@ -164,76 +147,87 @@ def _plan(job: Job, pairs: Pairs, batch_size: int) -> BatchPlan:
     )
 
 
-def _batches(plan: BatchPlan, done: int, steps: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(step from 1, rows) of the steps after `done`; an epoch is made when it is reached."""
-    epoch, rows = -1, np.zeros((0, 0), dtype=np.int64)
-    for step in range(done + 1, steps + 1):
-        number, cursor = divmod(step - 1, len(plan))
-        if number != epoch:
-            epoch, rows = number, plan.epoch(number)
-        yield step, rows[cursor]
+def _batch(run: _Run, pairs: Pairs, rows: np.ndarray, progress: float, seed: list[int]) -> Batch:
+    """The batch of these rows of `pairs`, with hard negatives where the settings ask for them."""
+    batch = make_batch(pairs, run.tokens, rows, progress)
+    negatives, wanted = run.job.negatives, run.job.settings.negatives
+    if negatives is None or wanted is None:
+        return batch
+    drawn = negatives.draw(pairs, rows, wanted.per_query, seed)
+    return with_negatives(batch, run.tokens, negatives, drawn)
 
 
-def _batch(pairs: Pairs, tokens: Tokens, rows: np.ndarray) -> Batch:
-    return Batch(
-        queries=[tokens.queries[row] for row in pairs.query[rows]],
-        candidates=[tokens.candidates[row] for row in pairs.candidate[rows]],
-        query_groups=pairs.group[rows],
-        candidate_groups=pairs.group[rows],
-        query_languages=pairs.query_language[rows],
-        candidate_languages=pairs.candidate_language[rows],
-    )
-
-
-def _step(job: Job, objective: Objective, trained: Trained, batch: Batch, step: int) -> Losses:
-    """One step of the optimizer; dropout is seeded by the step."""
-    devices = [torch.device(job.device)] if job.device.startswith("cuda") else []
+def _step(run: _Run, rows_of_batches: Sequence[np.ndarray], step: int) -> Losses:
+    """One step of the optimizer over one or several batches; the losses are their means."""
+    run.trained.optimizer.zero_grad(set_to_none=True)
+    devices = [torch.device(run.job.device)] if run.job.device.startswith("cuda") else []
+    losses: list[Losses] = []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(np.random.SeedSequence([job.seed, step]).generate_state(1)[0].item())
-        trained.optimizer.zero_grad(set_to_none=True)
-        embedder = _embedder(job, batch)
-        settings = job.settings
-        losses = backward(
-            embedder, batch, objective, settings.chunk_tokens, settings.gradient_cache
-        )
-        embedder.hand_over()
-    torch.nn.utils.clip_grad_norm_(trained.parameters.values(), job.settings.clip)
-    if math.isfinite(losses.total.item()):
-        trained.optimizer.step()
+        for number, rows in enumerate(rows_of_batches):
+            losses.append(_gradients(run, rows, [step, number][: 1 + bool(number)]))
+    clip(run.trained, run.job.settings.clip)
+    if all(math.isfinite(part.total.item()) for part in losses):
+        run.trained.optimizer.step()
+    return _mean(losses)
+
+
+def _gradients(run: _Run, rows: np.ndarray, place: list[int]) -> Losses:
+    """Add the gradients of one batch; its dropout and negatives are seeded by its place."""
+    job, settings = run.job, run.job.settings
+    seed = [job.seed, *place]
+    progress = (place[0] - 1) / max(settings.steps, 1)
+    batch = _batch(run, run.pairs, rows, progress, [*seed, 2])
+    if run.teacher is not None:
+        embed = job.embedder(batch, run.teacher)
+        batch = batch._replace(teacher=embed_all(embed, batch, settings.chunk_tokens))
+    state = np.random.SeedSequence(seed).generate_state(1)[0].item()
+    passes = Passes(
+        model=job.loaded.model,
+        embedder=job.embedder(batch),
+        batch=batch,
+        objective=run.objective,
+        chunk_tokens=settings.chunk_tokens,
+        cached=settings.gradient_cache,
+        reseed=lambda: torch.manual_seed(state),
+        scale=1 / settings.accumulate,
+    )
+    losses = perturbed_step(passes, run.attack) if run.attack else passes.run(None, run.objective)
+    passes.embedder.hand_over()
     return losses
 
 
-def _embedder(job: Job, batch: Batch) -> Embedder:
-    loaded = job.loaded
-    pad_id = loaded.tokenizer.pad_token_id
-    pooling = job.profile.pooling
-    return Embedder(loaded.model, pad_id, pooling, job.device, job.bf16, batch.texts)
+def _mean(losses: Sequence[Losses]) -> Losses:
+    if len(losses) == 1:
+        return losses[0]
+    total = torch.stack([part.total for part in losses]).mean()
+    terms = {
+        name: torch.stack([part.terms[name] for part in losses]).mean() for name in losses[0].terms
+    }
+    return Losses(total, terms, losses[-1].embeddings)
 
 
-def _validation_batches(job: Job, held_out: Pairs) -> list[np.ndarray]:
-    """Rows of fixed batches of the same mixture; none where too little is held out."""
-    groups = len(np.unique(held_out.group))
-    size = min(job.settings.batch_size, groups)
+def _validation_batches(run: _Run, held_out: Pairs) -> list[Batch]:
+    """Fixed batches of the same mixture; none where too little is held out."""
+    size = min(run.job.settings.batch_size, len(np.unique(held_out.group)))
     if size < 2:
         return []
     try:
-        plan = _plan(job, held_out, size)
+        plan = _plan(run.job, held_out, size)
     except BiasBenchError:
         return []  # a small source may hold out too little of a language for a whole batch
-    return list(plan.epoch(0)[:8])
+    seed = [run.job.seed, 0, 2]
+    return [_batch(run, held_out, rows, 1.0, seed) for rows in plan.epoch(0)[:_VALIDATION_BATCHES]]
 
 
-def _validate(
-    job: Job, objective: Objective, held_out: Pairs, tokens: Tokens, batches: list[np.ndarray]
-) -> float:
-    """Mean loss over the validation batches, without dropout."""
+def _validate(run: _Run, batches: Sequence[Batch]) -> float:
+    """Mean contrastive loss over the validation batches, without dropout."""
+    job, objective = run.job, run.objective.only(CONTRASTIVE)
     job.loaded.model.eval()
     try:
-        values = []
-        for rows in batches:
-            batch = _batch(held_out, tokens, rows)
-            embedder = _embedder(job, batch)
-            values.append(evaluate(embedder, batch, objective, job.settings.chunk_tokens))
+        values = [
+            evaluate(job.embedder(batch), batch, objective, job.settings.chunk_tokens)
+            for batch in batches
+        ]
     finally:
         job.loaded.model.train()
     return float(np.mean(values))

@@ -10,6 +10,8 @@ from bias_bench.training.checkpoint import Trained
 from bias_bench.training.objective import Objective
 from bias_bench.training.settings import TrainingSettings
 
+_ENCODER = "encoder"
+
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:
     """Linear warm-up over the first share `warmup` of the steps, then linear decay to 0."""
@@ -23,31 +25,53 @@ def learning_rate(settings: TrainingSettings, step: int) -> float:
 def make_trained(
     model: Any, objective: Objective, settings: TrainingSettings, device: str
 ) -> Trained:
-    """Parameters by name and AdamW over them; biases and norms are not decayed."""
+    """Parameters and buffers by name, and AdamW; biases and norms are not decayed.
+
+    A term's parameters have `learning_rate_factor` times the learning rate, where it has one.
+    """
     model.to(device).train()
     model.get_input_embeddings().weight.requires_grad_(not settings.freeze_word_embeddings)
-    named = {f"encoder.{name}": p for name, p in model.named_parameters() if p.requires_grad}
+    named = {f"{_ENCODER}.{name}": p for name, p in model.named_parameters() if p.requires_grad}
+    groups = _groups(list(named.values()), settings.weight_decay, 1.0)
+    buffers: dict[str, torch.Tensor] = {}
     for term_name, term in objective.modules().items():
         module: Any = term
         module.to(device)
-        named |= {f"{term_name}.{name}": p for name, p in module.named_parameters()}
-    decayed = [p for p in named.values() if p.ndim >= 2]
-    plain = [p for p in named.values() if p.ndim < 2]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": settings.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-        lr=settings.learning_rate,
-    )
-    return Trained(named, optimizer)
+        own = {f"{term_name}.{name}": p for name, p in module.named_parameters()}
+        factor = getattr(module, "learning_rate_factor", 1.0)
+        groups += _groups(list(own.values()), 0.0, factor)
+        named |= own
+        buffers |= {f"{term_name}.{name}": value for name, value in module.named_buffers()}
+    return Trained(named, torch.optim.AdamW(groups, lr=settings.learning_rate), buffers)
+
+
+def _groups(parameters: list[Any], decay: float, factor: float) -> list[dict[str, Any]]:
+    """Parameter groups: matrices, which decay, and the rest."""
+    matrices = [p for p in parameters if p.ndim >= 2]
+    rest = [p for p in parameters if p.ndim < 2]
+    return [
+        {"params": members, "weight_decay": value, "factor": factor}
+        for value, members in ((decay, matrices), (0.0, rest))
+        if members
+    ]
 
 
 def set_learning_rate(
     optimizer: torch.optim.Optimizer, settings: TrainingSettings, step: int
 ) -> float:
-    """Give every parameter group the step's learning rate, and return it."""
+    """Give every parameter group its learning rate of the step; returns the encoder's."""
     rate = learning_rate(settings, step)
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["factor"]
     return rate
+
+
+def clip(trained: Trained, norm: float) -> None:
+    """Clip the gradients of the encoder and of each term on their own, so that what an adversary
+    learns does not slow the encoder.
+    """
+    owners: dict[str, list[torch.nn.Parameter]] = {}
+    for name, parameter in trained.parameters.items():
+        owners.setdefault(name.split(".")[0], []).append(parameter)
+    for parameters in owners.values():
+        torch.nn.utils.clip_grad_norm_(parameters, norm)

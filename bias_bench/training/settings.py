@@ -9,23 +9,89 @@ from pydantic import BaseModel, ConfigDict, Field
 from bias_bench.training.plan import Order
 
 
-class ContrastiveSettings(BaseModel):
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ContrastiveSettings(_Strict):
     """The contrastive term; see `terms.contrastive`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     learned_temperature: bool = False
     direction: Literal["query_to_candidate", "candidate_to_query", "both"] = "query_to_candidate"
+    denominator: Literal["batch", "hard_negatives"] = "batch"
 
 
-class TrainingSettings(BaseModel):
+class AdversarySettings(_Strict):
+    """The language adversary; see `terms.language_adversary`. `strength` is λ_max."""
+
+    strength: float = Field(default=0.1, ge=0)
+    method: Literal["reversal", "confusion"] = "reversal"
+    hidden: int = Field(default=256, ge=1)
+    queue: int = Field(default=512, ge=0)
+    alternate: bool = False
+    learning_rate_factor: float = Field(default=10.0, gt=0)
+
+
+class BankSettings(_Strict):
+    """The bank of learned negatives; see `terms.negative_bank`."""
+
+    weight: float = Field(default=0.5, ge=0)
+    size: int = Field(default=2048, ge=1)
+    temperature: float = Field(default=0.05, gt=0)
+    guard: float = Field(default=0.95, gt=0, le=1)
+    per_language: bool = True
+    learning_rate_factor: float = Field(default=100.0, gt=0)
+
+
+class DistillationSettings(_Strict):
+    """Nearness to the scores at the start; see `terms.distillation`."""
+
+    weight: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=0.05, gt=0)
+    same_language: bool = True
+
+
+class PerturbationSettings(_Strict):
+    """Adversarial perturbation of word embeddings; see `perturbation.Attack`."""
+
+    method: Literal["fgm", "pgd", "freelb", "smart"] = "fgm"
+    radius: float = Field(default=1.0, ge=0)
+    step_size: float = Field(default=0.3, gt=0)
+    steps: int = Field(default=3, ge=1)
+    start: float = Field(default=0.0, ge=0)
+    weight: float = Field(default=1.0, ge=0)
+    sides: Literal["queries", "both"] = "queries"
+
+
+class NegativesSettings(_Strict):
+    """Hard negatives: `per_query` stand in a batch for each query, drawn from those it has.
+
+    `source` ``given`` takes those that came with the training data, ``mined`` mines them.
+    """
+
+    source: Literal["given", "mined"] = "mined"
+    per_query: int = Field(default=1, ge=1)
+
+
+class TermSettings(_Strict):
+    """What the objective has besides the contrastive term; None leaves a term out."""
+
+    language_adversary: AdversarySettings | None = None
+    negative_bank: BankSettings | None = None
+    distillation: DistillationSettings | None = None
+    perturbation: PerturbationSettings | None = None
+
+
+class TrainingSettings(_Strict):
     """How to train; steps = 0 is no training.
 
     Where arXiv:2408.10536 gives a value it is the default: AdamW with weight decay 0.01, learning
     rate 3e-5, batch size 100. Lengths are in tokens, prefixes and special tokens included.
-    `trim_vocabulary` auto trims where the tokenizer allows it exactly.
+    `trim_vocabulary` auto trims where the tokenizer allows it exactly. `accumulate` batches make a
+    step, their gradients averaged. `stored_precision` is of the saved weights, and evaluation takes
+    them as saved.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     steps: int = Field(default=0, ge=0)
     batch_size: int = Field(default=100, ge=2)
     learning_rate: float = Field(default=3e-5, gt=0)
@@ -43,6 +109,10 @@ class TrainingSettings(BaseModel):
     dataset_exponent: float = Field(default=1.0, ge=0)
     order: Order = "language_first"
     contrastive: ContrastiveSettings = ContrastiveSettings()
+    terms: TermSettings = TermSettings()
+    negatives: NegativesSettings | None = None
+    accumulate: int = Field(default=1, ge=1)
+    stored_precision: Literal["float16", "float32"] = "float16"
     trim_vocabulary: Literal["auto", "always", "never"] = "auto"
     freeze_word_embeddings: bool = False
     held_out: float = Field(default=0.05, ge=0, lt=0.5)

@@ -20,13 +20,16 @@ import torch
 from bias_bench.encoders.encoder import length_sorted_batches
 from bias_bench.training.objective import Embeddings, Losses, Objective
 
-# Token ids of some texts -> unit vectors float32 [texts, d], with a graph where grad is enabled.
 TokenIds = Sequence[int] | np.ndarray
-Embed = Callable[[Sequence[TokenIds]], torch.Tensor]
+# Rows of a batch's texts -> unit vectors float32 [rows, d], with a graph where grad is enabled.
+Embed = Callable[[np.ndarray], torch.Tensor]
 
 
 class Batch(NamedTuple):
-    """Token ids and labels of one batch; shapes as in `objective.Embeddings`."""
+    """Token ids and labels of one batch; shapes as in `objective.Embeddings`.
+
+    A negative stands after the positives, and belongs to the query whose row it was drawn for.
+    """
 
     queries: Sequence[TokenIds]
     candidates: Sequence[TokenIds]
@@ -34,6 +37,8 @@ class Batch(NamedTuple):
     candidate_groups: np.ndarray
     query_languages: np.ndarray
     candidate_languages: np.ndarray
+    progress: float = 0.0
+    teacher: torch.Tensor | None = None
 
     @property
     def texts(self) -> list[TokenIds]:
@@ -50,30 +55,36 @@ def backward(
     scale: float = 1.0,
 ) -> Losses:
     """Add the gradients of ``scale * loss`` to all parameters; returns the (unscaled) losses."""
-    texts = batch.texts
-    chunks = list(length_sorted_batches([len(ids) for ids in texts], chunk_tokens))
     run = _cached if cached else _plain
-    return run(embed, texts, chunks, batch, objective, scale)
+    return run(embed, _chunks(batch, chunk_tokens), batch, objective, scale)
+
+
+def embed_all(embed: Embed, batch: Batch, chunk_tokens: int) -> torch.Tensor:
+    """Vectors [texts, d] of a whole batch, queries then candidates, without a graph."""
+    chunks = _chunks(batch, chunk_tokens)
+    with torch.no_grad():
+        return _in_order([embed(rows) for rows in chunks], chunks)
 
 
 def evaluate(embed: Embed, batch: Batch, objective: Objective, chunk_tokens: int) -> float:
     """The loss of a batch, without gradients."""
-    texts = batch.texts
-    chunks = list(length_sorted_batches([len(ids) for ids in texts], chunk_tokens))
+    vectors = embed_all(embed, batch, chunk_tokens)
     with torch.no_grad():
-        vectors = [embed([texts[row] for row in rows]) for rows in chunks]
-        return objective(_assemble(_in_order(vectors, chunks), batch)).total.item()
+        return objective(_assemble(vectors, batch)).total.item()
+
+
+def _chunks(batch: Batch, chunk_tokens: int) -> list[np.ndarray]:
+    return list(length_sorted_batches([len(ids) for ids in batch.texts], chunk_tokens))
 
 
 def _plain(
     embed: Embed,
-    texts: list[TokenIds],
     chunks: list[np.ndarray],
     batch: Batch,
     objective: Objective,
     scale: float,
 ) -> Losses:
-    vectors = [embed([texts[row] for row in rows]) for rows in chunks]
+    vectors = [embed(rows) for rows in chunks]
     losses = objective(_assemble(_in_order(vectors, chunks), batch))
     (scale * losses.total).backward()
     return _detached(losses)
@@ -81,7 +92,6 @@ def _plain(
 
 def _cached(
     embed: Embed,
-    texts: list[TokenIds],
     chunks: list[np.ndarray],
     batch: Batch,
     objective: Objective,
@@ -91,7 +101,7 @@ def _cached(
     with torch.no_grad():
         for rows in chunks:
             states.append(_random_state())
-            vectors.append(embed([texts[row] for row in rows]))
+            vectors.append(embed(rows))
     embeddings = _in_order(vectors, chunks).requires_grad_()
     losses = objective(_assemble(embeddings, batch))
     (scale * losses.total).backward()
@@ -101,7 +111,7 @@ def _cached(
     after = _random_state()
     for rows, state in zip(chunks, states, strict=True):
         _restore(state)
-        again = embed([texts[row] for row in rows])
+        again = embed(rows)
         (again * gradient[torch.from_numpy(rows)]).sum().backward()
     _restore(after)
     return _detached(losses)
@@ -114,22 +124,30 @@ def _in_order(vectors: list[torch.Tensor], chunks: list[np.ndarray]) -> torch.Te
 
 
 def _assemble(vectors: torch.Tensor, batch: Batch) -> Embeddings:
+    def labels(values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(values, dtype=np.int64)).to(vectors.device)
+
     size = len(batch.queries)
-    labels = [
-        torch.from_numpy(np.asarray(part, dtype=np.int64)).to(vectors.device)
-        for part in (
-            batch.query_groups,
-            batch.candidate_groups,
-            batch.query_languages,
-            batch.candidate_languages,
-        )
-    ]
-    return Embeddings(vectors[:size], vectors[size:], *labels)
+    return Embeddings(
+        vectors[:size],
+        vectors[size:],
+        query_groups=labels(batch.query_groups),
+        candidate_groups=labels(batch.candidate_groups),
+        query_languages=labels(batch.query_languages),
+        candidate_languages=labels(batch.candidate_languages),
+        progress=batch.progress,
+        teacher=batch.teacher,
+    )
 
 
 def _detached(losses: Losses) -> Losses:
+    embeddings = losses.embeddings
     return Losses(
-        losses.total.detach(), {name: value.detach() for name, value in losses.terms.items()}
+        losses.total.detach(),
+        {name: value.detach() for name, value in losses.terms.items()},
+        embeddings._replace(
+            queries=embeddings.queries.detach(), candidates=embeddings.candidates.detach()
+        ),
     )
 
 

@@ -1,0 +1,31 @@
+"""What a training run is made of."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from bias_bench.encoders.backbone import Loaded
+from bias_bench.encoders.profile import Profile
+from bias_bench.training.embedder import Embedder
+from bias_bench.training.hard_negatives import HardNegatives
+from bias_bench.training.settings import TrainingSettings
+from bias_bench.training.step import Batch
+
+
+class Job(NamedTuple):
+    """Everything a training run is made of; `digest` identifies it in checkpoints."""
+
+    loaded: Loaded
+    profile: Profile
+    settings: TrainingSettings
+    seed: int
+    device: str
+    bf16: bool
+    digest: str
+    negatives: HardNegatives | None = None
+
+    def embedder(self, batch: Batch, model: Any = None) -> Embedder:
+        """What embeds the texts of `batch`; with the encoder that is trained, or another."""
+        pad_id, pooling = self.loaded.tokenizer.pad_token_id, self.profile.pooling
+        chosen = self.loaded.model if model is None else model
+        return Embedder(chosen, pad_id, pooling, self.device, self.bf16, batch.texts)
