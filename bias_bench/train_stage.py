@@ -82,7 +82,14 @@ def train_encoder(prepared: Prepared, data: TrainingData, folder: Path) -> list[
     folders = Folders(folder / "train.jsonl", folder / "checkpoints")
     train(job, data.pairs, folders)
     target = folder / "model"
-    save_encoder(target, loaded.model.eval(), loaded.tokenizer, job.profile, replace=True)
+    save_encoder(
+        target,
+        loaded.model.eval(),
+        loaded.tokenizer,
+        job.profile,
+        dtype=settings.stored_precision,
+        replace=True,
+    )
     shutil.rmtree(folders.checkpoints)
     return [folders.log, *sorted(path for path in target.rglob("*") if path.is_file())]
 

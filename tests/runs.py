@@ -12,11 +12,13 @@ BACKBONE = "scratch:tiny"
 
 
 def run(out: Path, *arguments: str, backbone: str = BACKBONE) -> int:
-    """`biasbench run` with a small random encoder; returns the exit code."""
+    """`biasbench run` with a small random encoder, without training unless a recipe is named."""
+    named = "--recipe" in arguments or any(part.endswith(".yaml") for part in arguments)
     return run_command(
         [
             "run",
             *arguments,
+            *([] if named else ["--recipe", "zero-shot"]),
             *(["--backbone", backbone] if backbone else []),
             *("--out", str(out / "runs"), "--reports", str(out / "reports")),
         ]

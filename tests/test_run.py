@@ -247,6 +247,7 @@ def test_killed_run_goes_on_and_gives_the_same_files(
 ) -> None:
     folder = tmp_path / "runs" / NAME
     command = [sys.executable, "-m", "bias_bench", "run", "--backbone", "scratch:tiny"]
+    command += ["--recipe", "zero-shot"]
     command += ["--out", str(tmp_path / "runs"), "--reports", str(tmp_path / "reports")]
     environment = {**os.environ, "BIASBENCH_CACHE": str(tmp_path / "cache")}
     place = tmp_path if moment == "while encoding" else folder

@@ -13,6 +13,8 @@ EXAMPLES = """Examples:
 
 biasbench run
 
+biasbench run xquad-r --recipe mono --recipe hybrid --data-dir data
+
 biasbench run xquad-r --backbone intfloat/multilingual-e5-base
 
 biasbench run mlqa-r --data-dir data --set retrieval.depth=200 --name mlqa-deep
@@ -31,7 +33,11 @@ def run(
     ] = None,
     recipe: Annotated[
         list[str] | None,
-        typer.Option(help="Recipe by name or YAML file; may be repeated.", show_default=False),
+        typer.Option(
+            help="Recipe by name or YAML file; may be repeated. Default: zero-shot; on mini "
+            "zero-shot, mono, cross and hybrid.",
+            show_default=False,
+        ),
     ] = None,
     backbone: Annotated[
         str | None,
@@ -69,12 +75,14 @@ def run(
     ] = "only-missing",
     output_format: OutputFormat = "table",
 ) -> None:
-    """Encode, search, score and report a benchmark; goes on where an earlier run stopped."""
+    """Train, encode, search, score and report a benchmark; goes on where an earlier run stopped."""
     from bias_bench.cli.summary import print_summary
+    from bias_bench.console import say
     from bias_bench.errors import UsageError
     from bias_bench.experiment import make_experiment, parse_override, read_yaml
     from bias_bench.pipeline import RunOptions
     from bias_bench.pipeline import run as run_experiment
+    from bias_bench.report.index_page import write_index
 
     base: dict[str, Any] = {}
     if benchmark and Path(benchmark).suffix in (".yaml", ".yml"):
@@ -91,9 +99,14 @@ def run(
         for number in seed or [base.get("seed", 0)]
     ]
     if name is not None and len(experiments) > 1:
-        raise UsageError(f"--name {name} names one run folder, but {len(experiments)} were asked")
+        raise UsageError(
+            f"--name {name} names one run folder, but {len(experiments)} systems were asked for; "
+            "give one --recipe and one --seed"
+        )
     options = RunOptions(out=out, reports=reports, device=device, policy=policy, name=name)
     folders = [run_experiment(experiment, options) for experiment in experiments]
+    page = write_index(out, reports)
+    say(f"all runs: {page}")
     print_summary(folders, output_format)
 
 
@@ -119,6 +132,8 @@ def _recipe_layers(base: dict[str, Any], recipes: list[str] | None) -> list[list
         fitting = {"training": spec.training} if spec and trains else {}
         return [recipe.settings, fitting, {"recipe": recipe.name}]
 
+    if not recipes and "recipe" not in base and "training" not in base:
+        recipes = list(spec.recipes) if spec else [DEFAULT_RECIPE]
     if recipes:
         rest = {key: value for key, value in base.items() if key != "training"}
         return [[rest, *layers(load_recipe(name))] for name in recipes]

@@ -28,7 +28,8 @@ class DataFile(BaseModel):
 class BenchmarkSpec(BaseModel):
     """A benchmark known by name. `base_url` is None for one that ships with the package.
 
-    `training` holds settings of `training` that recipes which train take on this benchmark.
+    `training` holds settings of `training` that recipes which train take on this benchmark;
+    `recipes` are run where none is asked for.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,6 +40,7 @@ class BenchmarkSpec(BaseModel):
     base_url: str | None = None
     demonstration: bool = False
     training: dict[str, Any] = {}
+    recipes: tuple[str, ...] = ("zero-shot",)
     files: dict[str, DataFile]
     citation: str
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from bias_bench.evaluation.settings import ALL, KINDS, Setting
 from bias_bench.files import json_text, read_json, write_text
 from bias_bench.languages import language_name
 from bias_bench.manifest import read_manifest
+from bias_bench.report.render import render
 
 METRICS_SCHEMA = 1
 _KIND_NAMES = {
@@ -52,18 +52,9 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 def render_run_page(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
     """The page's HTML; equal input gives equal bytes."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("bias_bench.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     languages = list(metrics["bias"]["rank_distance"]["per_language"])
-    style = package_files("bias_bench.report").joinpath("style.css").read_text("utf-8")
-    return environment.get_template("run.html.j2").render(
+    return render(
+        "run.html.j2",
         manifest=manifest,
         metrics=metrics,
         languages=languages,
@@ -73,7 +64,6 @@ def render_run_page(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
         matrix_rows=_matrix(metrics, languages, "AP"),
         share_rows=_shares(metrics, languages),
         pools={language: str(Setting(language, ALL)) for language in languages},
-        style=style,
         embedded=json_text(metrics).replace("<", "\\u003c"),
     )
 
