@@ -28,7 +28,7 @@ def compare(options: Options) -> list[Comparison]:
     torch.set_num_threads(options.threads)
     backbone = resolve_backbone(f"bundled:{BUNDLED_NAME}")
     loaded = backbone.load()
-    peer = _sentence_transformer(loaded)
+    peer = sentence_transformer(loaded)
     backbone = backbone._replace(load=lambda: loaded)
     texts = data.texts(options)
     few = data.Texts(texts.queries[::10], texts.candidates[::10])
@@ -73,7 +73,7 @@ def _peer(
     return np.concatenate(parts)
 
 
-def _sentence_transformer(loaded: Loaded) -> Any:
+def sentence_transformer(loaded: Loaded) -> Any:
     """The same weights and tokenizer as sentence-transformers loads them from a folder."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Normalize, Pooling, Transformer

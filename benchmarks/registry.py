@@ -10,8 +10,11 @@ from benchmarks.harness import Comparison, Options
 
 BENCHMARKS = {
     "encode": "benchmarks.encode",
+    "train": "benchmarks.train",
     "search": "benchmarks.search",
     "score": "benchmarks.score",
+    "mining": "benchmarks.mining",
+    "significance": "benchmarks.significance",
     "help": "benchmarks.startup",
 }
 

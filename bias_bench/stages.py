@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bias_bench.bias import language_share, rank_distance
+from bias_bench.bias.catalogue import measure_bias
 from bias_bench.console import progress
 from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.registry import LoadedBenchmark
@@ -180,12 +180,7 @@ def measure(prepared: Prepared, manifest: Manifest) -> dict[str, Any]:
             }
             for name, number in queries.items()
         },
-        "bias": {
-            "rank_distance": rank_distance.summarise(table),
-            **language_share.summarise(
-                language_share.top_languages(folder, collection.languages), collection.languages
-            ),
-        },
+        "bias": measure_bias(folder, table, collection.languages),
         "scorers": {
             "agreement": {
                 key: manifest.content["agreement"][key]

@@ -13,11 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bias_bench.bias import language_share, rank_distance
-from bias_bench.bias.language_share import language_shares, top_languages
+from bias_bench.bias.language_share import language_shares
+from bias_bench.bias.parallel import parallel_ranks
 from bias_bench.evaluation.ranks import RankTable, write_ranks
-from bias_bench.evaluation.score_run import run_file
-from bias_bench.evaluation.settings import ALL, Setting
-from bias_bench.evaluation.trec import run_bytes, write_gzip
 from tests.helpers import rank_rows, unhurried
 
 LANGUAGES = ("de", "en", "zh")
@@ -103,6 +101,10 @@ def _rank_table(folder: Path, tables: Sequence[pa.Table], pool: int) -> RankTabl
     return RankTable(folder / "ranks.parquet")
 
 
+def _summarise(table: RankTable) -> dict:
+    return rank_distance.summarise(parallel_ranks(table))
+
+
 @pytest.fixture
 def summary(tmp_path: Path) -> dict:
     """German: distances 8, 1, 3; English: 20 and a topic in one language; zh: one such alone."""
@@ -122,7 +124,7 @@ def summary(tmp_path: Path) -> dict:
         rank_rows("en-all", english),
         rank_rows("zh-all", [("t5", "zh:0-0-5", 2)]),
     ]
-    return rank_distance.summarise(_rank_table(tmp_path, tables, 41))
+    return _summarise(_rank_table(tmp_path, tables, 41))
 
 
 def test_summary_averages_over_queries_then_languages(summary: dict) -> None:
@@ -146,7 +148,7 @@ def test_summary_counts_queries_of_topics_in_one_language(summary: dict) -> None
 @pytest.mark.parametrize("pool", [6, 30])
 def test_normalised_distance_is_one_at_the_ceiling(tmp_path: Path, pool: int) -> None:
     rows = [("t", "de:0-0-0", pool), ("t", "en:0-0-0", 1)]
-    found = rank_distance.summarise(_rank_table(tmp_path, [rank_rows("en-all", rows)], pool))
+    found = _summarise(_rank_table(tmp_path, [rank_rows("en-all", rows)], pool))
     assert found["normalised"] == 1.0
 
 
@@ -162,7 +164,7 @@ def test_summary_is_empty_without_parallel_topics(
     tmp_path: Path, setting: str, rows: list[tuple[str, str, int]]
 ) -> None:
     table = _rank_table(tmp_path, [rank_rows(setting, rows)], 9)
-    assert rank_distance.summarise(table) == {}
+    assert _summarise(table) == {}
 
 
 @pytest.mark.parametrize(
@@ -207,71 +209,30 @@ def test_shares_sum_to_one(rows: list[list[int]], k: int) -> None:
     assert ((shares >= 0) & (shares <= 1)).all()
 
 
-def _summary(top: dict[str, list[list[int]]]) -> dict:
+def _summary(top: dict[str, list[list[int]]], k: int) -> dict:
     return language_share.summarise(
-        {language: np.array(rows) for language, rows in top.items()}, LANGUAGES
+        {language: np.array(rows) for language, rows in top.items()}, LANGUAGES, k
     )
 
 
 def test_summary_gives_the_share_of_the_query_s_own_language() -> None:
     german = [[0, 1, 2, 2, 2, 2, 2, 2, 2, 2], [1, 0, 0, 0, 0, 0, 0, 0, 0, 0]]
     english = [[1, 1, 1, 1, 1, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1, 1, 1, 2]]
-    found = _summary({"de": german, "en": english})
-    assert found["same_language_top1"]["per_language"] == {"de": 0.5, "en": 1.0}
-    assert found["same_language_top1"]["macro"] == 0.75
-    assert found["same_language_top10"]["per_language"] == pytest.approx({"de": 0.5, "en": 0.7})
-    assert found["same_language_top10"]["macro"] == pytest.approx(0.6)
-    assert found["same_language_top10"]["shares"]["de"] == pytest.approx(
-        {"de": 0.5, "en": 0.1, "zh": 0.4}
-    )
-    assert found["same_language_top1"]["shares"]["en"] == {"de": 0.0, "en": 1.0, "zh": 0.0}
+    first = _summary({"de": german, "en": english}, 1)
+    assert first["per_language"] == {"de": 0.5, "en": 1.0}
+    assert first["macro"] == 0.75
+    assert first["shares"]["en"] == {"de": 0.0, "en": 1.0, "zh": 0.0}
+    ten = _summary({"de": german, "en": english}, 10)
+    assert ten["per_language"] == pytest.approx({"de": 0.5, "en": 0.7})
+    assert ten["macro"] == pytest.approx(0.6)
+    assert ten["shares"]["de"] == pytest.approx({"de": 0.5, "en": 0.1, "zh": 0.4})
 
 
-def test_a_system_that_returns_only_the_query_s_language_has_share_one() -> None:
-    found = _summary({"de": [[0] * 10] * 3, "en": [[1] * 10] * 2, "zh": [[2] * 10]})
-    assert found["same_language_top1"]["macro"] == found["same_language_top10"]["macro"] == 1.0
+@pytest.mark.parametrize("k", [1, 10])
+def test_a_system_that_returns_only_the_query_s_language_has_share_one(k: int) -> None:
+    found = _summary({"de": [[0] * 10] * 3, "en": [[1] * 10] * 2, "zh": [[2] * 10]}, k)
+    assert found["macro"] == 1.0
 
 
-def _write_run(folder: Path, language: str, results: dict[str, list[str]]) -> None:
-    """All results of one query language in the pool of all, best first."""
-    depth = len(next(iter(results.values())))
-    names = [name for found in results.values() for name in found]
-    scores = np.tile(np.linspace(1, -1, depth, dtype=np.float32), (len(results), 1))
-    content = run_bytes(list(results), pa.array(names), scores, "t")
-    write_gzip(run_file(folder, Setting(language, ALL)), content)
-
-
-def test_top_languages_follow_the_written_order(tmp_path: Path) -> None:
-    """Queries stay in file order, and results past the tenth are left out."""
-    first = ["zh", "zh", "zh", "en", "en", "en", "en", "en", "en", "en", "de", "de"]
-    second = ["de", "en", "zh", "de", "en", "zh", "de", "en", "zh", "de", "zh", "zh"]
-    names = {
-        query: [f"{language}:0-0-{place}" for place, language in enumerate(found)]
-        for query, found in {"en:t2": first, "en:t1": second}.items()
-    }
-    _write_run(tmp_path, "en", names)
-    _write_run(tmp_path, "zh", {"zh:t1": names["en:t1"]})
-    _write_run(tmp_path, "de", {"de:t1": names["en:t2"]})
-    top = top_languages(tmp_path, LANGUAGES)
-    assert {language: rows.tolist() for language, rows in top.items()} == {
-        "de": [[2, 2, 2, 1, 1, 1, 1, 1, 1, 1]],
-        "en": [[2, 2, 2, 1, 1, 1, 1, 1, 1, 1], [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]],
-        "zh": [[0, 1, 2, 0, 1, 2, 0, 1, 2, 0]],
-    }
-
-
-def test_top_languages_number_languages_as_they_are_given(tmp_path: Path) -> None:
-    for language in LANGUAGES:
-        _write_run(tmp_path, language, {f"{language}:t": ["zh:0-0-0", "de:0-0-0"]})
-    top = top_languages(tmp_path, ("zh", "en", "de"))
-    assert list(top) == ["zh", "en", "de"]
-    assert top["en"].tolist() == [[0, 2] + [-1] * 8]
-
-
-def test_shares_of_written_short_runs_count_what_was_found(tmp_path: Path) -> None:
-    for language in LANGUAGES:
-        found = [f"{language}:0-0-0", "en:0-0-1", "de:0-0-1", f"{language}:0-0-2"]
-        _write_run(tmp_path, language, {f"{language}:t": found})
-    summary = language_share.summarise(top_languages(tmp_path, LANGUAGES), LANGUAGES)
-    assert summary["same_language_top1"]["macro"] == 1.0
-    assert summary["same_language_top10"]["per_language"] == {"de": 0.75, "en": 0.75, "zh": 0.5}
+def test_a_run_without_pooled_settings_has_no_shares() -> None:
+    assert _summary({}, 10) == {}

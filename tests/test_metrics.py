@@ -174,3 +174,11 @@ def test_malformed_cut_offs_say_what_to_write(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_metric(text)
     assert str(caught.value) == f"'{text}': the cut-off after @ must be a whole number from 1"
+
+
+@pytest.mark.parametrize("measure", ["AP", "RR", "nDCG", "R"])
+def test_narrow_integers_with_padding_give_the_same_values(measure: str) -> None:
+    ranks = np.array([[1, 4, 0], [2, 0, 0]])
+    wide = MEASURES[measure](ranks.astype(np.int64), 10)
+    narrow = MEASURES[measure](ranks.astype(np.int32), 10)
+    np.testing.assert_array_equal(wide, narrow)

@@ -2,9 +2,11 @@
 
 Of one query in the pool of all languages: the largest minus the smallest rank of its parallel
 relevant candidates. Lower is better; the floor is the number of languages minus 1, the ceiling the
-pool size minus 1. A system that finds nothing can have a low one, so it is read beside AP.
+pool size minus 1. A system that finds nothing can have a low one, so it is read beside AP, and
+`found` repeats it for the queries whose best parallel candidate is in the top 10.
 
-Source: arXiv:2408.10536, footnote 6, after Huang et al. 2023.
+Sources: arXiv:2408.10536, footnote 6, after Huang et al. 2023; the other statistics and the
+matrices of signed differences are this project's.
 """
 
 from __future__ import annotations
@@ -13,8 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from bias_bench.evaluation.ranks import RankTable
-from bias_bench.evaluation.settings import parse_setting
+from bias_bench.bias.parallel import (
+    LanguageRanks,
+    Parallel,
+    as_table,
+    averages,
+    column_means,
+    is_parallel,
+)
+
+FOUND_WITHIN = 10
 
 
 def rank_distance(ranks: np.ndarray) -> np.ndarray:
@@ -28,33 +38,92 @@ def rank_distance(ranks: np.ndarray) -> np.ndarray:
     return np.where(present.sum(axis=1) >= 2, (highest - lowest).astype(np.float64), np.nan)
 
 
-def summarise(table: RankTable) -> dict[str, Any]:
-    """Mean and median per query language, and their means over languages.
+def log_rank_distance(ranks: np.ndarray) -> np.ndarray:
+    """Natural logarithm of the rank distance [queries], for tests and means: it is heavy-tailed.
 
-    Over topics answered in at least two languages; `left_out` counts the queries of the others.
-    `normalised` divides by the pool size minus 1, so it lies in [0, 1].
+    Lower is better; from 0, since two candidates are at least one rank apart.
     """
-    mean: dict[str, float] = {}
-    median: dict[str, float] = {}
-    left_out = 0
-    for name in table.settings:
-        setting = parse_setting(name)
-        if setting.kind != "multilingual":
-            continue
-        distances = rank_distance(table.of(name).ranks)
-        left_out += int(np.isnan(distances).sum())
-        distances = distances[~np.isnan(distances)]
-        if len(distances):
-            mean[setting.query_language] = float(distances.mean())
-            median[setting.query_language] = float(np.median(distances))
-    if not mean:
+    return np.log(rank_distance(ranks))
+
+
+def mean_pairwise_distance(ranks: np.ndarray) -> np.ndarray:
+    """Mean |rank a - rank b| over the pairs of each row of int ranks [queries, relevant].
+
+    Lower is better; m candidates give (m + 1)/3 at least, when they follow one another. float64
+    [queries], NaN where fewer than two candidates are ranked. In ascending order, the i-th of m
+    ranks is the larger of i - 1 pairs and the smaller of m - i.
+    """
+    number = (ranks > 0).sum(axis=1)
+    absent = np.iinfo(np.int64).max
+    ordered = np.sort(np.where(ranks > 0, ranks.astype(np.int64), absent), axis=1)
+    weight = 2 * np.arange(1, ranks.shape[1] + 1) - number[:, None] - 1
+    total = np.where(ordered < absent, weight * np.where(ordered < absent, ordered, 0), 0).sum(1)
+    pairs = number * (number - 1) // 2
+    return np.where(pairs > 0, total / np.maximum(pairs, 1), np.nan)
+
+
+def signed_differences(ranks: np.ndarray) -> np.ndarray:
+    """Mean of rank a - rank b [languages, languages] over rows of int ranks [queries, languages].
+
+    Above 0: a is ranked worse than b. Antisymmetric; NaN where no topic is answered in both.
+    """
+    known = np.where(ranks > 0, ranks.astype(np.float64), np.nan)
+    return np.stack([column_means(known[:, [column]] - known) for column in range(known.shape[1])])
+
+
+def differences_to_own(part: LanguageRanks) -> np.ndarray:
+    """Mean of a language's rank - the query language's [languages]; 0 for the query language."""
+    known = np.where(part.ranks > 0, part.ranks.astype(np.float64), np.nan)
+    return column_means(known - known[:, [part.own]])
+
+
+def summarise(parallel: Parallel) -> dict[str, Any]:
+    """Rank distance, mean and median per query language and their means over languages.
+
+    `left_out` counts the queries of topics answered in fewer than two languages. `normalised`
+    divides by the pool size minus 1, so it lies in [0, 1]. `signed_differences` are rows minus
+    columns: between candidate languages, and of candidate languages to the query's own.
+    """
+    parts = {language: part.ranks for language, part in parallel.parts.items()}
+    distances = {language: rank_distance(ranks) for language, ranks in parts.items()}
+    summary = averages(distances)
+    if not summary:
         return {}
-    macro = float(np.mean(list(mean.values())))
+    medians = {
+        language: float(np.nanmedian(distances[language])) for language in summary["per_language"]
+    }
     return {
-        "macro": macro,
-        "median": float(np.mean(list(median.values()))),
-        "normalised": macro / (table.pools["all"] - 1),
-        "per_language": mean,
-        "median_per_language": median,
-        "left_out": left_out,
+        **summary,
+        "median": float(np.mean(list(medians.values()))),
+        "normalised": summary["macro"] / (parallel.pools["all"] - 1),
+        "median_per_language": medians,
+        "left_out": int(sum(np.isnan(values).sum() for values in distances.values())),
+        "log": averages({language: log_rank_distance(ranks) for language, ranks in parts.items()}),
+        "mean_pairwise": averages(
+            {language: mean_pairwise_distance(ranks) for language, ranks in parts.items()}
+        ),
+        "found": _found(parts, distances),
+        "signed_differences": _matrices(parallel),
+    }
+
+
+def _found(parts: dict[str, np.ndarray], distances: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The distance of queries with a parallel candidate in the top 10, and their share."""
+    kept, share = {}, {}
+    for language, ranks in parts.items():
+        best = np.where(ranks > 0, ranks, np.iinfo(np.int32).max).min(axis=1)
+        found = best <= FOUND_WITHIN
+        kept[language] = np.where(found, distances[language], np.nan)
+        share[language] = np.where(is_parallel(ranks), found.astype(np.float64), np.nan)
+    return {**averages(kept), "share": averages(share)["macro"], "within": FOUND_WITHIN}
+
+
+def _matrices(parallel: Parallel) -> dict[str, Any]:
+    names = parallel.languages
+    tables = np.stack([signed_differences(part.ranks) for part in parallel.parts.values()])
+    between = column_means(tables.reshape(len(tables), -1)).reshape(len(names), len(names))
+    to_own = np.stack([differences_to_own(part) for part in parallel.parts.values()])
+    return {
+        "candidate_languages": as_table(between, names, names),
+        "to_query_language": as_table(to_own, list(parallel.parts), names),
     }

@@ -34,12 +34,15 @@ def parse_metric(text: str) -> Metric:
     return Metric(measure, int(cutoff) if at else 0)
 
 
+_ABSENT = np.int64(np.iinfo(np.int64).max)  # typed, so that int32 ranks are widened
+
+
 def average_precision(ranks: np.ndarray, cutoff: int) -> np.ndarray:
     """AP [queries]: mean over all relevant candidates of the precision at each one's rank.
 
     Relevant candidates below the cut-off add 0 and stay in the denominator (trec_eval's rule).
     """
-    ordered = np.sort(np.where(ranks > 0, ranks, np.iinfo(np.int64).max), axis=1)
+    ordered = np.sort(np.where(ranks > 0, ranks, _ABSENT), axis=1)
     position = np.arange(1, ranks.shape[1] + 1)
     precision = np.where(_within(ordered, cutoff), position / ordered, 0.0)
     return precision.sum(axis=1) / (ranks > 0).sum(axis=1)
@@ -61,7 +64,7 @@ def recall(ranks: np.ndarray, cutoff: int) -> np.ndarray:
 
 def reciprocal_rank(ranks: np.ndarray, cutoff: int) -> np.ndarray:
     """RR [queries]: 1/rank of the first relevant candidate, 0 when it is past the cut-off."""
-    first = np.where(ranks > 0, ranks, np.iinfo(np.int64).max).min(axis=1)
+    first = np.where(ranks > 0, ranks, _ABSENT).min(axis=1)
     return np.where(_within(first, cutoff), 1 / first, 0.0)
 
 

@@ -1,0 +1,112 @@
+"""Training against the trainer of sentence-transformers: same batches, loss and precision."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.encode import sentence_transformer
+from benchmarks.harness import Comparison, Options, interleave, progress
+from bias_bench.datasets.mini import training_texts, training_topics
+from bias_bench.datasets.pairs import Pairs, pairs_from_collection
+from bias_bench.encoders.backbone import BUNDLED_NAME, Loaded, resolve_backbone
+from bias_bench.encoders.profile import Profile
+
+TEMPERATURE, CLIP, RATE, DECAY = 0.03, 1.0, 3e-5, 0.01
+BATCH = 64
+
+
+def compare(options: Options) -> list[Comparison]:
+    """Whole steps on hybrid batches: tokens, forward, backward, clipping, optimizer; in bf16."""
+    import torch
+
+    from bias_bench.encoders.trim import trim_vocabulary
+    from bias_bench.training.plan import BatchPlan
+
+    torch.set_num_threads(options.threads)
+    backbone = resolve_backbone(f"bundled:{BUNDLED_NAME}")
+    profile = backbone.profile
+    prefixes = (profile.query_prefix, profile.candidate_prefix)
+    texts = [prefix + text for prefix in prefixes for text in training_texts()]
+    trimmed = trim_vocabulary(backbone.load(), texts)
+    loaded = Loaded(trimmed.model, trimmed.tokenizer)
+    pairs = pairs_from_collection(training_topics())
+    plan = BatchPlan(pairs, {"mono": 0.5, "cross": 0.5}, BATCH, seed=0)
+    rows = plan.epoch(0)[: 2 if options.quick else 6]
+    ours, peer = _Ours(loaded, profile, pairs, rows), _Peer(loaded, prefixes, pairs, rows)
+    ours()  # both have met their memory before the clock runs
+    peer()
+    progress(f"last losses: {ours.loss:.4f} and {peer.loss:.4f}")
+    times = interleave(ours, peer, options.pairs_or(3))
+    note = f"{len(rows)} steps of {BATCH}; peer: SentenceTransformerTrainer"
+    return [Comparison("train bf16", times, "≥ 1.2×", note)]
+
+
+class _Ours:
+    """Steps as the training loop takes them, with what it does once per run done at every call."""
+
+    def __init__(self, loaded: Loaded, profile: Profile, pairs: Pairs, rows: np.ndarray) -> None:
+        self._loaded, self._profile, self._pairs, self._rows = loaded, profile, pairs, rows
+        self.loss = float("nan")
+
+    def __call__(self) -> None:
+        import copy
+
+        from bias_bench.training.job import Job
+        from bias_bench.training.loop import Folders, train
+        from bias_bench.training.settings import TrainingSettings
+
+        settings = TrainingSettings(
+            steps=len(self._rows), batch_size=BATCH, learning_rate=RATE, weight_decay=DECAY,
+            temperature=TEMPERATURE, clip=CLIP, held_out=0.0, checkpoint_every=10**6,
+            mixture={"mono": 0.5, "cross": 0.5},
+        )  # fmt: skip
+        loaded = Loaded(copy.deepcopy(self._loaded.model), self._loaded.tokenizer)
+        job = Job(loaded, self._profile, settings, 0, "cpu", bf16=True, digest="benchmark")
+        with tempfile.TemporaryDirectory(prefix="biasbench-") as folder:
+            log = Path(folder) / "train.jsonl"
+            train(job, self._pairs, Folders(log, Path(folder) / "checkpoints"))
+            self.loss = float(log.read_text().splitlines()[-1].split('"loss": ')[1].split(",")[0])
+
+
+class _Peer:
+    """The peer's trainer over the pairs of the same batches, in their order."""
+
+    def __init__(
+        self, loaded: Loaded, prefixes: tuple[str, str], pairs: Pairs, rows: np.ndarray
+    ) -> None:
+        from datasets import Dataset
+
+        chosen = rows.reshape(-1)
+        queries = [prefixes[0] + pairs.query_texts[row] for row in pairs.query[chosen]]
+        candidates = [prefixes[1] + pairs.candidate_texts[row] for row in pairs.candidate[chosen]]
+        self._data = Dataset.from_dict({"anchor": queries, "positive": candidates})
+        self._loaded, self._steps = loaded, len(rows)
+        self.loss = float("nan")
+
+    def __call__(self) -> None:
+        from sentence_transformers import (
+            SentenceTransformerTrainer,
+            SentenceTransformerTrainingArguments,
+        )
+        from sentence_transformers.losses import MultipleNegativesRankingLoss
+
+        model: Any = sentence_transformer(self._loaded)
+        model.max_seq_length = 96
+        with tempfile.TemporaryDirectory(prefix="biasbench-") as folder:
+            arguments = SentenceTransformerTrainingArguments(
+                output_dir=folder, max_steps=self._steps, per_device_train_batch_size=BATCH,
+                learning_rate=RATE, weight_decay=DECAY, max_grad_norm=CLIP, bf16=True,
+                use_cpu=True, save_strategy="no", logging_strategy="no", report_to="none",
+                disable_tqdm=True, dataloader_drop_last=True,
+            )  # fmt: skip
+            trainer = SentenceTransformerTrainer(
+                model=model,
+                args=arguments,
+                train_dataset=self._data,
+                loss=MultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE),
+            )
+            self.loss = trainer.train().training_loss

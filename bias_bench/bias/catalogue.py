@@ -1,0 +1,117 @@
+"""All bias metrics of a run folder, and their values per query.
+
+Everything follows from ranks.parquet and the pooled TREC files; no encoder is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bias_bench.bias import (
+    exposure,
+    friedman,
+    language_gaps,
+    language_share,
+    peer,
+    rank_correlation,
+    rank_distance,
+    same_language_first,
+    single_target,
+    target_removal,
+    top_hit,
+    worst_rank,
+)
+from bias_bench.bias.parallel import LanguageRanks, Parallel, parallel_ranks
+from bias_bench.bias.pooled import PooledRun, read_pooled
+from bias_bench.evaluation.ranks import RankTable
+
+
+class Pooled(NamedTuple):
+    """What the metrics read: exact ranks by language, and the top of the pooled rankings."""
+
+    parallel: Parallel
+    runs: dict[str, PooledRun]
+
+
+class QueryValues(NamedTuple):
+    """A metric's values in long form: columns of equal length, a row per query that has a value."""
+
+    settings: list[str]
+    queries: list[str]
+    topics: list[str]
+    paragraphs: list[str]
+    articles: list[str]
+    values: np.ndarray
+
+
+def _share(pooled: Pooled, k: int) -> dict[str, Any]:
+    top = {language: run.languages for language, run in pooled.runs.items()}
+    return language_share.summarise(top, pooled.parallel.languages, k)
+
+
+METRICS: dict[str, Callable[[Pooled], dict[str, Any]]] = {
+    "rank_distance": lambda pooled: rank_distance.summarise(pooled.parallel),
+    "worst_rank": lambda pooled: worst_rank.summarise(pooled.parallel),
+    "same_language_top1": lambda pooled: _share(pooled, 1),
+    "same_language_top10": lambda pooled: _share(pooled, 10),
+    "same_language_first": lambda pooled: same_language_first.summarise(pooled.parallel),
+    "top_hit": lambda pooled: top_hit.summarise(pooled.runs, pooled.parallel.languages),
+    "exposure": lambda pooled: exposure.summarise(pooled.runs, pooled.parallel),
+    "rank_biased_overlap": lambda pooled: rank_correlation.summarise_overlap(pooled.runs),
+    "kendall@10": lambda pooled: rank_correlation.summarise_kendall(pooled.runs),
+    "target_removal": lambda pooled: target_removal.summarise(pooled.parallel),
+    "single_target": lambda pooled: single_target.summarise(pooled.parallel),
+    "language_gaps": lambda pooled: language_gaps.summarise(pooled.parallel),
+    "friedman": lambda pooled: friedman.summarise(pooled.parallel),
+    "peer": lambda pooled: peer.summarise(pooled.runs, pooled.parallel),
+}
+
+# Per query; lower is less bias but for same_language_first (neutral: 1/languages) and
+# target_removal (neutral: 0).
+QUERY_METRICS: dict[str, Callable[[LanguageRanks], np.ndarray]] = {
+    "rank_distance": lambda part: rank_distance.rank_distance(part.ranks),
+    "log_rank_distance": lambda part: rank_distance.log_rank_distance(part.ranks),
+    "mean_pairwise_distance": lambda part: rank_distance.mean_pairwise_distance(part.ranks),
+    "worst_rank": lambda part: worst_rank.worst_rank(part.ranks),
+    "same_language_first": lambda part: same_language_first.same_language_first(
+        part.ranks, part.own
+    ),
+    "target_removal": lambda part: target_removal.preference(part.ranks, part.own),
+}
+
+
+def measure_bias(folder: Path, table: RankTable, languages: Sequence[str]) -> dict[str, Any]:
+    """The `bias` part of metrics.json: every metric of `METRICS`, empty where it has no value.
+
+    `table` holds the exact ranks of the run folder, `languages` are those of the benchmark.
+    """
+    parallel = parallel_ranks(table, languages)
+    pooled = Pooled(parallel, read_pooled(folder, parallel))
+    return {name: metric(pooled) for name, metric in METRICS.items()}
+
+
+def per_query_bias(table: RankTable) -> dict[str, QueryValues]:
+    """Every metric of `QUERY_METRICS` for each query that has a value, in the order of settings."""
+    parts = list(parallel_ranks(table).parts.values())
+    return {name: _long(parts, metric) for name, metric in QUERY_METRICS.items()}
+
+
+def _long(
+    parts: Sequence[LanguageRanks], metric: Callable[[LanguageRanks], np.ndarray]
+) -> QueryValues:
+    long = QueryValues([], [], [], [], [], np.zeros(0))
+    found = []
+    for part in parts:
+        values = metric(part)
+        kept = np.flatnonzero(~np.isnan(values))
+        found.append(values[kept])
+        long.settings.extend([part.setting] * len(kept))
+        long.queries.extend(part.source.queries[row] for row in kept)
+        long.topics.extend(part.source.topics[row] for row in kept)
+        long.paragraphs.extend(part.source.paragraphs[row] for row in kept)
+        long.articles.extend(part.source.articles[row] for row in kept)
+    return long._replace(values=np.concatenate(found)) if found else long

@@ -1,0 +1,125 @@
+"""Friedman test: does a system order candidate languages systematically?
+
+Blocks are topics, treatments candidate languages, values the ranks of a query's parallel relevant
+candidates in the pool of all languages: one test per query language, and one over all query
+languages in which a topic's block holds its mean relative ranks. Topics, not queries, are the
+unit, so that blocks are independent. For partly parallel topics it is the test of Skillings and
+Mack, which is Friedman's when every topic is answered in all languages; ties are averaged and
+corrected for.
+
+The statistic (from 0) follows chi-squared with languages - 1 degrees of freedom when no language is
+preferred. With a thousand topics any preference is significant, so `relative_ranks` shows its size:
+(place among the m parallel candidates - 1)/(m - 1), mean over blocks, in [0, 1]; 0.5 is neutral,
+lower is preferred.
+
+Sources: Friedman 1937; Skillings and Mack 1981, Technometrics 23(2).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bias_bench.bias.parallel import Parallel, column_means, is_parallel
+
+
+class FriedmanTest(NamedTuple):
+    """`relative_ranks` float64 [treatments], NaN for treatments that no block holds."""
+
+    statistic: float
+    degrees: int
+    p: float
+    blocks: int
+    relative_ranks: np.ndarray
+
+
+def block_ranks(values: np.ndarray) -> np.ndarray:
+    """Rank from 1 within each row of float values [blocks, treatments], ties averaged, NaN kept."""
+    known = ~np.isnan(values)
+    left, right = values[:, :, None], values[:, None, :]
+    smaller = (right < left).sum(axis=2)
+    tied = (right == left).sum(axis=2)  # itself included
+    return np.where(known, smaller + (tied + 1) / 2, np.nan)
+
+
+def relative_ranks(values: np.ndarray) -> np.ndarray:
+    """(Rank - 1)/(m - 1) within each row of m known values [blocks, treatments], NaN kept."""
+    count = (~np.isnan(values)).sum(axis=1, keepdims=True)
+    return (block_ranks(values) - 1) / np.where(count > 1, count - 1, np.nan)
+
+
+def friedman(values: np.ndarray) -> FriedmanTest:
+    """Test float values [blocks, treatments]; NaN where a block lacks a treatment.
+
+    Blocks with fewer than two values say nothing and are left out. With adjusted ranks
+    a = sqrt(12/(m + 1)) (rank - (m + 1)/2) and their sums A over blocks, the statistic is
+    A' V^- A, V being the covariance of A under random order within blocks.
+    """
+    from scipy.stats import chi2
+
+    values = values[(~np.isnan(values)).sum(axis=1) >= 2]
+    known = ~np.isnan(values)
+    count = known.sum(axis=1, keepdims=True)
+    centred = np.where(known, block_ranks(values) - (count + 1) / 2, 0.0)
+    adjusted = np.sqrt(12 / (count + 1)) * centred
+    sums = adjusted.sum(axis=0)
+    # a block's values have variance s/m and covariance -s/(m (m - 1)), s their sum of squares
+    spread = np.square(adjusted).sum(axis=1, keepdims=True) / (count - 1)
+    covariance = np.diag((spread * known).sum(axis=0)) - (known * (spread / count)).T @ known
+    roots, vectors = np.linalg.eigh(covariance)
+    real = roots > 1e-9 * max(float(roots.max(initial=0.0)), 1e-9)
+    statistic = float((np.square(vectors[:, real].T @ sums) / roots[real]).sum())
+    degrees = int(real.sum())
+    p = float(chi2.sf(statistic, degrees)) if degrees else 1.0
+    return FriedmanTest(statistic, degrees, p, len(values), column_means(relative_ranks(values)))
+
+
+def summarise(parallel: Parallel) -> dict[str, Any]:
+    """The tests per query language and over all of them (`all_queries`)."""
+    by_language = {
+        language: np.where(part.ranks > 0, part.ranks.astype(np.float64), np.nan)
+        for language, part in parallel.parts.items()
+        if is_parallel(part.ranks).any()
+    }
+    if not by_language:
+        return {}
+    return {
+        "all_queries": _as_json(friedman(_topic_blocks(parallel)), parallel.languages),
+        "per_language": {
+            language: _as_json(friedman(values), parallel.languages)
+            for language, values in by_language.items()
+        },
+    }
+
+
+def _topic_blocks(parallel: Parallel) -> np.ndarray:
+    """Mean relative rank [topics, languages] over the query languages in which a topic is asked."""
+    asked = [topic for part in parallel.parts.values() for topic in part.source.topics]
+    topics, rows = np.unique(asked, return_inverse=True)
+    shape = (len(topics), len(parallel.languages))
+    total, count = np.zeros(shape), np.zeros(shape)
+    values = np.concatenate(
+        [
+            relative_ranks(np.where(part.ranks > 0, part.ranks.astype(np.float64), np.nan))
+            for part in parallel.parts.values()
+        ]
+    )
+    np.add.at(total, rows, np.nan_to_num(values))
+    np.add.at(count, rows, ~np.isnan(values))
+    # sums of few small fractions: rounding keeps equal means equal
+    return np.where(count > 0, np.round(total / np.maximum(count, 1), 12), np.nan)
+
+
+def _as_json(test: FriedmanTest, languages: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "statistic": test.statistic,
+        "degrees": test.degrees,
+        "p": test.p,
+        "blocks": test.blocks,
+        "relative_ranks": {
+            language: float(value)
+            for language, value in zip(languages, test.relative_ranks, strict=True)
+            if not np.isnan(value)
+        },
+    }

@@ -1,0 +1,127 @@
+"""Ranks by language, where most bias metrics start, and the rule for partly parallel topics.
+
+A query's parallel candidates are its topic's relevant candidates in the pool of all languages, one
+for each language in which the topic is answered; where a language has several, the best ranked
+stands for it. A topic may be answered in some of the languages only (MLQA-R: two to four of seven).
+The rule for all metrics:
+
+- a query is measured over the languages in which its topic is answered, so its floors and chances
+  follow from their number, not from the number of languages of the benchmark;
+- a query whose topic is answered in fewer than two languages has no value and is left out, as is
+  one without a candidate in its own language from metrics that ask for it;
+- a cell of a language × language table is over the queries whose topic is answered in both;
+- means are over the queries of a query language, then over query languages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bias_bench.errors import BiasBenchError, nearest
+from bias_bench.evaluation.ranks import RankedQueries, RankTable
+from bias_bench.evaluation.settings import parse_setting
+
+
+class LanguageRanks(NamedTuple):
+    """The queries of one language in the pool of all, with ranks by candidate language.
+
+    `ranks` int32 [queries, languages], from 1, 0 where the topic is not answered in a language;
+    `own` is the column of the query language. `relevant` int32 [queries, most relevant] holds the
+    ranks of all relevant candidates, 0 past the end, and `relevant_languages` likewise their
+    columns, -1 past the end. `source` has the ids and clusters of the queries.
+    """
+
+    setting: str
+    own: int
+    ranks: np.ndarray
+    relevant: np.ndarray
+    relevant_languages: np.ndarray
+    source: RankedQueries
+
+
+class Parallel(NamedTuple):
+    """The pooled ranks of a run: one part per query language, and the sizes of the pools."""
+
+    languages: tuple[str, ...]
+    parts: dict[str, LanguageRanks]
+    pools: dict[str, int]
+
+
+def parallel_ranks(table: RankTable, languages: Sequence[str] | None = None) -> Parallel:
+    """Gather the multilingual settings of ranks.parquet; all its languages unless told which."""
+    named = [(name, parse_setting(name)) for name in table.settings]
+    pooled = {
+        setting.query_language: (name, table.of(name))
+        for name, setting in named
+        if setting.kind == "multilingual"
+    }
+    found = {name for _, queries in pooled.values() for name in queries.language_names}
+    found |= set(pooled)
+    names = tuple(sorted(found) if languages is None else languages)
+    for language in sorted(found - set(names)):
+        raise BiasBenchError(
+            f"the ranks hold language '{language}', which is none of the benchmark's: "
+            f"{nearest(language, names)}"
+        )
+    parts = {
+        language: _by_language(name, language, queries, names)
+        for language, (name, queries) in pooled.items()
+    }
+    return Parallel(names, parts, table.pools)
+
+
+def _by_language(
+    setting: str, language: str, queries: RankedQueries, names: tuple[str, ...]
+) -> LanguageRanks:
+    columns = np.array([names.index(name) for name in queries.language_names], dtype=np.int32)
+    columns = np.where(queries.languages >= 0, columns[queries.languages], -1)
+    worst = np.iinfo(np.int32).max
+    best = np.full((len(queries.queries), len(names)), worst, dtype=np.int32)
+    rows, places = np.nonzero(columns >= 0)
+    np.minimum.at(best, (rows, columns[rows, places]), queries.ranks[rows, places])
+    ranks = np.where(best == worst, 0, best)
+    return LanguageRanks(setting, names.index(language), ranks, queries.ranks, columns, queries)
+
+
+def is_parallel(ranks: np.ndarray) -> np.ndarray:
+    """Whether each query of ranks [queries, languages] is answered in two languages or more."""
+    return (ranks > 0).sum(axis=1) >= 2
+
+
+def averages(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """`macro` and `per_language` of values [queries] by query language; NaN is left out.
+
+    Query languages without a value are left out; empty when none has one.
+    """
+    means = {
+        language: float(known.mean())
+        for language, known in ((name, array[~np.isnan(array)]) for name, array in values.items())
+        if len(known)
+    }
+    if not means:
+        return {}
+    return {"macro": float(np.mean(list(means.values()))), "per_language": means}
+
+
+def column_means(values: np.ndarray) -> np.ndarray:
+    """Means [columns] of values [rows, columns] without NaN; NaN where a column has no value."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=0)
+    total = np.where(known, values, 0.0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def as_table(
+    values: np.ndarray, rows: Sequence[str], columns: Sequence[str]
+) -> dict[str, dict[str, float | None]]:
+    """A matrix as nested mappings for JSON; None where a cell has no value."""
+    return {
+        row: {
+            column: None if np.isnan(value) else float(value)
+            for column, value in zip(columns, line, strict=True)
+        }
+        for row, line in zip(rows, values, strict=True)
+    }

@@ -1,0 +1,152 @@
+"""Rank correlation of parallel queries: does a question get the same ranking in every language?
+
+A topic's queries in two languages search the same pool of all languages; their rankings are
+compared by
+
+- rank-biased overlap, extrapolated, p = 0.9: the expected share of common results for a reader who
+  goes on to the next rank with probability p. In [0, 1], 1 for equal rankings;
+- Kendall's tau-b on the union of both top 10, where what only one ranking holds ties just below the
+  end of the other. In [-1, 1], 1 for equal rankings.
+
+Higher is better for both: the asker's language matters less. Mean over the topics asked in both
+languages, then over the pairs of a language, then over languages.
+
+Sources: mean rank correlation of Yang, Jiang and Baldwin 2024 (arXiv:2509.06195), who take
+Spearman's; Webber, Moffat and Zobel 2010, equation 32, for rank-biased overlap; Kendall 1945.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from bias_bench.bias.parallel import as_table, column_means
+from bias_bench.bias.pooled import PooledRun
+
+PERSISTENCE = 0.9
+CUTOFF = 100
+KENDALL_CUTOFF = 10
+
+Compare = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def rank_biased_overlap(
+    first: np.ndarray, second: np.ndarray, persistence: float = PERSISTENCE
+) -> np.ndarray:
+    """Extrapolated RBO float64 [queries] of two rankings each, int [queries, depth].
+
+    Candidate numbers from 0, best first, -1 past the end. Rankings of unequal length are compared
+    as far as the shorter goes, s: A_s p^s + (1 - p)/p * sum over d = 1..s of A_d p^d, where A_d is
+    the share of the first d that is common. NaN where one is empty.
+    """
+    number, depth = first.shape
+    places = places_of(first, second)
+    # a candidate is common from the deeper of its two places on
+    since = np.maximum(places, np.arange(depth))
+    rows, columns = np.nonzero((first >= 0) & (since < depth))
+    new = np.bincount(rows * depth + since[rows, columns], minlength=number * depth)
+    at = np.arange(1, depth + 1)
+    agreement = new.reshape(number, depth).cumsum(axis=1) / at
+    weights = (1 - persistence) * persistence ** (at - 1)
+    shorter = np.minimum((first >= 0).sum(axis=1), (second >= 0).sum(axis=1))
+    seen = np.where(at <= shorter[:, None], agreement * weights, 0.0).sum(axis=1)
+    last = agreement[np.arange(number), shorter - 1] if depth else np.zeros(number)
+    return np.where(shorter > 0, seen + last * persistence**shorter, np.nan)
+
+
+def kendall(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b float64 [queries] on the union of two rankings, int [queries, depth].
+
+    Candidate numbers from 0, best first, -1 past the end. NaN where it is not defined: where one
+    ranking is empty, or the union is a single candidate.
+    """
+    depth = first.shape[1]
+    own = np.broadcast_to(np.arange(depth), first.shape)
+    missing = np.full(first.shape, depth)
+    in_second = places_of(first, second)
+    only_second = (second >= 0) & (places_of(second, first) == depth)
+    # the union: all of the first ranking, then what only the second holds
+    held = np.concatenate([first >= 0, only_second], axis=1)
+    by_first = np.concatenate([own, missing], axis=1).astype(np.int16)
+    by_second = np.concatenate([in_second, own], axis=1).astype(np.int16)
+    left, right = np.triu_indices(2 * depth, 1)
+    counted = held[:, left] & held[:, right]
+    order_first = np.sign(by_first[:, left] - by_first[:, right]) * counted
+    order_second = np.sign(by_second[:, left] - by_second[:, right]) * counted
+    agreeing = (order_first * order_second).sum(axis=1)
+    untied = (order_first != 0).sum(axis=1) * (order_second != 0).sum(axis=1)
+    return np.where(untied > 0, agreeing / np.sqrt(np.maximum(untied, 1)), np.nan)
+
+
+def places_of(items: np.ndarray, ranking: np.ndarray) -> np.ndarray:
+    """Place from 0 of each item in the same row of `ranking`, its depth where it is not there.
+
+    Both int [queries, depth], -1 past the end.
+    """
+    number, depth = ranking.shape
+    if not ranking.size:
+        return np.full(items.shape, depth)
+    span = np.int64(max(items.max(), ranking.max()) + 2)
+    base = np.arange(number, dtype=np.int64)[:, None] * span
+    known = np.where(ranking >= 0, base + ranking, -1).reshape(-1)
+    order = np.argsort(known, kind="stable")
+    sought = base + items
+    slot = np.minimum(np.searchsorted(known, sought, sorter=order), len(order) - 1)
+    at = order[slot]
+    return np.where((items >= 0) & (known[at] == sought), at % depth, depth)
+
+
+def mean_correlations(runs: Mapping[str, PooledRun], cutoff: int, compare: Compare) -> np.ndarray:
+    """Mean of `compare` [languages, languages] over the topics two languages ask; NaN at [a, a].
+
+    Symmetric; NaN where no topic is asked in both.
+    """
+    tops = [run.candidates[:, :cutoff] for run in runs.values()]
+    depth = max(top.shape[1] for top in tops)
+    tops = [
+        np.pad(top, ((0, 0), (0, depth - top.shape[1])), constant_values=-1) for top in tops
+    ]  # a pool of equal size gives equal depths; other tools' runs may differ
+    topics = [np.array(run.topics) for run in runs.values()]
+    means = np.full((len(tops), len(tops)), np.nan)
+    for a, b in combinations(range(len(tops)), 2):
+        _, rows_a, rows_b = np.intersect1d(topics[a], topics[b], return_indices=True)
+        values = compare(tops[a][rows_a], tops[b][rows_b])
+        means[a, b] = means[b, a] = column_means(values[:, None])[0]
+    return means
+
+
+def summarise_overlap(runs: Mapping[str, PooledRun]) -> dict[str, Any]:
+    """Rank-biased overlap of the top 100, or of what the runs hold (`cutoff`)."""
+    summary = _summary(runs, CUTOFF, rank_biased_overlap)
+    if not summary:
+        return {}
+    depth = max(run.candidates.shape[1] for run in runs.values())
+    return {**summary, "cutoff": min(CUTOFF, depth), "persistence": PERSISTENCE}
+
+
+def summarise_kendall(runs: Mapping[str, PooledRun]) -> dict[str, Any]:
+    """Kendall's tau-b on the union of the top 10."""
+    return _summary(runs, KENDALL_CUTOFF, kendall)
+
+
+def _summary(runs: Mapping[str, PooledRun], cutoff: int, compare: Compare) -> dict[str, Any]:
+    """Macro, per language and per pair of languages."""
+    if len(runs) < 2:
+        return {}
+    names = list(runs)
+    pairs = mean_correlations(runs, cutoff, compare)
+    means = {
+        language: float(mean)
+        for language, mean in zip(names, column_means(pairs), strict=True)
+        if not np.isnan(mean)
+    }
+    if not means:
+        return {}
+    return {
+        "macro": float(np.mean(list(means.values()))),
+        "per_language": means,
+        "pairs": as_table(pairs, names, names),
+    }

@@ -1,0 +1,51 @@
+"""Worst rank: how deep one must read to collect a topic's candidates in all languages.
+
+Per query the largest rank of its parallel relevant candidates in the pool of all languages. Lower
+is better; the floor is the number of languages in which the topic is answered, the ceiling the pool
+size. Complete@K is the share of queries whose worst rank is K or less: in [0, 1], higher is better,
+and 0 by construction where K is below the number of languages.
+
+Source: Max@R and Complete@K of Hong et al., arXiv:2604.05684.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bias_bench.bias.parallel import Parallel, averages, is_parallel
+
+CUTOFFS = (10, 20, 50, 100, 1000)
+
+
+def worst_rank(ranks: np.ndarray) -> np.ndarray:
+    """Largest of each row of int ranks [queries, languages], 0 = absent: float64 [queries].
+
+    NaN where the topic is answered in fewer than two languages.
+    """
+    return np.where(is_parallel(ranks), ranks.max(axis=1, initial=0).astype(np.float64), np.nan)
+
+
+def complete(ranks: np.ndarray, k: int) -> np.ndarray:
+    """1 where all parallel candidates are in the top k, else 0: float64 [queries], NaN as above."""
+    worst = worst_rank(ranks)
+    return np.where(np.isnan(worst), np.nan, (worst <= k).astype(np.float64))
+
+
+def summarise(parallel: Parallel) -> dict[str, Any]:
+    """Mean and median worst rank, and complete@K for K in `CUTOFFS`."""
+    parts = {language: part.ranks for language, part in parallel.parts.items()}
+    worst = {language: worst_rank(ranks) for language, ranks in parts.items()}
+    summary = averages(worst)
+    if not summary:
+        return {}
+    medians = [float(np.nanmedian(worst[language])) for language in summary["per_language"]]
+    return {
+        **summary,
+        "median": float(np.mean(medians)),
+        **{
+            f"complete@{k}": averages({name: complete(ranks, k) for name, ranks in parts.items()})
+            for k in CUTOFFS
+        },
+    }

@@ -1,0 +1,1 @@
+"""Hard negatives: which wrong candidates a query's positives are trained against."""

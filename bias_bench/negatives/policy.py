@@ -1,0 +1,55 @@
+"""Which of each language's nearest candidates become a query's negatives."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bias_bench.negatives.nearest import EMPTY
+from bias_bench.negatives.settings import Languages, MiningSettings
+
+_LAST_TURN = np.iinfo(np.int64).max
+
+
+def allowed_languages(policy: Languages, query_language: int, present: list[int]) -> list[int]:
+    """The languages of candidates, of those `present`, that a query's negatives may have."""
+    if policy == "same":
+        return [language for language in present if language == query_language]
+    if policy == "cross":
+        return [language for language in present if language != query_language]
+    return present
+
+
+def deal(queries: int, languages: int, number: int, random: np.random.Generator) -> np.ndarray:
+    """int64 [queries, languages]: the place of each language when a query's negatives are dealt.
+
+    As cards are: in random order, the languages are dealt around and around, `number` to a query,
+    and the next query (they are in random order too) goes on where that one stopped. A query's
+    first is the language with place 0. So over all queries, languages come equally often, give or
+    take one.
+    """
+    order = random.permutation(languages)
+    turn = random.permutation(queries)
+    return (order[None, :] - turn[:, None] * number) % languages
+
+
+def choose(
+    keys: np.ndarray, above: np.ndarray, places: np.ndarray, settings: MiningSettings
+) -> np.ndarray:
+    """Keys int64 [queries, number] of the chosen, the most similar first, `EMPTY` at the end.
+
+    `keys` [queries, languages, kept] and `above` [queries, languages] are those of `Nearest`;
+    `places` [queries, languages] those of `deal`, which ``balanced`` follows: the best of each
+    language in turn, then the second of each, and so on; a language that has no more is passed
+    over. The other policies take the most similar of all.
+    """
+    ranks = above[..., None] + np.arange(1, keys.shape[2] + 1)
+    valid = (keys != EMPTY) & (ranks >= settings.first_rank) & (ranks <= settings.last_rank)
+    flat = np.where(valid, keys, EMPTY).reshape(len(keys), -1)
+    if settings.languages == "balanced":
+        turn = (np.cumsum(valid, axis=2) - 1) * keys.shape[1] + places[..., None]
+        turn = np.where(valid, turn, _LAST_TURN).reshape(flat.shape)
+        first = np.argsort(turn, axis=1, kind="stable")[:, : settings.number]
+        flat = np.take_along_axis(flat, first, axis=1)
+    chosen = np.sort(flat, axis=1)[:, ::-1][:, : settings.number]
+    missing = settings.number - chosen.shape[1]
+    return np.pad(chosen, ((0, 0), (0, missing)), constant_values=EMPTY)

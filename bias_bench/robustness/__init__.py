@@ -1,0 +1,1 @@
+"""Robustness: the benchmark's queries perturbed with a seed, and what that costs."""

@@ -1,0 +1,124 @@
+"""What a perturbation does to rankings: AP lost, first hits lost, overlap with the clean ranking.
+
+All from the pool of all languages, query by query beside the clean ranking of the same query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bias_bench.evaluation.metrics import Metric, compute
+from bias_bench.robustness.perturbations import Variant
+
+PERSISTENCE = 0.9  # the first ten results then carry 86 % of the weight (Webber et al. 2010)
+DEPTH = 10
+
+
+class Ranking(NamedTuple):
+    """Results of one language's queries in one pool.
+
+    `ranks` int32 [queries, relevant]: exact ranks from 1, 0 for none. `rows` int64 [queries, k]:
+    candidate rows, best first.
+    """
+
+    ranks: np.ndarray
+    rows: np.ndarray
+
+
+class Effect(NamedTuple):
+    """Means over the queries of one language that have a relevant candidate.
+
+    `ap_clean`, `ap`: average precision over the whole pool, of the clean and of the perturbed
+    queries; `loss` = ap_clean - ap, positive when perturbation makes it worse. `first_clean`: share
+    of queries whose first result is relevant when clean; `first_lost`: share, of all queries, where
+    it was and no longer is; lower is better, at most `first_clean`. `overlap`: rank-biased overlap
+    of the two top tens, in [0, 1], 1 = the same ranking.
+    """
+
+    ap_clean: float
+    ap: float
+    loss: float
+    first_clean: float
+    first_lost: float
+    overlap: float
+    queries: int
+
+
+def rank_biased_overlap(
+    first: np.ndarray, second: np.ndarray, persistence: float = PERSISTENCE
+) -> np.ndarray:
+    """Extrapolated RBO float64 [queries] of two rankings int [queries, k] of the same depth.
+
+    The agreement (shared results / depth) at depths 1 to k, weighted by persistence^depth; the
+    agreement at k is taken to hold below. 1 for equal rankings, 0 for disjoint ones. A ranking
+    holds no result twice.
+
+    Source: Webber, Moffat and Zobel 2010, "A similarity measure for indefinite rankings",
+    RBO_EXT, equation 32 for rankings of one length.
+    """
+    if first.shape != second.shape or not first.shape[1]:
+        raise ValueError(f"rankings of shapes {first.shape} and {second.shape} do not compare")
+    same = first[:, :, None] == second[:, None, :]
+    depths = np.arange(1, first.shape[1] + 1)
+    shared = np.stack([same[:, :depth, :depth].sum(axis=(1, 2)) for depth in depths], axis=1)
+    agreement = shared / depths
+    weights = (1 - persistence) * persistence ** (depths - 1)
+    return agreement @ weights + agreement[:, -1] * persistence ** depths[-1]
+
+
+def effect(clean: Ranking, perturbed: Ranking) -> Effect | None:
+    """Compare the rankings of the same queries; None when no query has a relevant candidate."""
+    judged = (clean.ranks > 0).any(axis=1)
+    if not judged.any():
+        return None
+    before, after = clean.ranks[judged], perturbed.ranks[judged]
+    ap_clean = float(compute(Metric("AP"), before).mean())
+    ap = float(compute(Metric("AP"), after).mean())
+    hit, kept = (before == 1).any(axis=1), (after == 1).any(axis=1)
+    depth = min(DEPTH, clean.rows.shape[1], perturbed.rows.shape[1])
+    overlap = rank_biased_overlap(clean.rows[judged, :depth], perturbed.rows[judged, :depth])
+    return Effect(
+        ap_clean=ap_clean,
+        ap=ap,
+        loss=ap_clean - ap,
+        first_clean=float(hit.mean()),
+        first_lost=float((hit & ~kept).mean()),
+        overlap=float(overlap.mean()),
+        queries=int(judged.sum()),
+    )
+
+
+def summarise(
+    clean: Mapping[str, Ranking],
+    perturbed: Mapping[Variant, Mapping[str, Ranking]],
+    changed: Mapping[Variant, Mapping[str, float]],
+) -> dict[str, Any]:
+    """Effects per kind and strength, per query language and as the mean over languages.
+
+    `clean` maps a query language to its ranking; `perturbed` the same for each variant, and
+    `changed` the share of queries whose text the variant changed. A macro mean is over the
+    languages that have the variant; those that have not are under `not_applicable`.
+    """
+    summary: dict[str, Any] = {}
+    for variant, rankings in perturbed.items():
+        per_language = {}
+        for language, ranking in rankings.items():
+            found = effect(clean[language], ranking)
+            if found:
+                share = changed[variant][language]
+                per_language[language] = {**found._asdict(), "changed": share}
+        summary.setdefault(variant.kind, {})[variant.strength] = {
+            "macro": _means(list(per_language.values())),
+            "per_language": per_language,
+            "not_applicable": [language for language in clean if language not in rankings],
+        }
+    return summary
+
+
+def _means(effects: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every figure but the number of queries."""
+    names = [name for name in (effects[0] if effects else {}) if name != "queries"]
+    return {name: float(np.mean([one[name] for one in effects])) for name in names}

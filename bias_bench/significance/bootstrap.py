@@ -1,0 +1,151 @@
+"""Confidence intervals by resampling whole clusters with replacement, the same in all columns.
+
+A replicate's mean is the sum of its values over their number (a ratio, when clusters differ in
+size or cells are missing), as the mean itself is. Everything else reads the replicates: intervals
+of one column, of all at once, of macro averages, and equivalence (`equivalence`).
+
+Sources: Efron and Tibshirani 1993, chapters 6 and 13; Davison and Hinkley 1997, section 3.8
+(clusters); Romano and Wolf 2005 (simultaneous intervals). With few clusters percentile intervals
+are too short: about 94 % instead of 95 % with 48 clusters, 91 % with 12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bias_bench.errors import UsageError
+from bias_bench.significance.draws import Stream, blocks, check_draws, resampled_counts
+from bias_bench.significance.sums import cluster_sums, on_grid
+
+_CONSTANT = 1e-10  # a standard error that is this share of the mean or less is rounding
+
+
+class Intervals(NamedTuple):
+    """`low` and `high` float64 [columns] in the metric's unit, `undefined` int [columns].
+
+    `undefined` counts replicates without any cell of the column, which are left out. Bounds are
+    NaN for a column with cells in fewer than two clusters: nothing is known of its spread.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    undefined: np.ndarray
+
+
+class Divisors:
+    """The number of values in each column of a replicate; few patterns, so few products."""
+
+    def __init__(self, cells: np.ndarray) -> None:
+        """From cells int [clusters, columns]."""
+        patterns, column = np.unique(cells, axis=1, return_inverse=True)
+        self._column = column.reshape(-1)
+        self._patterns = patterns.astype(np.float64)
+        self._fixed = bool((patterns == patterns[0]).all())
+        self._unknown = (cells > 0).sum(axis=0) < 2
+
+    def means(self, counts: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """Divide sums [draws, columns] of counts [draws, clusters]; NaN where undefined."""
+        if self._fixed:
+            divisor = (self._patterns[0] * len(self._patterns))[self._column]
+        else:
+            divisor = (counts @ self._patterns)[:, self._column]
+        means = np.full(sums.shape, np.nan)
+        np.divide(sums, divisor, out=means, where=(divisor > 0) & ~self._unknown)
+        return means
+
+
+def bootstrap_means(
+    values: np.ndarray, clusters: np.ndarray, replicates: int = 10_000, seed: int = 0
+) -> np.ndarray:
+    """Means of resampled clusters: float64 [replicates, columns].
+
+    `values` float64 [topics, columns], NaN where missing: differences, or one system's scores;
+    `clusters` int [topics] codes from 0. NaN in a replicate that holds no cell of the column, and
+    throughout where a column has cells in fewer than two clusters.
+
+    Raises UsageError for replicates < 1 or a negative seed, BiasBenchError for unusable values.
+    """
+    check_draws(replicates, seed, "replicates")
+    raw, cells = cluster_sums(values, clusters)
+    sums, divisors = on_grid(raw), Divisors(cells)
+    means = np.empty((replicates, values.shape[1]))
+    for block in blocks(replicates, len(sums)):
+        counts = resampled_counts(seed, Stream.CLUSTERS, block, len(sums))
+        means[block.start : block.stop] = divisors.means(counts, counts @ sums)
+    return means
+
+
+def macro_replicates(means: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndarray:
+    """Macro averages of replicates [replicates, settings]: float64 [replicates, groups].
+
+    The mean over the group's settings of each replicate's per-setting means; NaN where one is.
+    """
+    return np.stack([means[:, list(columns)].mean(axis=1) for columns in groups], axis=1)
+
+
+def percentile_intervals(means: np.ndarray, confidence: float = 0.95) -> Intervals:
+    """Each column's own interval, from replicates float64 [replicates, columns].
+
+    Raises UsageError for a confidence outside (0, 1).
+    """
+    tail = (1 - _checked(confidence)) / 2
+    low, high = (quantile(means, level) for level in (tail, 1 - tail))
+    return Intervals(low, high, np.isnan(means).sum(axis=0))
+
+
+def simultaneous_intervals(
+    means: np.ndarray, estimates: np.ndarray, confidence: float = 0.95
+) -> Intervals:
+    """Intervals that hold for all columns at once.
+
+    Estimate ± c × standard error, where c is the quantile of the largest |replicate - estimate| /
+    standard error over columns (max-T). `estimates` float64 [columns] are the observed means. A
+    column whose replicates are all equal has an interval of no width and leaves c alone.
+
+    Raises UsageError for a confidence outside (0, 1).
+    """
+    _checked(confidence)
+    defined = ~np.isnan(means)
+    known = defined.any(axis=0)
+    count = np.maximum(defined.sum(axis=0), 1)
+    deviations = np.where(defined, means - estimates, 0.0)
+    centre = deviations.sum(axis=0) / count
+    squares = np.where(defined, (deviations - centre) ** 2, 0.0).sum(axis=0)
+    error = np.sqrt(squares / count)
+    size = np.where(defined, np.abs(means), 0.0).max(axis=0, initial=0.0)
+    varies = error > _CONSTANT * size
+    scale = np.divide(1.0, error, out=np.zeros_like(error), where=varies)
+    largest = np.abs(deviations * scale).max(axis=1, initial=0.0)
+    reach = np.where(known, np.quantile(largest, confidence) * error, np.nan)
+    return Intervals(estimates - reach, estimates + reach, (~defined).sum(axis=0))
+
+
+def bootstrap_p(means: np.ndarray) -> np.ndarray:
+    """Two-sided p-values float64 [columns] of "no difference": the interval test turned around.
+
+    2 (1 + the smaller of #{replicate <= 0} and #{replicate >= 0}) / (1 + replicates), at most 1,
+    and 1 where nothing is defined. Prefer `sign_flips`, which is exact; this one is for what it
+    cannot resample, such as seeds.
+    """
+    count = (~np.isnan(means)).sum(axis=0)
+    fewer = np.minimum((means <= 0).sum(axis=0), (means >= 0).sum(axis=0))
+    return np.minimum(2 * (fewer + 1) / (count + 1), 1.0)
+
+
+def quantile(means: np.ndarray, level: float) -> np.ndarray:
+    """Quantiles float64 [columns] of the defined replicates, NaN where there are none."""
+    found = np.full(means.shape[1], np.nan)
+    for column, part in enumerate(means.T):
+        defined = part[~np.isnan(part)]
+        if len(defined):
+            found[column] = np.quantile(defined, level)
+    return found
+
+
+def _checked(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise UsageError(f"confidence must lie between 0 and 1, not {confidence}; 0.95 is usual")
+    return confidence

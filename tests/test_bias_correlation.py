@@ -1,0 +1,180 @@
+"""Rank correlation of parallel queries' rankings."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kendalltau
+
+from bias_bench.bias.parallel import parallel_ranks
+from bias_bench.bias.pooled import read_pooled
+from bias_bench.bias.rank_correlation import (
+    kendall,
+    places_of,
+    rank_biased_overlap,
+    summarise_kendall,
+    summarise_overlap,
+)
+from tests.bias_runs import DEPTH, World, random_world, write_world
+from tests.helpers import unhurried
+
+ranking = st.lists(st.integers(0, 9), unique=True, max_size=6)
+pairs = st.lists(st.tuples(ranking, ranking), min_size=1, max_size=5)
+
+
+def padded(rows: list[list[int]], depth: int = 6) -> np.ndarray:
+    return np.array([row + [-1] * (depth - len(row)) for row in rows], dtype=np.int32)
+
+
+def slow_overlap(first: list, second: list, persistence: float = 0.9) -> float:
+    """Webber et al., equation 32 for lists of equal length, from sets."""
+    depth = min(len(first), len(second))
+    if not depth:
+        return math.nan
+    agreement = [len(set(first[:d]) & set(second[:d])) / d for d in range(1, depth + 1)]
+    seen = sum(value * persistence**d for d, value in enumerate(agreement, 1))
+    return agreement[-1] * persistence**depth + (1 - persistence) / persistence * seen
+
+
+def slow_kendall(first: list, second: list) -> float:
+    """scipy's tau-b on the union, absent candidates tied at the end."""
+    union = sorted({*first, *second})
+    if len(union) < 2 or not first or not second:
+        return math.nan
+    places = [
+        [ordered.index(item) if item in ordered else 1000 for item in union]
+        for ordered in (first, second)
+    ]
+    return float(kendalltau(*places).statistic)
+
+
+@unhurried
+@given(pairs)
+def test_overlap_equals_counting_common_results_at_every_depth(
+    rows: list[tuple[list[int], list[int]]],
+) -> None:
+    first, second = (padded([pair[side] for pair in rows]) for side in (0, 1))
+    expected = [slow_overlap(*pair) for pair in rows]
+    np.testing.assert_allclose(rank_biased_overlap(first, second), expected)
+    np.testing.assert_allclose(rank_biased_overlap(second, first), expected)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "overlap"),
+    [
+        ([0, 1], [1, 0], 0.9),  # agreement 0, then 1
+        ([0, 1, 2], [0, 1, 2], 1.0),
+        ([0, 1, 2], [3, 4, 5], 0.0),
+        ([0, 1], [0, 2], 0.5 * 0.81 + (0.1 / 0.9) * (0.9 + 0.5 * 0.81)),
+    ],
+)
+def test_overlap_of_hand_worked_cases(first: list[int], second: list[int], overlap: float) -> None:
+    found = rank_biased_overlap(np.array([first]), np.array([second]))
+    assert found == pytest.approx([overlap])
+
+
+def test_overlap_weights_the_top_more() -> None:
+    base = np.arange(10)[None]
+    top, bottom = base.copy(), base.copy()
+    top[0, :2] = [1, 0]
+    bottom[0, -2:] = [9, 8]
+    assert rank_biased_overlap(base, top) < rank_biased_overlap(base, bottom) < 1
+
+
+@unhurried
+@given(pairs)
+def test_kendall_equals_scipy_s_on_the_union(rows: list[tuple[list[int], list[int]]]) -> None:
+    first, second = (padded([pair[side] for pair in rows]) for side in (0, 1))
+    with np.errstate(all="ignore"):
+        expected = [slow_kendall(*pair) for pair in rows]
+    np.testing.assert_allclose(kendall(first, second), expected, atol=1e-12)
+
+
+def test_kendall_of_equal_and_reversed_rankings() -> None:
+    base = np.arange(10)[None]
+    assert kendall(base, base) == 1
+    assert kendall(base, base[:, ::-1]) == -1
+
+
+def test_kendall_of_disjoint_rankings_is_negative() -> None:
+    """Each of the 4 cross pairs of 6 is discordant, one pair is tied on either side: -4/5."""
+    assert kendall(np.array([[0, 1]]), np.array([[2, 3]])) == pytest.approx([-4 / 5])
+
+
+@unhurried
+@given(pairs)
+def test_places_are_found_in_the_same_row_only(rows: list[tuple[list[int], list[int]]]) -> None:
+    first, second = (padded([pair[side] for pair in rows]) for side in (0, 1))
+    expected = [
+        [other.index(item) if item in other else 6 for item in items] + [6] * (6 - len(items))
+        for items, other in rows
+    ]
+    assert places_of(first, second).tolist() == expected
+
+
+@unhurried
+@given(pairs, st.permutations(range(10)))
+def test_correlations_do_not_depend_on_the_names_of_candidates(
+    rows: list[tuple[list[int], list[int]]], names: list[int]
+) -> None:
+    first, second = (padded([pair[side] for pair in rows]) for side in (0, 1))
+    renamed = np.array([*names, -1])
+    for compare in (rank_biased_overlap, kendall):
+        np.testing.assert_array_equal(
+            compare(renamed[first], renamed[second]), compare(first, second)
+        )
+
+
+def slow_summary(world: World, compare: object, cutoff: int) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {language: {} for language in world.rankings}
+    for a, b in combinations(world.rankings, 2):
+        values = [
+            compare(world.rankings[a][topic][:cutoff], world.rankings[b][topic][:cutoff])
+            for topic in sorted(set(world.rankings[a]) & set(world.rankings[b]))
+        ]
+        if values:
+            found[a][b] = found[b][a] = sum(values) / len(values)
+    return found
+
+
+@pytest.mark.parametrize("partly", [False, True])
+@pytest.mark.parametrize("seed", range(2))
+def test_summaries_average_over_topics_asked_in_both_languages(
+    tmp_path: Path, seed: int, partly: bool
+) -> None:
+    world = random_world(seed, partly=partly)
+    runs = read_pooled(tmp_path, parallel_ranks(write_world(world, tmp_path), world.languages))
+    for found, expected in (
+        (summarise_overlap(runs), slow_summary(world, slow_overlap, DEPTH)),
+        (summarise_kendall(runs), slow_summary(world, slow_kendall, 10)),
+    ):
+        means = {name: sum(row.values()) / len(row) for name, row in expected.items() if row}
+        assert found["per_language"] == pytest.approx(means)
+        assert found["macro"] == pytest.approx(sum(means.values()) / len(means))
+        for a, row in found["pairs"].items():
+            for b, value in row.items():
+                assert value == pytest.approx(expected[a].get(b))
+    assert summarise_overlap(runs)["cutoff"] == DEPTH
+
+
+def test_equal_rankings_in_every_language_correlate_perfectly(tmp_path: Path) -> None:
+    world = random_world(0)
+    same = dict.fromkeys(world.languages, world.rankings["en"])
+    table = write_world(world._replace(rankings=same), tmp_path)
+    runs = read_pooled(tmp_path, parallel_ranks(table, world.languages))
+    assert summarise_overlap(runs)["macro"] == pytest.approx(1)
+    assert summarise_kendall(runs)["macro"] == pytest.approx(1)
+
+
+def test_one_query_language_has_no_correlation(tmp_path: Path) -> None:
+    world = random_world(0)
+    alone = world._replace(rankings={"en": world.rankings["en"]})
+    runs = read_pooled(tmp_path, parallel_ranks(write_world(alone, tmp_path), world.languages))
+    assert summarise_overlap(runs) == {}
+    assert summarise_kendall(runs) == {}
