@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bias_bench.encoders.debias import Method
 from bias_bench.encoders.profile import Pooling
 from bias_bench.errors import UsageError, nearest
 from bias_bench.training.settings import TrainingSettings
@@ -15,6 +16,9 @@ from bias_bench.training.settings import TrainingSettings
 DEFAULT_BACKBONE = "bundled:multilingual-e5-small"
 DEFAULT_BENCHMARK = "mini"
 DEFAULT_RECIPE = "zero-shot"
+
+
+_WHOLE = {"mixture"}  # mappings that are one value: a later one takes the place of an earlier one
 
 
 class _Strict(BaseModel):
@@ -46,7 +50,10 @@ class EncodingOptions(_Strict):
 
 
 class Experiment(_Strict):
-    """One system on one benchmark. `data_dir` says where data lie and decides no result."""
+    """One system on one benchmark. `data_dir` says where data lie and decides no result.
+
+    `debias` is what is done to finished vectors; see `encoders.debias`.
+    """
 
     benchmark: str = DEFAULT_BENCHMARK
     backbone: str = DEFAULT_BACKBONE
@@ -56,11 +63,17 @@ class Experiment(_Strict):
     retrieval: RetrievalOptions = RetrievalOptions()
     encoding: EncodingOptions = EncodingOptions()
     training: TrainingSettings = TrainingSettings()
+    debias: Literal["none", Method] = "none"
     data_dir: str | None = None
 
     @property
+    def variant(self) -> str:
+        """The recipe, and the debiasing where there is one: ``zero-shot-lir``."""
+        return self.recipe if self.debias == "none" else f"{self.recipe}-{self.debias}"
+
+    @property
     def system(self) -> System:
-        return System(self.recipe, self.backbone, self.seed)
+        return System(self.variant, self.backbone, self.seed)
 
 
 class System(NamedTuple):
@@ -177,7 +190,8 @@ def _parse_value(value: str, where: str) -> Any:
 
 def _merge(target: dict[str, Any], layer: dict[str, Any]) -> None:
     for key, value in layer.items():
-        if isinstance(value, dict) and isinstance(target.get(key), dict):
+        nested = isinstance(value, dict) and isinstance(target.get(key), dict)
+        if nested and key not in _WHOLE:
             _merge(target[key], value)
         else:
             target[key] = dict(value) if isinstance(value, dict) else value
@@ -190,8 +204,15 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         model: Any = Experiment
         for part in place[:-1]:
-            model = model.model_fields[part].annotation
+            model = _model_of(model.model_fields[part].annotation)
         prefix = ".".join(place[:-1])
         known = [f"{prefix}.{key}" if prefix else key for key in model.model_fields]
         return f"unknown setting '{name}': {nearest(name, known)}"
     return f"setting {name} = {problem['input']!r}: {problem['msg'].lower()}"
+
+
+def _model_of(annotation: Any) -> Any:
+    """The model in ``Model`` or ``Model | None``."""
+    from typing import get_args
+
+    return next((part for part in get_args(annotation) if part is not type(None)), annotation)

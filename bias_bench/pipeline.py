@@ -11,6 +11,7 @@ from bias_bench import __version__, provenance
 from bias_bench.console import say
 from bias_bench.datasets.download import fetch_benchmark
 from bias_bench.datasets.registry import benchmarks, load_benchmark
+from bias_bench.debias_stage import Fitting, debias_data, debias_fitting, debiased
 from bias_bench.encoders.backbone import resolve_backbone
 from bias_bench.encoders.cache import cache_folder, encode_cached, vector_key
 from bias_bench.encoders.encoder import (
@@ -32,6 +33,7 @@ from bias_bench.manifest import Manifest, Policy, Stage
 from bias_bench.report.run_page import write_run_page
 from bias_bench.stages import Prepared, measure, score_settings, search_settings
 from bias_bench.train_stage import (
+    TrainingData,
     train_encoder,
     training_data,
     training_inputs,
@@ -52,9 +54,12 @@ class RunOptions(NamedTuple):
 
 
 def run_name(experiment: Experiment) -> str:
-    """The default name of a run's folder: ``<benchmark>-<recipe>-<seed>``."""
+    """The default name of a run's folder: ``<benchmark>-<recipe>-<seed>``.
+
+    With debiasing, its method follows the recipe.
+    """
     benchmark = Path(experiment.benchmark).resolve().name
-    return f"{benchmark}-{experiment.recipe}-{experiment.seed}"
+    return f"{benchmark}-{experiment.variant}-{experiment.seed}"
 
 
 def run(experiment: Experiment, options: RunOptions) -> Path:
@@ -75,15 +80,19 @@ def run(experiment: Experiment, options: RunOptions) -> Path:
     if folder.is_dir():
         Manifest(folder)  # refuses a newer schema before any work
     prepared = _prepare(experiment, options)  # bad input is found before anything is written
+    data = _training_side(prepared)
+    fitting = debias_fitting(prepared, data)
     with folder_lock(folder):
         manifest = Manifest(folder)
         _require_same_experiment(folder, experiment, options.policy)
         remove_temporary_files(folder)
         write_text(folder / "experiment.yaml", experiment_yaml(experiment))
         manifest.update(status="running", name=name, **_describe(prepared))
+        if data:
+            manifest.update(audit=data.audit, debias=fitting.record if fitting else None)
         try:
-            evaluated = _train_stages(prepared, manifest, options.policy)
-            _evaluation_stages(evaluated, manifest, options.policy)
+            evaluated = _train_stages(prepared, data, manifest, options.policy)
+            _evaluation_stages(evaluated, fitting, manifest, options.policy)
         except BaseException as error:
             manifest.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
@@ -165,12 +174,19 @@ def _describe(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _train_stages(prepared: Prepared, manifest: Manifest, policy: Policy) -> Prepared:
+def _training_side(prepared: Prepared) -> TrainingData | None:
+    """The data that the experiment trains on, or fits debiasing on, if it does either."""
+    if prepared.experiment.training.steps:
+        return training_data(prepared)
+    return None if prepared.experiment.debias == "none" else debias_data(prepared)
+
+
+def _train_stages(
+    prepared: Prepared, data: TrainingData | None, manifest: Manifest, policy: Policy
+) -> Prepared:
     """Train where the experiment says so; returns what to evaluate."""
-    if not prepared.experiment.training.steps:
+    if not prepared.experiment.training.steps or data is None:
         return prepared
-    data = training_data(prepared)
-    manifest.update(audit=data.audit)
 
     def train_stage() -> list[Path]:
         with manifest.timed("train"):
@@ -180,9 +196,12 @@ def _train_stages(prepared: Prepared, manifest: Manifest, policy: Policy) -> Pre
     return with_trained_encoder(prepared, manifest.folder)
 
 
-def _evaluation_stages(prepared: Prepared, manifest: Manifest, policy: Policy) -> None:
+def _evaluation_stages(
+    prepared: Prepared, fitting: Fitting | None, manifest: Manifest, policy: Policy
+) -> None:
     """Search, score and measure."""
     folder = manifest.folder
+    requests = [*prepared.requests(), *(fitting.requests if fitting else [])]
     depth = prepared.experiment.retrieval.depth
 
     def search_stage() -> list[Path]:
@@ -190,10 +209,13 @@ def _evaluation_stages(prepared: Prepared, manifest: Manifest, policy: Policy) -
             vectors = encode_cached(
                 prepared.backbone,
                 prepared.settings,
-                prepared.requests(),
+                requests,
                 cache_folder(),
                 use_cached=policy != "always",
             )
+        if fitting:
+            with manifest.timed("debias"):
+                vectors = debiased(fitting, vectors)
         with manifest.timed("search"):
             return search_settings(prepared, vectors, folder)
 
@@ -207,10 +229,10 @@ def _evaluation_stages(prepared: Prepared, manifest: Manifest, policy: Policy) -
         write_json(folder / "metrics.json", {**content, "timings": manifest.content["timings"]})
         return [folder / "metrics.json"]
 
-    keys = [
-        vector_key(prepared.backbone, prepared.settings, request) for request in prepared.requests()
-    ]
+    keys = [vector_key(prepared.backbone, prepared.settings, request) for request in requests]
     inputs = {"vectors": keys, "collection": prepared.collection.fingerprint, "depth": depth}
+    if fitting:
+        inputs["debias"] = fitting.record
     code = {"biasbench": __version__, "tag": prepared.tag}
     manifest.run_stage(Stage("search", {**inputs, **code}, search_stage), policy)
     scored = {"files": manifest.outputs("search"), "libraries": provenance.versions()}

@@ -60,7 +60,7 @@ class Prepared:
     @property
     def tag(self) -> str:
         """The last column of every run line."""
-        return require_plain_id(f"{self.experiment.recipe}-{self.experiment.seed}")
+        return require_plain_id(f"{self.experiment.variant}-{self.experiment.seed}")
 
     def requests(self) -> list[Request]:
         """What to encode: candidates, then queries, of each language."""

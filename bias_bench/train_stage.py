@@ -11,14 +11,17 @@ from bias_bench.console import say
 from bias_bench.datasets.audit import audit, clean
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.datasets.sources import load_sources
+from bias_bench.datasets.sources.build import LoadedSource
 from bias_bench.encoders.backbone import Loaded, resolve_backbone
 from bias_bench.encoders.encoder import has_bf16_matrix_units
 from bias_bench.encoders.save import save_encoder
 from bias_bench.encoders.trim import trim_vocabulary
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.files import digest
+from bias_bench.mining_stage import NEGATIVES_FILE, hard_negatives
 from bias_bench.provenance import cpu_features, versions
 from bias_bench.stages import Prepared
+from bias_bench.training.hard_negatives import HardNegatives, given_negatives
 from bias_bench.training.job import Job
 from bias_bench.training.loop import Folders, train
 
@@ -26,10 +29,13 @@ _LIBRARIES = ("biasbench", "torch", "transformers", "tokenizers")
 
 
 class TrainingData(NamedTuple):
-    """Training pairs without what the benchmark holds too, and what the audit found."""
+    """Training pairs without what the benchmark holds too, what the audit found, and hard negatives
+    that came with the data, where they are asked for.
+    """
 
     pairs: Pairs
     audit: dict[str, Any]
+    given: HardNegatives | None = None
 
 
 def training_data(prepared: Prepared) -> TrainingData:
@@ -40,12 +46,25 @@ def training_data(prepared: Prepared) -> TrainingData:
             f"recipe {prepared.experiment.recipe} trains, but training.sources names no data; "
             "for example --set 'training.sources=[mini]'"
         )
-    loaded = load_sources(settings.sources, Path(data_dir) if data_dir else None).pairs
-    found = audit(loaded, prepared.collection)
-    pairs = clean(loaded, found)
+    loaded = load_sources(settings.sources, Path(data_dir) if data_dir else None)
+    found = audit(loaded.pairs, prepared.collection)
+    pairs = clean(loaded.pairs, found)
     say(f"training data: {len(pairs):,} pairs of {', '.join(pairs.data_sets)}")
     say(f"zero-shot audit against {prepared.collection.name}: {found.verdict}")
-    return TrainingData(pairs, found.to_json())
+    return TrainingData(pairs, found.to_json(), _given(prepared, loaded))
+
+
+def _given(prepared: Prepared, loaded: LoadedSource) -> HardNegatives | None:
+    """The negatives of the sources, if the experiment trains with them."""
+    wanted = prepared.experiment.training.negatives
+    if wanted is None or wanted.source != "given":
+        return None
+    if not loaded.negatives:
+        raise UsageError(
+            "training.negatives.source = given: no training source brings negatives; "
+            "take source = mined, or data with negatives"
+        )
+    return given_negatives(loaded.pairs, loaded.negatives)
 
 
 def training_inputs(prepared: Prepared, data: TrainingData) -> dict[str, Any]:
@@ -78,6 +97,7 @@ def train_encoder(prepared: Prepared, data: TrainingData, folder: Path) -> list[
         device=prepared.settings.device,
         bf16=_uses_bf16(prepared),
         digest=digest(training_inputs(prepared, data)),
+        negatives=hard_negatives(prepared, data.pairs, data.given, folder),
     )
     folders = Folders(folder / "train.jsonl", folder / "checkpoints")
     train(job, data.pairs, folders)
@@ -91,7 +111,8 @@ def train_encoder(prepared: Prepared, data: TrainingData, folder: Path) -> list[
         replace=True,
     )
     shutil.rmtree(folders.checkpoints)
-    return [folders.log, *sorted(path for path in target.rglob("*") if path.is_file())]
+    mined = [path for path in [folder / NEGATIVES_FILE] if path.is_file()]
+    return [folders.log, *mined, *sorted(path for path in target.rglob("*") if path.is_file())]
 
 
 def with_trained_encoder(prepared: Prepared, folder: Path) -> Prepared:

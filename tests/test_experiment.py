@@ -119,3 +119,10 @@ def test_system_prints_and_parses_back(recipe: str, backbone: str, seed: int) ->
 def test_malformed_system_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="not a system"):
         parse_system("hybrid")
+
+
+def test_a_mixture_replaces_another_and_is_not_mixed_with_it() -> None:
+    hybrid = load_recipe("hybrid").settings
+    changed = make_experiment(hybrid, parse_override("training.mixture={mono: 1}"))
+    assert changed.training.mixture == {"mono": 1.0}
+    assert changed.training.steps == 300

@@ -11,6 +11,7 @@ import torch
 
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.errors import UsageError
+from bias_bench.negatives.mining import Mined
 from bias_bench.training import loop
 from bias_bench.training.build import make_objective
 from bias_bench.training.hard_negatives import given_negatives, mined_negatives
@@ -33,7 +34,10 @@ def negatives(pairs: Pairs) -> Any:
     for query, group in zip(pairs.query.tolist(), pairs.group.tolist(), strict=True):
         others = np.unique(pairs.candidate[pairs.group == (group + 1) % (pairs.group.max() + 1)])
         of_query[query, : min(3, len(others))] = others[:3]
-    return mined_negatives(pairs, of_query)
+    languages = np.full(len(pairs.candidate_texts), -1, dtype=np.int32)
+    languages[pairs.candidate] = pairs.candidate_language
+    mined = Mined(of_query, languages[of_query], np.zeros(of_query.shape, dtype=np.float32))
+    return mined_negatives(pairs, mined)
 
 
 def trained(pairs: Pairs, path: Path, table: Any = None, **settings: Any) -> Any:
@@ -90,8 +94,8 @@ def test_hard_negatives_stand_behind_the_positives_of_a_batch(
     sizes = []
     real = loop._gradients
 
-    def watching(run: Any, rows: Any, place: Any) -> Any:
-        losses = real(run, rows, place)
+    def watching(run: Any, rows: Any, step: int, number: int) -> Any:
+        losses = real(run, rows, step, number)
         sizes.append((len(losses.embeddings.queries), len(losses.embeddings.candidates)))
         return losses
 
@@ -103,23 +107,23 @@ def test_hard_negatives_stand_behind_the_positives_of_a_batch(
 def test_negatives_are_drawn_purely_and_for_their_own_queries(pairs: Pairs) -> None:
     table = negatives(pairs)
     rows = np.arange(0, 40, 3)
-    first = table.draw(pairs, rows, 2, [1, 2])
-    assert np.array_equal(first, table.draw(pairs, rows, 2, [1, 2]))
-    assert not np.array_equal(first, table.draw(pairs, rows, 2, [1, 3]))
+    first = table.draw(pairs, rows, 2, seed=1, step=2)
+    assert np.array_equal(first, table.draw(pairs, rows, 2, seed=1, step=2))
+    assert not np.array_equal(first, table.draw(pairs, rows, 2, seed=1, step=3))
     for row, drawn in zip(rows, first.reshape(-1, 2), strict=True):
-        assert set(drawn) <= set(table.rows[pairs.query[row]])
+        assert set(drawn) <= set(table.mined.negatives[pairs.query[row]])
         assert len(set(drawn)) == 2
 
 
 def test_given_negatives_belong_to_their_pair_and_know_their_group(pairs: Pairs) -> None:
     elsewhere = pairs.candidate_texts[int(pairs.candidate[-1])]
     table = given_negatives(pairs, {5: ("quite new", elsewhere), 2: ("other",)})
-    drawn = table.draw(pairs, np.array([2, 3, 5]), 4, [0])
+    drawn = table.draw(pairs, np.array([2, 3, 5]), 4, seed=0, step=1)
     assert sorted(table.texts[row] for row in drawn) == sorted(["other", "quite new", elsewhere])
-    names = dict(zip(table.texts, table.groups.tolist(), strict=True))
-    assert names[elsewhere] == pairs.group[-1]
-    assert names["other"] < 0
-    assert names["quite new"] not in (names["other"], names[elsewhere])
+    names = dict(zip(table.texts, table.families.tolist(), strict=True))
+    assert names[elsewhere] == table.candidate_families[pairs.candidate[-1]]
+    assert len(set(names.values())) == 3
+    assert not {names["other"], names["quite new"]} & set(table.candidate_families.tolist())
     languages = dict(zip(table.texts, table.languages.tolist(), strict=True))
     assert languages["quite new"] == pairs.candidate_language[5]
 

@@ -81,11 +81,21 @@ def make_batch(pairs: Pairs, tokens: Tokens, rows: np.ndarray, progress: float =
 
 
 def with_negatives(
-    batch: Batch, tokens: Tokens, negatives: HardNegatives, drawn: np.ndarray
+    batch: Batch,
+    tokens: Tokens,
+    negatives: HardNegatives,
+    pairs: Pairs,
+    rows: np.ndarray,
+    drawn: np.ndarray,
 ) -> Batch:
-    """The batch with the drawn texts of `negatives` after its positives."""
+    """The batch of `rows` with the drawn texts of `negatives` after its positives.
+
+    Families take the place of groups: they also know a text that stands in two data sets.
+    """
+    positives = negatives.candidate_families[pairs.candidate[rows]]
     return batch._replace(
         candidates=[*batch.candidates, *(tokens.negatives[row] for row in drawn)],
-        candidate_groups=np.concatenate([batch.candidate_groups, negatives.groups[drawn]]),
+        query_groups=negatives.query_families[pairs.query[rows]],
+        candidate_groups=np.concatenate([positives, negatives.families[drawn]]),
         candidate_languages=np.concatenate([batch.candidate_languages, negatives.languages[drawn]]),
     )

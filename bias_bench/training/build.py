@@ -11,7 +11,6 @@ import torch
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.errors import UsageError
 from bias_bench.training.batches import Tokens
-from bias_bench.training.hard_negatives import text_labels
 from bias_bench.training.job import Job
 from bias_bench.training.objective import Objective, Term
 from bias_bench.training.perturbation import CONTRASTIVE, Attack
@@ -87,11 +86,13 @@ def initialise(objective: Objective, job: Job, pairs: Pairs, tokens: Tokens) -> 
     bank = next((t for _, t in objective.terms.values() if isinstance(t, NegativeBank)), None)
     if bank is None:
         return
-    languages, ids = text_labels(pairs)[0], tokens.candidates
-    usable = np.flatnonzero(languages >= 0)
+    languages, ids = np.full(len(pairs.candidate_texts), -1, dtype=np.int64), tokens.candidates
+    languages[pairs.candidate] = pairs.candidate_language
+    usable = np.unique(pairs.candidate)
     if job.negatives is not None:
         languages, ids = job.negatives.languages, tokens.negatives
-        usable = np.unique(job.negatives.rows[job.negatives.rows >= 0])
+        usable = np.unique(job.negatives.mined.negatives)
+        usable = usable[usable >= 0]
     random = np.random.default_rng([job.seed, 3])
     chosen = _balanced(languages[usable], len(bank.bank), random)
     rows = usable[chosen]

@@ -1,4 +1,4 @@
-"""Hard negatives by pair: which texts stand beside a pair's positive in a batch."""
+"""Hard negatives: which texts stand beside a pair's positive in a batch."""
 
 from __future__ import annotations
 
@@ -8,88 +8,92 @@ from typing import NamedTuple
 import numpy as np
 
 from bias_bench.datasets.pairs import Pairs
+from bias_bench.negatives.labels import label_texts
+from bias_bench.negatives.mining import Mined
+from bias_bench.negatives.sampling import draw
 
 
 class HardNegatives(NamedTuple):
-    """The negatives of queries or of pairs.
+    """Negatives by query or by pair, and who is parallel to whom.
 
-    `texts`, with int64 `languages` and `groups` [texts]: a text of no pair has a negative group of
-    its own. `keys` int64 [rows] ascending says whose a row of `rows` int32 [rows, k] is: a query
-    with `by_query`, else query × number of candidate texts + candidate. -1 past the end of a row.
+    `texts`, with int64 `languages` and `families` [texts]; `query_families` and
+    `candidate_families` are those of the pairs' texts. Rows of `mined` belong to query texts, or,
+    where `keys` int64 [rows] is given, ascending, to pairs: query × number of candidate texts +
+    candidate.
     """
 
     texts: tuple[str, ...]
     languages: np.ndarray
-    groups: np.ndarray
-    keys: np.ndarray
-    rows: np.ndarray
-    by_query: bool
+    families: np.ndarray
+    query_families: np.ndarray
+    candidate_families: np.ndarray
+    mined: Mined
+    keys: np.ndarray | None = None
 
-    def draw(self, pairs: Pairs, rows: np.ndarray, number: int, seed: list[int]) -> np.ndarray:
-        """Indexes of texts, int64 [at most B × number]: up to `number` for each of `rows`.
+    def draw(self, pairs: Pairs, rows: np.ndarray, number: int, seed: int, step: int) -> np.ndarray:
+        """Indexes of texts, int64 [at most B × number], for each of `rows` up to `number`.
 
-        Drawn without replacement, purely from the seed; what a row lacks is left out.
+        Those in the language of the row's positive come first, so that a candidate's language says
+        nothing about its label. Pure in seed, step and row; what a row lacks is left out.
         """
         wanted = pairs.query[rows].astype(np.int64)
-        if not self.by_query:
-            wanted = wanted * len(pairs.candidate_texts) + pairs.candidate[rows]
-        places = np.searchsorted(self.keys, wanted)
-        known = places < len(self.keys)
-        known[known] = self.keys[places[known]] == wanted[known]
-        found = self.rows[places[known]]
-        order = np.random.default_rng(seed).random(found.shape)
-        order[found < 0] = 2
-        chosen = np.take_along_axis(found, np.argsort(order, axis=1)[:, :number], axis=1)
-        return chosen[chosen >= 0].astype(np.int64)
+        if self.keys is not None:
+            wanted = wanted * len(self.candidate_families) + pairs.candidate[rows]
+            places = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
+            known = self.keys[places] == wanted
+            rows, wanted = rows[known], places[known]
+        drawn = draw(self.mined, wanted, number, seed, step, pairs.candidate_language[rows])
+        return drawn[drawn >= 0].astype(np.int64)
 
 
-def text_labels(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
-    """Language and group int64 [candidate texts] of each candidate; -1 and own numbers below -1
-    for texts of no pair.
-    """
-    number = len(pairs.candidate_texts)
-    languages, groups = np.full(number, -1, dtype=np.int64), -2 - np.arange(number)
-    languages[pairs.candidate] = pairs.candidate_language
-    groups[pairs.candidate] = pairs.group
-    return languages, groups
+def mined_negatives(pairs: Pairs, mined: Mined) -> HardNegatives:
+    """Negatives mined for the queries of `pairs`."""
+    labels = label_texts(pairs)
+    families = labels.candidates.family.astype(np.int64)
+    return HardNegatives(
+        texts=pairs.candidate_texts,
+        languages=labels.candidates.language.astype(np.int64),
+        families=families,
+        query_families=labels.queries.family.astype(np.int64),
+        candidate_families=families,
+        mined=mined,
+    )
 
 
 def given_negatives(pairs: Pairs, texts_of_row: Mapping[int, tuple[str, ...]]) -> HardNegatives:
-    """Negatives that came with the training data, by row of `pairs`."""
+    """Negatives that came with the training data, by row of `pairs`, in the candidate's language.
+
+    A text that is no candidate is a family of its own.
+    """
     numbers: dict[tuple[str, int], int] = {}
-    rows = sorted(texts_of_row)
-    width = max((len(texts_of_row[row]) for row in rows), default=0)
+    rows = np.array(sorted(texts_of_row), dtype=np.int64)
+    width = max((len(texts) for texts in texts_of_row.values()), default=0)
     table = np.full((len(rows), width), -1, dtype=np.int32)
-    for place, row in enumerate(rows):
+    for place, row in enumerate(rows.tolist()):
         language = int(pairs.candidate_language[row])
         for column, text in enumerate(texts_of_row[row]):
             table[place, column] = numbers.setdefault((text, language), len(numbers))
-    own = {text: int(row) for row, text in enumerate(pairs.candidate_texts)}
-    _, groups_of_candidates = text_labels(pairs)
-    groups = np.array(
-        [
-            groups_of_candidates[own[text]] if text in own else -2 - len(own) - number
-            for number, (text, _) in enumerate(numbers)
-        ],
-        dtype=np.int64,
-    )
-    chosen = np.array(rows, dtype=np.int64)
-    keys = (
-        pairs.query[chosen].astype(np.int64) * len(pairs.candidate_texts) + pairs.candidate[chosen]
-    )
+    labels = label_texts(pairs)
+    own = {text: row for row, text in enumerate(pairs.candidate_texts)}
+    beyond = int(labels.candidates.family.max(initial=0)) + 1
+    families = [
+        labels.candidates.family[own[text]] if text in own else beyond + number
+        for number, (text, _) in enumerate(numbers)
+    ]
+    languages = np.array([language for _, language in numbers], dtype=np.int64)
+    keys = pairs.query[rows].astype(np.int64) * len(pairs.candidate_texts) + pairs.candidate[rows]
     order = np.argsort(keys, kind="stable")
+    table = table[order]
     return HardNegatives(
         texts=tuple(text for text, _ in numbers),
-        languages=np.array([language for _, language in numbers], dtype=np.int64),
-        groups=groups,
+        languages=languages,
+        families=np.array(families, dtype=np.int64),
+        query_families=labels.queries.family.astype(np.int64),
+        candidate_families=labels.candidates.family.astype(np.int64),
+        mined=Mined(
+            table,
+            np.where(table >= 0, languages[table], -1).astype(np.int32),
+            np.full(table.shape, np.nan, dtype=np.float32),
+        ),
         keys=keys[order],
-        rows=table[order],
-        by_query=False,
     )
-
-
-def mined_negatives(pairs: Pairs, of_query: np.ndarray) -> HardNegatives:
-    """Negatives by query text: indexes of candidate texts, int32 [query texts, k], -1 for none."""
-    languages, groups = text_labels(pairs)
-    keys = np.arange(len(of_query), dtype=np.int64)
-    return HardNegatives(pairs.candidate_texts, languages, groups, keys, of_query, by_query=True)

@@ -147,14 +147,14 @@ def _plan(job: Job, pairs: Pairs, batch_size: int) -> BatchPlan:
     )
 
 
-def _batch(run: _Run, pairs: Pairs, rows: np.ndarray, progress: float, seed: list[int]) -> Batch:
+def _batch(run: _Run, pairs: Pairs, rows: np.ndarray, progress: float, draw: int) -> Batch:
     """The batch of these rows of `pairs`, with hard negatives where the settings ask for them."""
     batch = make_batch(pairs, run.tokens, rows, progress)
     negatives, wanted = run.job.negatives, run.job.settings.negatives
     if negatives is None or wanted is None:
         return batch
-    drawn = negatives.draw(pairs, rows, wanted.per_query, seed)
-    return with_negatives(batch, run.tokens, negatives, drawn)
+    drawn = negatives.draw(pairs, rows, wanted.per_query, run.job.seed, draw)
+    return with_negatives(batch, run.tokens, negatives, pairs, rows, drawn)
 
 
 def _step(run: _Run, rows_of_batches: Sequence[np.ndarray], step: int) -> Losses:
@@ -164,19 +164,20 @@ def _step(run: _Run, rows_of_batches: Sequence[np.ndarray], step: int) -> Losses
     losses: list[Losses] = []
     with torch.random.fork_rng(devices=devices):
         for number, rows in enumerate(rows_of_batches):
-            losses.append(_gradients(run, rows, [step, number][: 1 + bool(number)]))
+            losses.append(_gradients(run, rows, step, number))
     clip(run.trained, run.job.settings.clip)
     if all(math.isfinite(part.total.item()) for part in losses):
         run.trained.optimizer.step()
     return _mean(losses)
 
 
-def _gradients(run: _Run, rows: np.ndarray, place: list[int]) -> Losses:
-    """Add the gradients of one batch; its dropout and negatives are seeded by its place."""
+def _gradients(run: _Run, rows: np.ndarray, step: int, number: int) -> Losses:
+    """Add the gradients of the step's batch `number`; its place seeds dropout and negatives."""
     job, settings = run.job, run.job.settings
-    seed = [job.seed, *place]
-    progress = (place[0] - 1) / max(settings.steps, 1)
-    batch = _batch(run, run.pairs, rows, progress, [*seed, 2])
+    seed = [job.seed, step, number][: 3 if number else 2]
+    progress = (step - 1) / settings.steps
+    draw = (step - 1) * settings.accumulate + number + 1
+    batch = _batch(run, run.pairs, rows, progress, draw)
     if run.teacher is not None:
         embed = job.embedder(batch, run.teacher)
         batch = batch._replace(teacher=embed_all(embed, batch, settings.chunk_tokens))
@@ -215,8 +216,8 @@ def _validation_batches(run: _Run, held_out: Pairs) -> list[Batch]:
         plan = _plan(run.job, held_out, size)
     except BiasBenchError:
         return []  # a small source may hold out too little of a language for a whole batch
-    seed = [run.job.seed, 0, 2]
-    return [_batch(run, held_out, rows, 1.0, seed) for rows in plan.epoch(0)[:_VALIDATION_BATCHES]]
+    chosen = plan.epoch(0)[:_VALIDATION_BATCHES]
+    return [_batch(run, held_out, rows, progress=1.0, draw=0) for rows in chosen]
 
 
 def _validate(run: _Run, batches: Sequence[Batch]) -> float:

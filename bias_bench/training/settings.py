@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bias_bench.negatives.settings import MiningSettings
 from bias_bench.training.plan import Order
 
 
@@ -66,11 +67,14 @@ class PerturbationSettings(_Strict):
 class NegativesSettings(_Strict):
     """Hard negatives: `per_query` stand in a batch for each query, drawn from those it has.
 
-    `source` ``given`` takes those that came with the training data, ``mined`` mines them.
+    `source` ``given`` takes those that came with the training data, ``mined`` mines them with
+    `encoder`, by default the backbone itself.
     """
 
     source: Literal["given", "mined"] = "mined"
     per_query: int = Field(default=1, ge=1)
+    encoder: str | None = None
+    mining: MiningSettings = MiningSettings(number=22)
 
 
 class TermSettings(_Strict):

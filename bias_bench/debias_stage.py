@@ -1,0 +1,130 @@
+"""The work of debiasing: which texts it is fitted on, and the benchmark's vectors after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bias_bench.console import say
+from bias_bench.datasets.pairs import Pairs
+from bias_bench.encoders.cache import Request
+from bias_bench.encoders.debias import LIR_RANK, Method, apply, fit
+from bias_bench.encoders.encoder import Side
+from bias_bench.errors import UsageError
+from bias_bench.files import digest_texts
+from bias_bench.languages import language_name
+from bias_bench.stages import Prepared
+from bias_bench.train_stage import TrainingData, training_data
+
+TEXTS_PER_SIDE = 1_000
+
+
+class Fitting(NamedTuple):
+    """What to fit on: of each language (a code into `languages` per request) both sides."""
+
+    method: Method
+    languages: tuple[str, ...]
+    data_sets: tuple[str, ...]
+    requests: list[Request]
+    codes: list[int]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The part of the manifest that says what was done; it decides the result."""
+        return {
+            "method": self.method,
+            **({"rank": LIR_RANK} if self.method == "lir" else {}),
+            "languages": list(self.languages),
+            "data_sets": list(self.data_sets),
+            "texts": sum(len(request.texts) for request in self.requests),
+            "sha256": digest_texts([text for request in self.requests for text in request.texts]),
+        }
+
+
+def debias_data(prepared: Prepared) -> TrainingData:
+    """Audited training data where nothing is trained: ``training.sources``, else the benchmark's.
+
+    UsageError when neither is there.
+    """
+    experiment, spec = prepared.experiment, prepared.benchmark.spec
+    sources = experiment.training.sources
+    if sources is None and spec is not None:
+        sources = spec.training.get("sources")
+    if not sources:
+        raise UsageError(
+            f"debias={experiment.debias} is fitted on training-side text, but training.sources "
+            "names no data; for example --set 'training.sources=[ntrex-128]'"
+        )
+    training = experiment.training.model_copy(update={"sources": sources})
+    changed = experiment.model_copy(update={"training": training})
+    return training_data(replace(prepared, experiment=changed))
+
+
+def debias_fitting(prepared: Prepared, data: TrainingData | None) -> Fitting | None:
+    """The texts to fit on, drawn with the experiment's seed; None without debiasing.
+
+    UsageError when a language of the benchmark has none.
+    """
+    method = prepared.experiment.debias
+    if method == "none" or data is None:
+        return None
+    pairs = data.pairs
+    order = np.random.default_rng(prepared.experiment.seed).permutation(len(pairs.topic_ids))
+    requests: list[Request] = []
+    codes: list[int] = []
+    languages = prepared.collection.languages
+    for code, language in enumerate(languages):
+        drawn = _draw(pairs, language, order)
+        if not drawn:
+            raise UsageError(
+                f"debias={method}: no training-side text in {language_name(language)} "
+                f"({language}) to fit on, in {', '.join(pairs.data_sets)} without what the "
+                "benchmark holds too; add a source that has it to training.sources"
+            )
+        requests += drawn
+        codes += [code] * len(drawn)
+    fitting = Fitting(method, languages, pairs.data_sets, requests, codes)
+    say(f"debias {method}: fitted on {fitting.record['texts']:,} texts")
+    return fitting
+
+
+def debiased(fitting: Fitting, vectors: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The benchmark's vectors, debiased.
+
+    `vectors` are of the benchmark's requests, in which the languages take turns, then of those of
+    `fitting`; float32 [texts, dimensions] each.
+    """
+    own = len(vectors) - len(fitting.requests)
+    parts = vectors[own:]
+    codes = np.repeat(fitting.codes, [len(part) for part in parts])
+    found = fit(fitting.method, np.concatenate(parts), codes)
+    turns = len(fitting.languages)
+    return [apply(found, part, index % turns) for index, part in enumerate(vectors[:own])]
+
+
+def _draw(pairs: Pairs, language: str, order: np.ndarray) -> list[Request]:
+    """Up to `TEXTS_PER_SIDE` queries and candidates of one language, topics first in `order` first.
+
+    All languages draw in the same order of topics, so parallel texts come together and what
+    distinguishes two languages' texts is the language as far as the data allow.
+    """
+    if language not in pairs.languages:
+        return []
+    code = pairs.languages.index(language)
+    sides: list[tuple[Side, np.ndarray, np.ndarray, tuple[str, ...]]] = [
+        ("candidate", pairs.candidate, pairs.candidate_language, pairs.candidate_texts),
+        ("query", pairs.query, pairs.query_language, pairs.query_texts),
+    ]
+    requests = []
+    for side, texts, languages, named in sides:
+        rows = np.flatnonzero(languages == code)
+        sorted_texts = texts[rows][np.lexsort((texts[rows], order[pairs.topic[rows]]))]
+        _, first = np.unique(sorted_texts, return_index=True)
+        chosen = sorted_texts[np.sort(first)][:TEXTS_PER_SIDE]
+        if len(chosen):
+            label = f"{language} {side} texts to fit on"
+            requests.append(Request(label, side, [named[text] for text in chosen]))
+    return requests
