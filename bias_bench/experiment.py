@@ -6,7 +6,7 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bias_bench.encoders.debias import Method
 from bias_bench.encoders.profile import Pooling
@@ -49,6 +49,13 @@ class EncodingOptions(_Strict):
     candidate_max_length: int | None = Field(default=None, ge=4)
 
 
+class RobustnessOptions(_Strict):
+    """The robustness suite: at which strengths, and on how many topics (drawn; None: all)."""
+
+    strengths: list[Literal["light", "strong"]] = Field(default=["light", "strong"], min_length=1)
+    topics: int | None = Field(default=None, ge=1)
+
+
 class Experiment(_Strict):
     """One system on one benchmark. `data_dir` says where data lie and decides no result.
 
@@ -64,7 +71,14 @@ class Experiment(_Strict):
     encoding: EncodingOptions = EncodingOptions()
     training: TrainingSettings = TrainingSettings()
     debias: Literal["none", Method] = "none"
+    robustness: RobustnessOptions | None = None
     data_dir: str | None = None
+
+    @field_validator("robustness", mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        """``true`` is the suite as it is by default, ``false`` none."""
+        return ({} if value else None) if isinstance(value, bool) else value
 
     @property
     def variant(self) -> str:

@@ -13,6 +13,7 @@ from bias_bench.datasets.pairs import Pairs
 from bias_bench.encoders.backbone import Backbone, resolve_backbone
 from bias_bench.encoders.cache import Request, cache_folder, encode_cached
 from bias_bench.encoders.encoder import EncodingSettings
+from bias_bench.errors import UsageError
 from bias_bench.negatives.mining import Mined, mine
 from bias_bench.negatives.settings import MiningSettings
 from bias_bench.negatives.store import read_negatives, write_negatives
@@ -20,6 +21,18 @@ from bias_bench.stages import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, mined_negatives
 
 NEGATIVES_FILE = "negatives.jsonl.gz"
+
+
+def mine_stage(prepared: Prepared, pairs: Pairs | None, folder: Path) -> None:
+    """Mine what the experiment would train with; UsageError when it trains without."""
+    wanted = prepared.experiment.training.negatives
+    if pairs is None or wanted is None or wanted.source != "mined":
+        raise UsageError(
+            f"recipe {prepared.experiment.recipe} mines nothing; take one that does, for example "
+            "--recipe hybrid-hard, or --set training.negatives.source=mined"
+        )
+    hard_negatives(prepared, pairs, None, folder)
+    say(f"negatives: {folder / NEGATIVES_FILE}")
 
 
 def hard_negatives(

@@ -1,19 +1,17 @@
-"""The stages of a run, in order: data, train, search, score, metrics, report."""
+"""A run from start to end: data, training, evaluation, report."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from bias_bench import __version__, provenance
 from bias_bench.console import say
 from bias_bench.datasets.download import fetch_benchmark
 from bias_bench.datasets.registry import benchmarks, load_benchmark
-from bias_bench.debias_stage import Fitting, debias_data, debias_fitting, debiased
+from bias_bench.debias_stage import debias_data, debias_fitting
 from bias_bench.encoders.backbone import resolve_backbone
-from bias_bench.encoders.cache import cache_folder, encode_cached, vector_key
 from bias_bench.encoders.encoder import (
     EncodingSettings,
     default_batch_tokens,
@@ -21,17 +19,18 @@ from bias_bench.encoders.encoder import (
     resolve_precision,
 )
 from bias_bench.errors import BiasBenchError, UsageError
+from bias_bench.evaluate_stage import Evaluation, evaluate
 from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, read_yaml
 from bias_bench.files import (
     folder_lock,
     remove_temporary_files,
     require_writable,
-    write_json,
     write_text,
 )
 from bias_bench.manifest import Manifest, Policy, Stage
+from bias_bench.mining_stage import mine_stage
 from bias_bench.report.run_page import write_run_page
-from bias_bench.stages import Prepared, measure, score_settings, search_settings
+from bias_bench.stages import Prepared
 from bias_bench.train_stage import (
     TrainingData,
     train_encoder,
@@ -43,14 +42,18 @@ from bias_bench.train_stage import (
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+Until = Literal["mine", "train", "encode", "search"]
+
+
 class RunOptions(NamedTuple):
-    """How to run, none of which changes a result."""
+    """How to run, none of which changes a result. `until` names the stage to stop after."""
 
     out: Path
     reports: Path
     device: str = "auto"
     policy: Policy = "only-missing"
     name: str | None = None
+    until: Until | None = None
 
 
 def run_name(experiment: Experiment) -> str:
@@ -79,6 +82,8 @@ def run(experiment: Experiment, options: RunOptions) -> Path:
     _require_same_experiment(folder, experiment, options.policy)
     if folder.is_dir():
         Manifest(folder)  # refuses a newer schema before any work
+    if options.until == "train" and not experiment.training.steps:
+        raise UsageError(f"recipe {experiment.recipe} trains nothing; try --recipe hybrid")
     prepared = _prepare(experiment, options)  # bad input is found before anything is written
     data = _training_side(prepared)
     fitting = debias_fitting(prepared, data)
@@ -88,18 +93,24 @@ def run(experiment: Experiment, options: RunOptions) -> Path:
         remove_temporary_files(folder)
         write_text(folder / "experiment.yaml", experiment_yaml(experiment))
         manifest.update(status="running", name=name, **_describe(prepared))
+        manifest.update(debias=fitting.record if fitting else None)
         if data:
-            manifest.update(audit=data.audit, debias=fitting.record if fitting else None)
+            manifest.update(audit=data.audit)
         try:
-            evaluated = _train_stages(prepared, data, manifest, options.policy)
-            _evaluation_stages(evaluated, fitting, manifest, options.policy)
+            if options.until == "mine":
+                mine_stage(prepared, data.pairs if data else None, manifest.folder)
+            else:
+                evaluated = _train_stages(prepared, data, manifest, options.policy)
+                evaluation = Evaluation(evaluated, prepared, fitting, options.policy)
+                if options.until != "train":
+                    evaluate(evaluation, manifest, options.until)
         except BaseException as error:
             manifest.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
-        manifest.close("complete")
-        page = write_run_page(folder, options.reports)
+        manifest.close(f"stopped after {options.until}" if options.until else "complete")
+        if options.until is None:
+            say(f"report: {write_run_page(folder, options.reports)}")
     say(f"run folder: {folder}")
-    say(f"report: {page}")
     return folder
 
 
@@ -194,48 +205,3 @@ def _train_stages(
 
     manifest.run_stage(Stage("train", training_inputs(prepared, data), train_stage), policy)
     return with_trained_encoder(prepared, manifest.folder)
-
-
-def _evaluation_stages(
-    prepared: Prepared, fitting: Fitting | None, manifest: Manifest, policy: Policy
-) -> None:
-    """Search, score and measure."""
-    folder = manifest.folder
-    requests = [*prepared.requests(), *(fitting.requests if fitting else [])]
-    depth = prepared.experiment.retrieval.depth
-
-    def search_stage() -> list[Path]:
-        with manifest.timed("encode"):
-            vectors = encode_cached(
-                prepared.backbone,
-                prepared.settings,
-                requests,
-                cache_folder(),
-                use_cached=policy != "always",
-            )
-        if fitting:
-            with manifest.timed("debias"):
-                vectors = debiased(fitting, vectors)
-        with manifest.timed("search"):
-            return search_settings(prepared, vectors, folder)
-
-    def score_stage() -> list[Path]:
-        with manifest.timed("score"):
-            return [score_settings(folder, depth, manifest)]
-
-    def metrics_stage() -> list[Path]:
-        with manifest.timed("metrics"):
-            content = measure(prepared, manifest)
-        write_json(folder / "metrics.json", {**content, "timings": manifest.content["timings"]})
-        return [folder / "metrics.json"]
-
-    keys = [vector_key(prepared.backbone, prepared.settings, request) for request in requests]
-    inputs = {"vectors": keys, "collection": prepared.collection.fingerprint, "depth": depth}
-    if fitting:
-        inputs["debias"] = fitting.record
-    code = {"biasbench": __version__, "tag": prepared.tag}
-    manifest.run_stage(Stage("search", {**inputs, **code}, search_stage), policy)
-    scored = {"files": manifest.outputs("search"), "libraries": provenance.versions()}
-    manifest.run_stage(Stage("score", {**scored, **code}, score_stage), policy)
-    measured = {"files": [manifest.outputs("search"), manifest.outputs("score")], **code}
-    manifest.run_stage(Stage("metrics", measured, metrics_stage), policy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ from bias_bench.evaluation.settings import (
 from bias_bench.evaluation.trec import qrels_bytes, require_plain_id, run_bytes, write_gzip
 from bias_bench.experiment import Experiment
 from bias_bench.manifest import Manifest
-from bias_bench.retrieval.dense import Results, make_pool, search
+from bias_bench.retrieval.dense import Pool, Results, make_pool, search
 from bias_bench.retrieval.order import strictly_decreasing
 
 METRICS_SCHEMA = 1
@@ -75,15 +76,21 @@ class Prepared:
         ]
 
 
+def make_prepared_pool(prepared: Prepared, vectors: Sequence[np.ndarray]) -> Pool:
+    """The benchmark's candidates to search; `vectors` are of `Prepared.requests`, in that order."""
+    collection = prepared.collection
+    return make_pool(
+        [candidate.id for candidate in collection.candidates],
+        np.concatenate(vectors[: len(collection.languages)]),
+        {language: (part.start, part.stop) for language, part in collection.pools.items()},
+    )
+
+
 def search_settings(prepared: Prepared, vectors: list[np.ndarray], folder: Path) -> list[Path]:
     """Search every setting; write runs, qrels and exact ranks."""
     collection = prepared.collection
     languages = collection.languages
-    pool = make_pool(
-        [candidate.id for candidate in collection.candidates],
-        np.concatenate(vectors[: len(languages)]),
-        {language: (part.start, part.stop) for language, part in collection.pools.items()},
-    )
+    pool = make_prepared_pool(prepared, vectors)
     ids = pa.array([candidate.id for candidate in collection.candidates], pa.string())
     tables: dict[str, pa.Table] = {}
     written: list[Future[list[Path]]] = []

@@ -304,3 +304,16 @@ def test_training_leaves_the_global_random_state_alone(pairs: Pairs, tmp_path: P
     before = torch.get_rng_state()
     train(job(steps=2), pairs, folders(tmp_path))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_validation_takes_smaller_batches_where_each_language_holds_out_few(
+    pairs: Pairs, tmp_path: Path
+) -> None:
+    own = pairs.query_language == pairs.candidate_language
+    codes = np.unique(pairs.query_language)
+    apart = pairs.take(
+        np.flatnonzero(own & (pairs.query_language == codes[pairs.group % len(codes)]))
+    )
+    settings = {"mixture": {"mono": 1.0}, "batch_size": 16, "held_out": 0.25, "steps": 4}
+    train(job(**settings), apart, folders(tmp_path))
+    assert "validation" in rows_of(tmp_path)[-1]

@@ -84,7 +84,7 @@ def test_manifest_records_provenance(finished: Path) -> None:
     assert content["weights"]
     assert content["peak_memory_bytes"] > 0
     assert {"encode", "search", "score", "metrics"} <= set(content["timings"])
-    assert set(content["stages"]) == {"search", "score", "metrics"}
+    assert set(content["stages"]) == {"search", "score", "robustness", "probe", "metrics"}
 
 
 def test_ranks_hold_every_relevant_candidate_of_every_setting(finished: Path) -> None:
@@ -112,13 +112,13 @@ def test_running_anew_gives_byte_identical_results(finished: Path, tmp_path: Pat
 def test_second_run_keeps_every_stage(again: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = manifest(again / "runs" / NAME)["stages"]
     assert run(again) == 0
-    assert capsys.readouterr().err.count("unchanged, kept") == 3
+    assert capsys.readouterr().err.count("unchanged, kept") == 5
     assert manifest(again / "runs" / NAME)["stages"] == before
 
 
 def test_experiment_file_repeats_the_run(again: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(again, str(again / "runs" / NAME / "experiment.yaml"), backbone="") == 0
-    assert capsys.readouterr().err.count("unchanged, kept") == 3
+    assert capsys.readouterr().err.count("unchanged, kept") == 5
 
 
 @pytest.mark.parametrize("name", ["ranks.parquet", "scores.parquet", "trec/monolingual/en.run.gz"])
@@ -273,7 +273,7 @@ def test_interrupted_run_says_how_to_go_on(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bias_bench.pipeline.search_settings", interrupt)
+    monkeypatch.setattr("bias_bench.evaluate_stage.search_settings", interrupt)
     assert run(tmp_path) == 130
     assert "the same command goes on" in capsys.readouterr().err
     assert manifest(tmp_path / "runs" / NAME)["status"] == "interrupted"

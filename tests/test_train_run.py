@@ -65,7 +65,7 @@ def test_second_run_keeps_the_trained_encoder(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(finished, *SHORT) == 0
-    assert capsys.readouterr().err.count("unchanged, kept") == 4
+    assert capsys.readouterr().err.count("unchanged, kept") == 6
 
 
 def test_trained_encoder_is_a_backbone_for_other_runs(finished: Path, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_own_recipe_file_trains_and_its_experiment_file_repeats_it(
     assert run(tmp_path, "--recipe", str(recipe), *short) == 0
     folder = tmp_path / "runs" / "mini-mostly-mono-0"
     assert run(tmp_path, str(folder / "experiment.yaml"), backbone="") == 0
-    assert capsys.readouterr().err.count("unchanged, kept") == 4
+    assert capsys.readouterr().err.count("unchanged, kept") == 6
 
 
 def test_recipe_on_the_command_line_outranks_the_one_of_a_file(

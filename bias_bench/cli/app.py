@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from bias_bench import __version__
-from bias_bench.cli import data, doctor, report, run
+from bias_bench.cli import compare, data, doctor, report, run, stages
 from bias_bench.console import result
 
 app = typer.Typer(
@@ -19,6 +19,9 @@ app = typer.Typer(
     add_completion=True,
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
+for _name, _command in stages.COMMANDS.items():
+    app.command(_name, epilog=f"Example: {_command.examples}")(stages.stage_command(_name))
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.add_typer(data.app, name="data")
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)

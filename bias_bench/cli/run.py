@@ -9,6 +9,8 @@ import typer
 
 from bias_bench.cli.options import DataDir, OutputFormat, Reports
 
+# what a stage is run for where neither a recipe nor an experiment file is given
+_STAGE_RECIPES = {"mine": "hybrid-hard", "train": "hybrid"}
 EXAMPLES = """Examples:
 
 biasbench run
@@ -78,17 +80,42 @@ def run(
     """Train, encode, search, score and report a benchmark; goes on where an earlier run stopped."""
     from bias_bench.cli.summary import print_summary
     from bias_bench.console import say
+    from bias_bench.report.index_page import write_index
+
+    folders = run_systems(
+        benchmark, recipe, backbone, data_dir, settings, seed, out, reports, name, device, policy
+    )
+    say(f"all runs: {write_index(out, reports)}")
+    print_summary(folders, output_format)
+
+
+def run_systems(
+    benchmark: str | None,
+    recipe: list[str] | None,
+    backbone: str | None,
+    data_dir: Path | None,
+    settings: list[str] | None,
+    seed: list[int] | None,
+    out: Path,
+    reports: Path,
+    name: str | None,
+    device: str,
+    policy: Any,
+    until: Any = None,
+) -> list[Path]:
+    """Run every system that the options describe; returns their folders."""
     from bias_bench.errors import UsageError
     from bias_bench.experiment import make_experiment, parse_override, read_yaml
     from bias_bench.pipeline import RunOptions
     from bias_bench.pipeline import run as run_experiment
-    from bias_bench.report.index_page import write_index
 
     base: dict[str, Any] = {}
     if benchmark and Path(benchmark).suffix in (".yaml", ".yml"):
         base = read_yaml(Path(benchmark))
     elif benchmark:
         base = {"benchmark": benchmark}
+    if not recipe and not base.get("recipe") and until in _STAGE_RECIPES:
+        recipe = [_STAGE_RECIPES[until]]
     options_given: dict[str, Any] = {"backbone": backbone} if backbone else {}
     if data_dir:
         options_given["data_dir"] = str(data_dir.resolve())
@@ -103,11 +130,8 @@ def run(
             f"--name {name} names one run folder, but {len(experiments)} systems were asked for; "
             "give one --recipe and one --seed"
         )
-    options = RunOptions(out=out, reports=reports, device=device, policy=policy, name=name)
-    folders = [run_experiment(experiment, options) for experiment in experiments]
-    page = write_index(out, reports)
-    say(f"all runs: {page}")
-    print_summary(folders, output_format)
+    options = RunOptions(out, reports, device, policy, name, until)
+    return [run_experiment(experiment, options) for experiment in experiments]
 
 
 def _recipe_layers(base: dict[str, Any], recipes: list[str] | None) -> list[list[dict[str, Any]]]:
@@ -129,7 +153,9 @@ def _recipe_layers(base: dict[str, Any], recipes: list[str] | None) -> list[list
 
     def layers(recipe: Recipe) -> list[dict[str, Any]]:
         trains = spec is not None and "training" in recipe.settings
-        fitting = {"training": spec.training} if spec and trains else {}
+        fitting: dict[str, Any] = {"training": spec.training} if spec and trains else {}
+        if spec and spec.robustness:
+            fitting["robustness"] = spec.robustness
         return [recipe.settings, fitting, {"recipe": recipe.name}]
 
     if not recipes and "recipe" not in base and "training" not in base:

@@ -29,7 +29,7 @@ class BenchmarkSpec(BaseModel):
     """A benchmark known by name. `base_url` is None for one that ships with the package.
 
     `training` holds settings of `training` that recipes which train take on this benchmark;
-    `recipes` are run where none is asked for.
+    `recipes` are run where none is asked for; `robustness` is the suite it has by default.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +41,7 @@ class BenchmarkSpec(BaseModel):
     demonstration: bool = False
     training: dict[str, Any] = {}
     recipes: tuple[str, ...] = ("zero-shot",)
+    robustness: dict[str, Any] | None = None
     files: dict[str, DataFile]
     citation: str
 

@@ -108,19 +108,31 @@ def simultaneous_intervals(
     Raises UsageError for a confidence outside (0, 1).
     """
     _checked(confidence)
-    defined = ~np.isnan(means)
-    known = defined.any(axis=0)
-    count = np.maximum(defined.sum(axis=0), 1)
-    deviations = np.where(defined, means - estimates, 0.0)
-    centre = deviations.sum(axis=0) / count
-    squares = np.where(defined, (deviations - centre) ** 2, 0.0).sum(axis=0)
-    error = np.sqrt(squares / count)
-    size = np.where(defined, np.abs(means), 0.0).max(axis=0, initial=0.0)
-    varies = error > _CONSTANT * size
-    scale = np.divide(1.0, error, out=np.zeros_like(error), where=varies)
-    largest = np.abs(deviations * scale).max(axis=1, initial=0.0)
-    reach = np.where(known, np.quantile(largest, confidence) * error, np.nan)
-    return Intervals(estimates - reach, estimates + reach, (~defined).sum(axis=0))
+    standard = _standardise(means, estimates)
+    largest = np.abs(standard.deviations).max(axis=1, initial=0.0)
+    reach = np.where(standard.known, np.quantile(largest, confidence) * standard.error, np.nan)
+    return Intervals(estimates - reach, estimates + reach, np.isnan(means).sum(axis=0))
+
+
+def simultaneous_p(means: np.ndarray, estimates: np.ndarray) -> np.ndarray:
+    """Step-down max-T p-values float64 [columns] of "no difference", adjusted over all columns.
+
+    The test of `simultaneous_intervals`: (1 + #{largest |replicate - estimate| / standard error
+    over the columns not yet rejected >= |estimate| / standard error}) / (1 + replicates); 1 where
+    nothing is defined or no replicate differs from 0. Use it, like `bootstrap_p`, for what
+    `sign_flips` cannot resample, such as seeds.
+    """
+    standard = _standardise(means, estimates)
+    observed = np.where(standard.known, np.abs(np.nan_to_num(estimates) * standard.scale), 0.0)
+    constant = standard.known & (standard.scale == 0) & (estimates != 0)
+    observed[constant] = np.inf
+    order = np.argsort(-observed, kind="stable")
+    drawn = np.abs(standard.deviations)[:, order[::-1]]
+    largest = np.maximum.accumulate(drawn, axis=1)[:, ::-1]
+    reached = (largest >= observed[order]).sum(axis=0)
+    p = np.empty(len(observed))
+    p[order] = np.maximum.accumulate((reached + 1) / (len(means) + 1))
+    return np.where(observed > 0, p, 1.0)
 
 
 def bootstrap_p(means: np.ndarray) -> np.ndarray:
@@ -143,6 +155,32 @@ def quantile(means: np.ndarray, level: float) -> np.ndarray:
         if len(defined):
             found[column] = np.quantile(defined, level)
     return found
+
+
+class _Standard(NamedTuple):
+    """Replicates minus estimates in standard errors [replicates, columns], 0 where undefined.
+
+    `error` is the standard error and `scale` its inverse, 0 where no replicate differs from
+    another; `known` says whether the column has any replicate. All [columns].
+    """
+
+    deviations: np.ndarray
+    error: np.ndarray
+    scale: np.ndarray
+    known: np.ndarray
+
+
+def _standardise(means: np.ndarray, estimates: np.ndarray) -> _Standard:
+    defined = ~np.isnan(means)
+    count = np.maximum(defined.sum(axis=0), 1)
+    deviations = np.where(defined, means - estimates, 0.0)
+    centre = deviations.sum(axis=0) / count
+    squares = np.where(defined, (deviations - centre) ** 2, 0.0).sum(axis=0)
+    error = np.sqrt(squares / count)
+    size = np.where(defined, np.abs(means), 0.0).max(axis=0, initial=0.0)
+    varies = error > _CONSTANT * size
+    scale = np.divide(1.0, error, out=np.zeros_like(error), where=varies)
+    return _Standard(deviations * scale, error, scale, defined.any(axis=0))
 
 
 def _checked(confidence: float) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from bias_bench.console import progress as progress_bar
-from bias_bench.console import say
+from bias_bench.console import say, warn
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.errors import BiasBenchError
 from bias_bench.training.batches import (
@@ -42,7 +42,8 @@ from bias_bench.training.plan import BatchPlan
 from bias_bench.training.step import Batch, embed_all, evaluate
 from bias_bench.training.termination import Termination
 
-_VALIDATION_BATCHES = 8
+_VALIDATION_BATCHES, _VALIDATION_PAIRS = 8, 512
+_SMALLEST_VALIDATION = 2
 
 
 class Folders(NamedTuple):
@@ -208,16 +209,20 @@ def _mean(losses: Sequence[Losses]) -> Losses:
 
 
 def _validation_batches(run: _Run, held_out: Pairs) -> list[Batch]:
-    """Fixed batches of the same mixture; none where too little is held out."""
+    """Fixed batches of the same mixture, smaller where too little of a language is held out."""
     size = min(run.job.settings.batch_size, len(np.unique(held_out.group)))
-    if size < 2:
-        return []
-    try:
-        plan = _plan(run.job, held_out, size)
-    except BiasBenchError:
-        return []  # a small source may hold out too little of a language for a whole batch
-    chosen = plan.epoch(0)[:_VALIDATION_BATCHES]
-    return [_batch(run, held_out, rows, progress=1.0, draw=0) for rows in chosen]
+    while size >= _SMALLEST_VALIDATION:
+        try:
+            plan = _plan(run.job, held_out, size)
+        except BiasBenchError:
+            size //= 2
+            continue
+        number = max(_VALIDATION_BATCHES, _VALIDATION_PAIRS // size)
+        rows = np.concatenate([plan.epoch(epoch) for epoch in range(-(-number // len(plan)))])
+        return [_batch(run, held_out, part, progress=1.0, draw=0) for part in rows[:number]]
+    if run.job.settings.held_out:
+        warn("too few pairs are held out to validate on; training ends with its last step")
+    return []
 
 
 def _validate(run: _Run, batches: Sequence[Batch]) -> float:

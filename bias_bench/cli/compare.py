@@ -1,0 +1,137 @@
+"""`biasbench compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+EXAMPLES = """Examples:
+
+biasbench compare runs/xquad-r-zero-shot-0 runs/xquad-r-hybrid-0
+
+biasbench compare runs/xquad-r-*-0 --significance --baseline runs/xquad-r-mono-0
+
+biasbench compare runs/mono runs/hybrid --significance --report reports/gain.html
+
+biasbench compare runs/mono runs/hybrid --significance --metric rank_distance --format json"""
+
+_TESTS = "Tests"
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Complete run folders of one benchmark. Folders of one recipe, backbone and "
+            "settings with different seeds are one system."
+        ),
+    ],
+    significance: Annotated[
+        bool,
+        typer.Option(
+            "--significance", help="Test the differences; without it they are only shown."
+        ),
+    ] = False,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            help="The run that the others are compared with. Default: the first.",
+            show_default=False,
+        ),
+    ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="A metric of the runs' scores (AP, nDCG@10, R@1, RR, …) or of bias: "
+            "rank_distance, log_rank_distance, mean_pairwise_distance, worst_rank, "
+            "same_language_first, target_removal."
+        ),
+    ] = "AP",
+    cluster: Annotated[
+        Literal["topic", "paragraph", "article"],
+        typer.Option(help="What is resampled as a whole.", rich_help_panel=_TESTS),
+    ] = "topic",
+    correction: Annotated[
+        Literal["maxt", "holm", "bh"],
+        typer.Option(
+            help="Adjustment of p-values within a family of settings: step-down max-T, Holm "
+            "(both family-wise error) or Benjamini-Hochberg (false discovery rate).",
+            rich_help_panel=_TESTS,
+        ),
+    ] = "maxt",
+    permutations: Annotated[
+        int,
+        typer.Option(
+            help="Draws of the tests and replicates of the bootstrap.", rich_help_panel=_TESTS
+        ),
+    ] = 10_000,
+    confidence: Annotated[
+        float,
+        typer.Option(
+            help="Of the intervals; the level of significance is 1 minus it.",
+            rich_help_panel=_TESTS,
+        ),
+    ] = 0.95,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            help="Also test equivalence, and “no worse than”, within this margin in the metric's "
+            "unit. Choose it before looking.",
+            show_default=False,
+            rich_help_panel=_TESTS,
+        ),
+    ] = None,
+    also: Annotated[
+        str | None,
+        typer.Option(
+            help="Further tests: t, wilcoxon, or t,wilcoxon; a warning says where their "
+            "assumptions fail.",
+            show_default=False,
+            rich_help_panel=_TESTS,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the random draws.", rich_help_panel=_TESTS)] = 0,
+    all_settings: Annotated[
+        bool, typer.Option("--all-settings", help="List every setting, not just the extremes.")
+    ] = False,
+    output_format: Annotated[
+        Literal["table", "json", "tsv", "latex"],
+        typer.Option("--format", help="Form of the result on stdout."),
+    ] = "table",
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Also write a page with figures to this file.", show_default=False),
+    ] = None,
+) -> None:
+    """Compare systems with a baseline: differences, and with --significance whether to trust them.
+
+    Give at least two systems. The settings of one kind are one family of tests, and so are the
+    macro averages of the kinds.
+    """
+    from bias_bench.cli.comparison_text import print_comparison
+    from bias_bench.console import say, warn
+    from bias_bench.report.comparison_page import check_page, write_comparison_page
+    from bias_bench.significance.comparison import compare as compare_runs
+    from bias_bench.significance.options import CompareOptions
+
+    options = CompareOptions(
+        metric=metric,
+        significance=significance,
+        cluster=cluster,
+        correction=correction,
+        permutations=permutations,
+        confidence=confidence,
+        margin=margin,
+        seed=seed,
+        also=tuple(dict.fromkeys(name.strip() for name in also.split(","))) if also else (),
+    )
+    if report:
+        check_page(report)
+    found = compare_runs(runs, options, baseline)
+    for warning in found["warnings"]:
+        warn(warning)
+    print_comparison(found, output_format, all_settings)
+    if report:
+        say(f"report: {write_comparison_page(found, report)}")

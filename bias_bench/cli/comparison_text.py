@@ -1,0 +1,92 @@
+"""What `compare` prints: a table for people, TSV, or LaTeX with booktabs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Literal
+
+from bias_bench.cli.comparison_table import as_table, columns_of, rows_of
+from bias_bench.console import result as write_result
+from bias_bench.files import json_text
+from bias_bench.report.comparison_numbers import Numbers, kinds_of, settings_of
+
+Format = Literal["table", "json", "tsv", "latex"]
+_FILE_WIDTH = 160
+TSV_COLUMNS = (
+    "system", "kind", "setting", "metric", "baseline", "value", "difference", "low", "high",
+    "simultaneous_low", "simultaneous_high", "p", "p_adjusted", "d_z", "rank_biserial", "wins",
+    "ties", "losses", "n",
+)  # fmt: skip
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "−": "$-$", "–": "--", "±": r"$\pm$",
+}  # fmt: skip
+
+
+def print_comparison(result: dict[str, Any], output_format: Format, all_settings: bool) -> None:
+    """Write the comparison to stdout. JSON and TSV always hold all settings."""
+    if output_format == "json":
+        write_result(json_text(result, indent=1))
+    elif output_format == "tsv":
+        write_result(as_tsv(result))
+    elif output_format == "latex":
+        write_result(as_latex(result, all_settings))
+    else:
+        write_result(as_table(result, all_settings, None if sys.stdout.isatty() else _FILE_WIDTH))
+
+
+def as_tsv(result: dict[str, Any]) -> str:
+    """A row per macro average and setting; empty where there is no number."""
+    lines = ["\t".join(TSV_COLUMNS)]
+    for entry in result["systems"]:
+        kinds = kinds_of(entry)
+        rows = [(kind, "macro", entry["groups"][kind]) for kind in kinds] + [
+            (kind, named.name, named.cell) for kind in kinds for named in settings_of(entry, kind)
+        ]
+        for kind, setting, cell in rows:
+            numbers = [
+                *(cell[key] for key in ("baseline", "system", "difference")),
+                *cell["interval"],
+                *cell["simultaneous"],
+                *(cell[key] for key in TSV_COLUMNS[11:]),
+            ]
+            text = [entry["system"], kind, setting, result["metric"]]
+            text += ["" if number is None else repr(number) for number in numbers]
+            lines.append("\t".join(" ".join(part.split()) for part in text))
+    return "\n".join(lines)
+
+
+def as_latex(result: dict[str, Any], all_settings: bool) -> str:
+    """A booktabs table of the macro averages, or with all settings a longtable."""
+    columns = [column for part in columns_of(Numbers(result)) for column in part]
+    heads = ["System", "Setting", *(column.heading for column in columns)]
+    form = f"ll{'r' * len(columns)}"
+    body = [
+        line
+        for entry in result["systems"]
+        for line in (
+            r"\midrule",
+            *(
+                _latex_row([entry["label"], row.name, *(part.text(row.cell) for part in columns)])
+                for row in rows_of(entry, all_settings)
+            ),
+        )
+    ]
+    caption = rf"\caption{{{latex(' '.join(result['methods']))}}}"
+    inner = [r"\toprule", _latex_row(heads), *body, r"\bottomrule"]
+    if all_settings:
+        lines = [rf"\begin{{longtable}}{{{form}}}", rf"{caption} \\", *inner, r"\end{longtable}"]
+    else:
+        lines = [r"\begin{table}", r"\centering", caption, rf"\begin{{tabular}}{{{form}}}"]
+        lines += [*inner, r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines)
+
+
+def _latex_row(cells: list[str]) -> str:
+    return " & ".join(map(latex, cells)) + r" \\"
+
+
+def latex(text: str) -> str:
+    """Text with everything escaped that LaTeX would read as a command."""
+    return "".join(_LATEX.get(character, character) for character in text)

@@ -1,0 +1,57 @@
+"""`biasbench mine`, `train`, `encode` and `search`: a run that stops after that stage.
+
+They take the options of `biasbench run`, work in the same folder, and `biasbench run` goes on from
+what they leave.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bias_bench.cli.run import run, run_systems
+
+
+class StageCommand(NamedTuple):
+    """What a command does, in its help, and examples."""
+
+    help: str
+    examples: str
+
+
+COMMANDS = {
+    "mine": StageCommand(
+        "Mine the hard negatives of a recipe into its run folder (negatives.jsonl.gz), and stop.",
+        "biasbench mine xquad-r --recipe hybrid-hard --data-dir data",
+    ),
+    "train": StageCommand(
+        "Train the encoder of a recipe into its run folder (model/), and stop.",
+        "biasbench train xquad-r --recipe hybrid --data-dir data --seed 0 --seed 1",
+    ),
+    "encode": StageCommand(
+        "Encode a benchmark's queries and candidates into the cache of vectors, and stop.",
+        "biasbench encode xquad-r --backbone intfloat/multilingual-e5-base",
+    ),
+    "search": StageCommand(
+        "Search every setting, write TREC runs, qrels and exact ranks, and stop.",
+        "biasbench search mlqa-r --recipe zero-shot --set retrieval.depth=1000",
+    ),
+}
+
+
+def stage_command(name: str) -> Callable[..., None]:
+    """The command of that name: `run` with the same options, all but the form of its table."""
+    options = [
+        parameter
+        for parameter in inspect.signature(run, eval_str=True).parameters.values()
+        if parameter.name != "output_format"
+    ]
+
+    def command(**given: Any) -> None:
+        run_systems(until=name, **given)
+
+    command.__name__, command.__doc__ = name, COMMANDS[name].help
+    command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in options}
+    return command

@@ -1,0 +1,109 @@
+"""The work of the language probe: how well a fresh classifier tells languages from embeddings.
+
+A fooled adversary proves nothing about the embeddings it was trained on; this probe is trained
+anew, on a sample of the benchmark's topics, and tested on paragraphs it has not seen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bias_bench.bias.probe import FOLDS, cross_covariance_norm, language_probe
+from bias_bench.encoders.cache import Request, cache_folder, encode_cached
+from bias_bench.stages import Prepared
+
+TOPICS = 100
+
+
+class Sample(NamedTuple):
+    """Rows to probe of each benchmark request, in order, with the paragraph code of every row."""
+
+    rows: list[np.ndarray]
+    paragraphs: list[np.ndarray]
+
+
+def make_sample(prepared: Prepared) -> Sample | None:
+    """Queries and relevant candidates of up to `TOPICS` topics, drawn with the experiment's seed.
+
+    None where there are too few languages or paragraphs to probe.
+    """
+    collection = prepared.collection
+    names = sorted({topic.paragraph for topic in collection.topics})
+    if len(collection.languages) < 2 or len(names) < FOLDS:
+        return None
+    code = {name: number for number, name in enumerate(names)}
+    paragraph_of = np.array([code[topic.paragraph] for topic in collection.topics])
+    random = np.random.default_rng([prepared.experiment.seed, 5])
+    topics = np.sort(random.permutation(len(collection.topics))[:TOPICS])
+    rows, paragraphs = [], []
+    for language in collection.languages:
+        start, stop = collection.pools[language]
+        relevant = collection.relevant_rows[topics]
+        inside = (relevant >= start) & (relevant < stop)
+        chosen, first = np.unique(relevant[inside], return_index=True)
+        owner = np.broadcast_to(topics[:, None], relevant.shape)[inside][first]
+        rows.append(chosen - start)
+        paragraphs.append(paragraph_of[owner])
+    for language in collection.languages:
+        asked = collection.query_topics(language)
+        chosen = np.flatnonzero(np.isin(asked, topics))
+        rows.append(chosen)
+        paragraphs.append(paragraph_of[asked[chosen]])
+    if len(np.unique(np.concatenate(paragraphs))) < FOLDS:
+        return None
+    return Sample(rows, paragraphs)
+
+
+def measure_probe(
+    evaluated: Prepared,
+    untrained: Prepared,
+    sample: Sample,
+    vectors: Sequence[np.ndarray],
+    folder: Path,
+) -> dict[str, Any]:
+    """The part ``bias.language_probe`` of metrics.json; `vectors` are of the benchmark's requests.
+
+    `before` is the same probe on the backbone before it was trained, where it was.
+    """
+    own = [part[rows] for part, rows in zip(vectors, sample.rows, strict=True)]
+    found = _probe(evaluated, sample, own)
+    if evaluated is untrained:
+        return found
+    requests = [
+        Request(f"{request.label} to probe", request.side, [request.texts[row] for row in rows])
+        for request, rows in zip(untrained.requests(), sample.rows, strict=True)
+    ]
+    before = encode_cached(untrained.backbone, untrained.settings, requests, cache_folder())
+    accuracy = _adversary_accuracy(folder / "train.jsonl")
+    return {
+        **found,
+        "before": _probe(untrained, sample, before),
+        **({} if accuracy is None else {"adversary_accuracy": accuracy}),
+    }
+
+
+def _probe(prepared: Prepared, sample: Sample, vectors: Sequence[np.ndarray]) -> dict[str, Any]:
+    names = prepared.collection.languages
+    turns = [np.full(len(part), place % len(names)) for place, part in enumerate(vectors)]
+    languages, together = np.concatenate(turns), np.concatenate(vectors)
+    probe = language_probe(together, languages, np.concatenate(sample.paragraphs))
+    return {
+        "macro": probe.accuracy,
+        "chance": probe.chance,
+        "per_language": dict(zip(names, probe.per_language.tolist(), strict=True)),
+        "cross_covariance": cross_covariance_norm(together, languages),
+        "texts": len(together),
+    }
+
+
+def _adversary_accuracy(path: Path) -> float | None:
+    """How often the discriminator of training was right in the last tenth of the steps."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    seen = [row.get("observed", {}).get("language_adversary", {}).get("accuracy") for row in rows]
+    last = [value for value in seen[-max(1, len(seen) // 10) :] if value is not None]
+    return float(np.mean(last)) if last else None

@@ -1,0 +1,151 @@
+"""Numbers of a comparison as people read them: what every printed form and the page share."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from bias_bench.evaluation.settings import KINDS, parse_setting
+from bias_bench.significance.measures import BIAS_MEASURES, Measure, score_measure
+
+KIND_TITLES = {
+    "monolingual": "monolingual",
+    "cross_lingual": "cross-lingual",
+    "multilingual": "pool of all",
+}
+MISSING = "–"
+
+Cell = dict[str, Any]
+
+
+class Named(NamedTuple):
+    """A setting, or a kind for its macro average, and its numbers."""
+
+    name: str
+    cell: Cell
+
+
+class KindSummary(NamedTuple):
+    """The settings of one kind in short.
+
+    `better` and `worse` count differences by the metric's direction (larger and smaller ones where
+    it has none), `*_shown` those of them that are significant. `best` and `worst` are the extremes.
+    """
+
+    kind: str
+    settings: int
+    better: int
+    worse: int
+    better_shown: int
+    worse_shown: int
+    best: Named
+    worst: Named
+
+
+class Numbers:
+    """Formats one comparison's numbers, in its metric's decimals."""
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        self.result = result
+        name = result["metric"]
+        self.measure: Measure = BIAS_MEASURES.get(name) or score_measure(name)
+
+    @property
+    def level(self) -> float:
+        """The level of significance that goes with the intervals' confidence."""
+        return round(1 - (self.result["confidence"] or 0.95), 10)
+
+    @property
+    def percent(self) -> str:
+        """The confidence of the intervals in per cent."""
+        return f"{100 * (self.result['confidence'] or 0.95):g}"
+
+    @property
+    def count_words(self) -> tuple[str, str]:
+        """What an improvement and its opposite are called."""
+        return ("better", "worse") if self.measure.direction != "none" else ("higher", "lower")
+
+    @property
+    def extreme_words(self) -> tuple[str, str]:
+        """What the largest improvement and its opposite are called."""
+        return ("best", "worst") if self.measure.direction != "none" else ("highest", "lowest")
+
+    def value(self, number: float | None) -> str:
+        return MISSING if number is None else f"{number:,.{self.measure.digits}f}"
+
+    def signed(self, number: float | None) -> str:
+        """With its sign, as a true minus."""
+        if number is None:
+            return MISSING
+        text = f"{number:+,.{self.measure.digits}f}"
+        return text[1:] if not float(text.replace(",", "")) else text.replace("-", "−")
+
+    def interval(self, bounds: list[float | None]) -> str:
+        low, high = bounds
+        return MISSING if low is None else f"[{self.signed(low)}, {self.signed(high)}]"
+
+    def p(self, number: float | None) -> str:
+        if number is None:
+            return MISSING
+        return "<0.001" if number < 0.001 else f"{number:.3f}"
+
+    def effect(self, number: float | None) -> str:
+        return MISSING if number is None else f"{number:+.2f}".replace("-", "−")
+
+    def shown(self, cell: Cell) -> bool:
+        """Whether the adjusted p-value is below the level."""
+        return cell["p_adjusted"] is not None and cell["p_adjusted"] < self.level
+
+    def gain(self, cell: Cell) -> float:
+        """The difference, positive where it is an improvement (an increase without direction)."""
+        return cell["difference"] if self.measure.higher_is_better else -cell["difference"]
+
+    def summaries(self, entry: dict[str, Any]) -> list[KindSummary]:
+        """One system's settings in short, kind by kind."""
+        found = []
+        for kind in kinds_of(entry):
+            settings = settings_of(entry, kind)
+            ordered = sorted(settings, key=lambda named: self.gain(named.cell))
+            better = [named.cell for named in settings if self.gain(named.cell) > 0]
+            worse = [named.cell for named in settings if self.gain(named.cell) < 0]
+            found.append(
+                KindSummary(
+                    kind,
+                    settings=len(settings),
+                    better=len(better),
+                    worse=len(worse),
+                    better_shown=sum(map(self.shown, better)),
+                    worse_shown=sum(map(self.shown, worse)),
+                    best=ordered[-1],
+                    worst=ordered[0],
+                )
+            )
+        return found
+
+
+def kinds_of(entry: dict[str, Any]) -> list[str]:
+    """The kinds of setting that a system was compared on, in their usual order."""
+    return [kind for kind in KINDS if kind in entry["groups"]]
+
+
+def settings_of(entry: dict[str, Any], kind: str) -> list[Named]:
+    """One system's settings of a kind, in their usual order."""
+    found = [Named(*item) for item in entry["settings"].items()]
+    return sorted(
+        (named for named in found if parse_setting(named.name).kind == kind),
+        key=lambda named: parse_setting(named.name),
+    )
+
+
+def labels(result: dict[str, Any]) -> dict[str, str]:
+    """The short name of each system, the baseline first."""
+    return {row["system"]: row["label"] for row in result["overview"]}
+
+
+def beside(result: dict[str, Any]) -> str:
+    """Pooled AP and rank distance of each system, without which a bias metric says little."""
+    parts = []
+    for row in result["overview"]:
+        precision, distance = row["AP"], row["rank_distance"]
+        if precision is not None and distance is not None:
+            parts.append(f"{row['label']} AP {precision:.4f}, rank distance {distance:,.1f}")
+    return "; ".join(parts)

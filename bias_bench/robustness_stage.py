@@ -1,0 +1,115 @@
+"""The work of the robustness suite: perturbed queries encoded, searched and compared with clean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bias_bench.console import progress
+from bias_bench.encoders.cache import Request
+from bias_bench.retrieval.dense import Pool, search
+from bias_bench.robustness.effect import DEPTH, Ranking, summarise
+from bias_bench.robustness.suite import (
+    VARIANTS,
+    Variant,
+    changed_shares,
+    perturbed_queries,
+)
+from bias_bench.stages import Prepared, make_prepared_pool
+
+
+class Suite(NamedTuple):
+    """What is asked again: `topics` int rows of the collection's topics, in every variant of
+    `texts`, by language; an empty list where a language has no such variant.
+
+    `changed` is the share of a language's texts that a variant changes.
+    """
+
+    topics: np.ndarray
+    texts: dict[Variant, dict[str, list[str]]]
+    changed: dict[Variant, dict[str, float]]
+
+    @property
+    def requests(self) -> list[Request]:
+        """All texts to encode: the variants one after the other, in each all languages in turn."""
+        return [
+            Request(f"{language} queries, {variant}", "query", texts)
+            for variant, by_language in self.texts.items()
+            for language, texts in by_language.items()
+        ]
+
+
+def make_suite(prepared: Prepared) -> Suite | None:
+    """The perturbed queries that the experiment asks for, if any."""
+    settings = prepared.experiment.robustness
+    if settings is None:
+        return None
+    collection, seed = prepared.collection, prepared.experiment.seed
+    topics = np.arange(len(collection.topics))
+    if settings.topics is not None and settings.topics < len(topics):
+        drawn = np.random.default_rng([seed, 4]).permutation(topics)[: settings.topics]
+        topics = np.sort(drawn)
+    texts: dict[Variant, dict[str, list[str]]] = {}
+    changed: dict[Variant, dict[str, float]] = {}
+    wanted = [variant for variant in VARIANTS if variant.strength in settings.strengths]
+    with progress("perturb", len(wanted), "variants") as advance:
+        for variant in wanted:
+            found = perturbed_queries(collection, *variant, seed=seed)
+            texts[variant] = {
+                language: [
+                    found[language][row] for row in _rows(prepared, language, topics)
+                ] if language in found else []
+                for language in collection.languages
+            }  # fmt: skip
+            changed[variant] = changed_shares(collection, found)
+            advance(1)
+    return Suite(topics, texts, changed)
+
+
+def measure_robustness(
+    prepared: Prepared, suite: Suite, vectors: Sequence[np.ndarray]
+) -> dict[str, Any]:
+    """The part `robustness` of metrics.json.
+
+    `vectors` are of the benchmark's requests, then of those of the suite; float32 [texts, d] each.
+    """
+    collection, languages = prepared.collection, prepared.collection.languages
+    pool = make_prepared_pool(prepared, vectors)
+    own, asked = vectors[len(languages) : 2 * len(languages)], vectors[2 * len(languages) :]
+    clean, perturbed = {}, {}
+    for language, queries in zip(languages, own, strict=True):
+        rows = _rows(prepared, language, suite.topics)
+        clean[language] = _rank(prepared, pool, language, rows, queries[rows])
+    with progress("robustness", len(asked), "settings") as advance:
+        for place, variant in enumerate(suite.texts):
+            parts = asked[place * len(languages) : (place + 1) * len(languages)]
+            perturbed[variant] = {
+                language: _rank(
+                    prepared, pool, language, _rows(prepared, language, suite.topics), part
+                )
+                for language, part in zip(languages, parts, strict=True)
+                if len(part)
+            }
+            advance(len(languages))
+    return {
+        "topics": len(suite.topics),
+        "of": len(collection.topics),
+        "seed": prepared.experiment.seed,
+        "perturbations": summarise(clean, perturbed, suite.changed),
+    }
+
+
+def _rows(prepared: Prepared, language: str, topics: np.ndarray) -> np.ndarray:
+    """Rows of a language's queries that ask for one of `topics`."""
+    return np.flatnonzero(np.isin(prepared.collection.query_topics(language), topics))
+
+
+def _rank(
+    prepared: Prepared, pool: Pool, language: str, rows: np.ndarray, vectors: np.ndarray
+) -> Ranking:
+    collection = prepared.collection
+    topics = collection.query_topics(language)[rows]
+    results = search(vectors, pool, collection.relevant_rows[topics], DEPTH)
+    return Ranking(results.ranks[:, :, 1], results.top["all"][0])

@@ -1,0 +1,145 @@
+"""The methods paragraph of a comparison, from the options that it had, and what it cites."""
+
+from __future__ import annotations
+
+from typing import Any
+
+KIND_WORDS = {
+    "monolingual": "monolingual",
+    "cross_lingual": "cross-lingual",
+    "multilingual": "pooled",
+}
+_REFERENCES = {
+    "Smucker et al. 2007": "Smucker, Allan, Carterette. A comparison of statistical significance "
+    "tests for information retrieval evaluation. CIKM 2007.",
+    "Westfall and Young 1993": "Westfall, Young. Resampling-based multiple testing. Wiley 1993.",
+    "Boytsov et al. 2013": "Boytsov, Belova, Westfall. Deciding on an adjustment for multiplicity "
+    "in IR experiments. SIGIR 2013.",
+    "Holm 1979": "Holm. A simple sequentially rejective multiple test procedure. Scandinavian "
+    "Journal of Statistics 6(2), 1979.",
+    "Benjamini and Hochberg 1995": "Benjamini, Hochberg. Controlling the false discovery rate. "
+    "Journal of the Royal Statistical Society B 57(1), 1995.",
+    "Efron and Tibshirani 1993": "Efron, Tibshirani. An introduction to the bootstrap. Chapman and "
+    "Hall 1993.",
+    "Romano and Wolf 2005": "Romano, Wolf. Stepwise multiple testing as formalized data snooping. "
+    "Econometrica 73(4), 2005.",
+    "Owen 2007": "Owen. The pigeonhole bootstrap. Annals of Applied Statistics 1(2), 2007.",
+    "Carterette 2012": "Carterette. Multiple testing in statistical analysis of systems-based "
+    "information retrieval experiments. ACM Transactions on Information Systems 30(1), 2012.",
+    "Cohen 1988": "Cohen. Statistical power analysis for the behavioral sciences, 2nd edition. "
+    "Erlbaum 1988.",
+    "Schuirmann 1987": "Schuirmann. A comparison of the two one-sided tests procedure and the "
+    "power approach. Journal of Pharmacokinetics and Biopharmaceutics 15(6), 1987.",
+    "Ihemelandu and Ekstrand 2023": "Ihemelandu, Ekstrand. Inference at scale: significance "
+    "testing for large search and recommendation experiments. SIGIR 2023, arXiv:2305.02461.",
+}
+_CORRECTIONS = {
+    "maxt": "family-wise error by step-down max-T over the same draws (Westfall and Young 1993; "
+    "Boytsov et al. 2013)",
+    "holm": "family-wise error by Holm's method (Holm 1979)",
+    "bh": "false discovery rate by the method of Benjamini and Hochberg (Benjamini and Hochberg "
+    "1995)",
+}
+_ALSO = {"t": "Student's t-test", "wilcoxon": "Wilcoxon's signed-rank test"}
+
+
+def describe(result: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Sentences that say what was done with these options, and the works that they cite."""
+    sentences = [_data(result)]
+    if result["significance"]:
+        sentences += [_unit(result), *_tests(result), _correction(result), _intervals(result)]
+        sentences += _further(result)
+    else:
+        sentences.append("Nothing was tested: a difference may be chance.")
+    text = " ".join(sentences)
+    return sentences, [work for cited, work in _REFERENCES.items() if cited in text]
+
+
+def _data(result: dict[str, Any]) -> str:
+    omitted = result["omitted"]
+    text = (
+        f"Systems are compared by {result['metric']} ({result['unit']}; {result['better']}) on "
+        f"{result['benchmark']}, each with the baseline {result['baseline']}, over "
+        f"{result['topics']:,} topics; a topic is one question in all its languages. A macro "
+        "average is the mean over settings of each setting's mean over queries."
+    )
+    if omitted["settings"] or omitted["topics"] or omitted["cells"]:
+        text += (
+            f" Left out, as not all runs have them: {len(omitted['settings'])} settings, "
+            f"{omitted['topics']:,} topics, {omitted['cells']:,} single values."
+        )
+    return text
+
+
+def _unit(result: dict[str, Any]) -> str:
+    unit = result["cluster"]
+    whole = "topics" if unit == "topic" else f"{unit}s with all their topics"
+    return (
+        f"The unit of resampling is the {unit} ({result['clusters']:,} of them): {whole} are drawn "
+        "or flipped as one, in all settings together, since the translations of a question are "
+        "not independent."
+    )
+
+
+def _tests(result: dict[str, Any]) -> list[str]:
+    tests = {entry["test"] for entry in result["systems"]}
+    draws, seed, found = f"{result['permutations']:,}", result["seed"], []
+    if any("flips" in test for test in tests):
+        clusters = result["clusters"]
+        exact = 2**clusters <= result["permutations"]
+        number = f"all 2^{clusters}" if exact else f"{draws} random"
+        found.append(
+            f"P-values are two-sided, from the paired randomization test with {number} joint sign "
+            f"flips, seed {seed} (Smucker et al. 2007)."
+        )
+    if any("seeds" in test for test in tests):
+        found.append(
+            "Where a system or the baseline has several training seeds, p-values and intervals "
+            f"come from {draws} bootstrap replicates over seeds and {result['cluster']}s, the "
+            f"seeds of each system drawn on their own, seed {seed} (Owen 2007)."
+        )
+    return found
+
+
+def _correction(result: dict[str, Any]) -> str:
+    counts = {kind: cell["settings"] for kind, cell in result["systems"][0]["groups"].items()}
+    families = [f"the {number} {KIND_WORDS[kind]} settings" for kind, number in counts.items()]
+    if len(counts) > 1:
+        families.append(f"the {len(counts)} macro averages")
+    more = " Nothing is adjusted over systems." if len(result["systems"]) > 1 else ""
+    return (
+        f"Adjusted p-values control the {_CORRECTIONS[result['correction']]} within each family of "
+        f"tests: {'; '.join(families)}.{more}"
+    )
+
+
+def _intervals(result: dict[str, Any]) -> str:
+    return (
+        f"Intervals are {100 * result['confidence']:g} % percentile intervals of "
+        f"{result['permutations']:,} bootstrap replicates over {result['cluster']}s (Efron and "
+        "Tibshirani 1993); simultaneous ones hold for all members of a family at once (Romano and "
+        "Wolf 2005). The effect size d_z is the mean of the differences over their standard "
+        f"deviation, a unit being the {result['cluster']} (Cohen 1988)."
+    )
+
+
+def _further(result: dict[str, Any]) -> list[str]:
+    found = []
+    if result["margin"] is not None:
+        found.append(
+            f"Equivalence within ±{result['margin']:g}: two one-sided bootstrap tests (Schuirmann "
+            "1987), not adjusted for the number of settings."
+        )
+    if "tukey" in result:
+        found.append(
+            "All pairs of systems are compared by the randomised Tukey HSD test on the macro "
+            "averages, permuting systems within clusters (Carterette 2012); where a system has "
+            "several seeds it takes their mean."
+        )
+    if result["also"]:
+        names = " and ".join(_ALSO[name] for name in result["also"])
+        found.append(
+            f"{names} on request, not adjusted: blind to clusters, and on large query sets too "
+            "often significant (Ihemelandu and Ekstrand 2023)."
+        )
+    return found

@@ -1,0 +1,49 @@
+"""How to compare: the options of `biasbench compare`, checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from bias_bench.errors import UsageError, nearest
+from bias_bench.significance.draws import check_draws
+from bias_bench.significance.run_values import Cluster
+
+Correction = Literal["maxt", "holm", "bh"]
+ALSO = ("t", "wilcoxon")
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """How to compare. `permutations` also counts bootstrap replicates; `margin` is in the metric's
+    unit; `also` names further tests of `ALSO`. Without `significance` nothing is tested.
+    """
+
+    metric: str = "AP"
+    significance: bool = True
+    cluster: Cluster = "topic"
+    correction: Correction = "maxt"
+    permutations: int = 10_000
+    confidence: float = 0.95
+    margin: float | None = None
+    seed: int = 0
+    also: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raise UsageError for options that cannot be used, before any work."""
+        check_draws(self.permutations, self.seed)
+        if not 0.5 < self.confidence < 1:
+            raise UsageError(
+                f"confidence must lie between 0.5 and 1, not {self.confidence}; 0.95 is usual"
+            )
+        if self.margin is not None and not 0 < self.margin < np.inf:
+            raise UsageError(
+                f"the margin must be positive, not {self.margin}; give it in the metric's unit"
+            )
+        for name in self.also:
+            if name not in ALSO:
+                raise UsageError(f"unknown test '{name}': {nearest(name, ALSO)}")
+        if not self.significance and (self.also or self.margin is not None):
+            raise UsageError("a margin or further tests need --significance; add it")
