@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ class Advance(Protocol):
 
 
 def say(message: str) -> None:
-    """A line of progress, on stderr."""
+    """A line of progress, on stderr; of several processes only the first speaks."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
 

@@ -38,6 +38,12 @@ from bias_bench.train_stage import (
     training_inputs,
     with_trained_encoder,
 )
+from bias_bench.training.processes import (
+    Processes,
+    join_processes,
+    own_device,
+    started_number,
+)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -74,18 +80,13 @@ def run(experiment: Experiment, options: RunOptions) -> Path:
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot name a run: use letters, digits, '.', '_' and '-'")
     folder = options.out / name
-    require_writable(folder)
-    require_writable(options.reports)
-    _require_run_folder(folder, options.out)
-    if options.policy == "never" and not folder.is_dir():
-        raise BiasBenchError(f"{folder}: does not exist and --policy never forbids computing it")
-    _require_same_experiment(folder, experiment, options.policy)
-    if folder.is_dir():
-        Manifest(folder)  # refuses a newer schema before any work
-    if options.until == "train" and not experiment.training.steps:
-        raise UsageError(f"recipe {experiment.recipe} trains nothing; try --recipe hybrid")
+    _check(experiment, options, folder)
     prepared = _prepare(experiment, options)  # bad input is found before anything is written
     data = _training_side(prepared)
+    processes = join_processes(prepared.settings.device)
+    if processes.rank > 0:
+        _follow(prepared, data, folder, processes)
+        return folder
     fitting = debias_fitting(prepared, data)
     with folder_lock(folder):
         manifest = Manifest(folder)
@@ -100,7 +101,7 @@ def run(experiment: Experiment, options: RunOptions) -> Path:
             if options.until == "mine":
                 mine_stage(prepared, data.pairs if data else None, manifest.folder)
             else:
-                evaluated = _train_stages(prepared, data, manifest, options.policy)
+                evaluated = _train_stages(prepared, data, manifest, options.policy, processes)
                 evaluation = Evaluation(evaluated, prepared, fitting, options.policy)
                 if options.until != "train":
                     evaluate(evaluation, manifest, options.until)
@@ -112,6 +113,25 @@ def run(experiment: Experiment, options: RunOptions) -> Path:
             say(f"report: {write_run_page(folder, options.reports)}")
     say(f"run folder: {folder}")
     return folder
+
+
+def _check(experiment: Experiment, options: RunOptions, folder: Path) -> None:
+    """Refuse what cannot work, before any work and before anything is written."""
+    require_writable(folder)
+    require_writable(options.reports)
+    _require_run_folder(folder, options.out)
+    if options.policy == "never" and not folder.is_dir():
+        raise BiasBenchError(f"{folder}: does not exist and --policy never forbids computing it")
+    _require_same_experiment(folder, experiment, options.policy)
+    if folder.is_dir():
+        Manifest(folder)  # refuses a newer schema before any work
+    if options.until == "train" and not experiment.training.steps:
+        raise UsageError(f"recipe {experiment.recipe} trains nothing; try --recipe hybrid")
+    if started_number() > 1 and options.until != "train":
+        raise UsageError(
+            "several processes can only train: start `biasbench train` with torchrun, then go on "
+            "with `biasbench run` as one process"
+        )
 
 
 def _require_run_folder(folder: Path, out: Path) -> None:
@@ -152,7 +172,7 @@ def _prepare(experiment: Experiment, options: RunOptions) -> Prepared:
     )
     backbone = resolve_backbone(experiment.backbone, experiment.seed)
     encoding = experiment.encoding
-    device = resolve_device(options.device)
+    device = own_device(resolve_device(options.device))
     overrides = encoding.model_dump(exclude={"precision", "batch_tokens"}, exclude_none=True)
     settings = EncodingSettings(
         profile=backbone.profile.model_copy(update=overrides),
@@ -193,15 +213,33 @@ def _training_side(prepared: Prepared) -> TrainingData | None:
 
 
 def _train_stages(
-    prepared: Prepared, data: TrainingData | None, manifest: Manifest, policy: Policy
+    prepared: Prepared,
+    data: TrainingData | None,
+    manifest: Manifest,
+    policy: Policy,
+    processes: Processes,
 ) -> Prepared:
     """Train where the experiment says so; returns what to evaluate."""
     if not prepared.experiment.training.steps or data is None:
         return prepared
 
+    needed = False
+
     def train_stage() -> list[Path]:
+        nonlocal needed
+        needed = processes.any(True)
         with manifest.timed("train"):
-            return train_encoder(prepared, data, manifest.folder)
+            return train_encoder(prepared, data, manifest.folder, processes)
 
     manifest.run_stage(Stage("train", training_inputs(prepared, data), train_stage), policy)
+    if not needed:
+        processes.any(False)  # tells the others that there is nothing to do
     return with_trained_encoder(prepared, manifest.folder)
+
+
+def _follow(
+    prepared: Prepared, data: TrainingData | None, folder: Path, processes: Processes
+) -> None:
+    """What every process but the first does: train with it where it trains."""
+    if data is not None and processes.any(False):
+        train_encoder(prepared, data, folder, processes)

@@ -24,6 +24,7 @@ from bias_bench.stages import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, given_negatives
 from bias_bench.training.job import Job
 from bias_bench.training.loop import Folders, train
+from bias_bench.training.processes import ALONE, Processes
 
 _LIBRARIES = ("biasbench", "torch", "transformers", "tokenizers")
 
@@ -85,10 +86,21 @@ def training_inputs(prepared: Prepared, data: TrainingData) -> dict[str, Any]:
     }
 
 
-def train_encoder(prepared: Prepared, data: TrainingData, folder: Path) -> list[Path]:
-    """Train, or go on training, and save the encoder to ``<folder>/model``."""
+def train_encoder(
+    prepared: Prepared, data: TrainingData, folder: Path, processes: Processes = ALONE
+) -> list[Path]:
+    """Train, or go on training, and save the encoder to ``<folder>/model``.
+
+    Of several processes the first one alone writes; the others return nothing.
+    """
     settings = prepared.experiment.training
     loaded = _trimmed(prepared, data.pairs)
+    first = processes.rank == 0
+    if not first:
+        processes.wait()  # until the first one has mined
+    negatives = hard_negatives(prepared, data.pairs, data.given, folder)
+    if first:
+        processes.wait()
     job = Job(
         loaded=loaded,
         profile=prepared.settings.profile,
@@ -97,17 +109,23 @@ def train_encoder(prepared: Prepared, data: TrainingData, folder: Path) -> list[
         device=prepared.settings.device,
         bf16=_uses_bf16(prepared),
         digest=digest(training_inputs(prepared, data)),
-        negatives=hard_negatives(prepared, data.pairs, data.given, folder),
+        negatives=negatives,
+        processes=processes,
     )
     folders = Folders(folder / "train.jsonl", folder / "checkpoints")
     train(job, data.pairs, folders)
+    processes.wait()
+    return _save(job, folders, folder) if first else []
+
+
+def _save(job: Job, folders: Folders, folder: Path) -> list[Path]:
     target = folder / "model"
     save_encoder(
         target,
-        loaded.model.eval(),
-        loaded.tokenizer,
+        job.loaded.model.eval(),
+        job.loaded.tokenizer,
         job.profile,
-        dtype=settings.stored_precision,
+        dtype=job.settings.stored_precision,
         replace=True,
     )
     shutil.rmtree(folders.checkpoints)

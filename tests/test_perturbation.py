@@ -12,7 +12,7 @@ from bias_bench.encoders.backbone import resolve_backbone
 from bias_bench.training.embedder import Embedder
 from bias_bench.training.objective import Losses, Objective
 from bias_bench.training.perturbation import CONTRASTIVE, Attack, Passes, perturbed_step
-from bias_bench.training.step import Batch
+from bias_bench.training.step import Batch, How
 from bias_bench.training.terms.contrastive import Contrastive
 from bias_bench.training.terms.language_adversary import LanguageAdversary
 
@@ -44,8 +44,8 @@ class Case:
             module.zero_grad(set_to_none=True)
         embedder = Embedder(self.model, 1, "mean", "cpu", False, self.batch.texts)
         passes = _Watched(
-            self.model, embedder, self.batch, Objective(self.terms), 64, cached,
-            lambda: torch.manual_seed(3),
+            self.model, embedder, self.batch, Objective(self.terms),
+            How(64, cached, torch.manual_seed), 3,
         )  # fmt: skip
         passes_seen = passes.watch()
         losses = perturbed_step(passes, attack) if attack else passes.run(None, passes.objective)

@@ -40,7 +40,9 @@ def test_training_leaves_model_log_and_audit(finished: Path) -> None:
     assert [row["step"] for row in rows] == list(range(1, 13))
     content = manifest(folder)
     assert content["audit"]["verdict"] == "clean"
-    assert set(content["stages"]) == {"train", "search", "score", "metrics"}
+    assert set(content["stages"]) == {
+        "train", "search", "score", "robustness", "probe", "metrics",
+    }  # fmt: skip
     assert "train" in content["timings"]
     assert not (folder / "checkpoints").exists()
     assert (folder / "model" / "model.safetensors").is_file()

@@ -99,7 +99,7 @@ def initialise(objective: Objective, job: Job, pairs: Pairs, tokens: Tokens) -> 
     nothing = np.zeros(0, dtype=np.int64)
     batch = Batch([], [ids[row] for row in rows], nothing, nothing, nothing, nothing)
     job.loaded.model.eval()
-    vectors = embed_all(job.embedder(batch), batch, job.settings.chunk_tokens)
+    vectors = embed_all(job.embedder(batch), batch, job.how([job.seed, 3]))
     job.loaded.model.train()
     bank.initialise(vectors, torch.from_numpy(languages[rows]))
 

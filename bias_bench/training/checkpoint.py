@@ -19,6 +19,7 @@ from bias_bench.console import warn
 from bias_bench.errors import BiasBenchError
 from bias_bench.files import TEMPORARY_PREFIX, make_folder, read_json, sha256_file, write_json
 
+ENCODER = "encoder."
 _KEPT = 2
 _FILES = ("model.safetensors", "optimizer.safetensors")
 
@@ -39,6 +40,16 @@ class Trained(NamedTuple):
     parameters: dict[str, torch.nn.Parameter]
     optimizer: torch.optim.Optimizer
     buffers: dict[str, torch.Tensor]
+
+    def encoder_gradients(self) -> list[torch.Tensor]:
+        """The gradients of the encoder's parameters, zeros where this process has none."""
+        found = []
+        for name, parameter in self.parameters.items():
+            if name.startswith(ENCODER):
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                found.append(parameter.grad)
+        return found
 
     @property
     def tensors(self) -> dict[str, torch.Tensor]:

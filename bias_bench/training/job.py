@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
+
 from bias_bench.encoders.backbone import Loaded
 from bias_bench.encoders.profile import Profile
 from bias_bench.training.embedder import Embedder
 from bias_bench.training.hard_negatives import HardNegatives
+from bias_bench.training.processes import ALONE, Processes
 from bias_bench.training.settings import TrainingSettings
-from bias_bench.training.step import Batch
+from bias_bench.training.step import Batch, How
 
 
 class Job(NamedTuple):
@@ -23,9 +27,19 @@ class Job(NamedTuple):
     bf16: bool
     digest: str
     negatives: HardNegatives | None = None
+    processes: Processes = ALONE
 
     def embedder(self, batch: Batch, model: Any = None) -> Embedder:
         """What embeds the texts of `batch`; with the encoder that is trained, or another."""
         pad_id, pooling = self.loaded.tokenizer.pad_token_id, self.profile.pooling
         chosen = self.loaded.model if model is None else model
         return Embedder(chosen, pad_id, pooling, self.device, self.bf16, batch.texts)
+
+    def how(self, seed: list[int]) -> How:
+        """How batches are computed, dropout seeded by `seed` and by chunk."""
+        settings = self.settings
+
+        def seed_chunk(number: int) -> None:
+            torch.manual_seed(np.random.SeedSequence([*seed, number]).generate_state(1)[0].item())
+
+        return How(settings.chunk_tokens, settings.gradient_cache, seed_chunk, self.processes)

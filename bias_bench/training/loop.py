@@ -118,10 +118,13 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
                 progress = Progress(step, *best)
             progress = progress._replace(step=step)
             log.append(row)
-            if evaluated or last or step % settings.checkpoint_every == 0 or termination.asked:
-                write_log(folders.log, log)
-                save_checkpoint(folders.checkpoints, run.trained, progress, job.digest)
-            if termination.asked:
+            asked = job.processes.any(termination.asked)
+            if evaluated or last or step % settings.checkpoint_every == 0 or asked:
+                if job.processes.rank == 0:
+                    write_log(folders.log, log)
+                    save_checkpoint(folders.checkpoints, run.trained, progress, job.digest)
+                job.processes.wait()
+            if asked:
                 raise KeyboardInterrupt
     if progress.best_loss is not None and progress.best_step != progress.step:
         load_best(folders.checkpoints, run.trained, progress)
@@ -166,6 +169,8 @@ def _step(run: _Run, rows_of_batches: Sequence[np.ndarray], step: int) -> Losses
     with torch.random.fork_rng(devices=devices):
         for number, rows in enumerate(rows_of_batches):
             losses.append(_gradients(run, rows, step, number))
+    if run.job.processes.number > 1:
+        run.job.processes.add(run.trained.encoder_gradients())
     clip(run.trained, run.job.settings.clip)
     if all(math.isfinite(part.total.item()) for part in losses):
         run.trained.optimizer.step()
@@ -175,22 +180,21 @@ def _step(run: _Run, rows_of_batches: Sequence[np.ndarray], step: int) -> Losses
 def _gradients(run: _Run, rows: np.ndarray, step: int, number: int) -> Losses:
     """Add the gradients of the step's batch `number`; its place seeds dropout and negatives."""
     job, settings = run.job, run.job.settings
-    seed = [job.seed, step, number][: 3 if number else 2]
+    seed = [job.seed, step, number]
     progress = (step - 1) / settings.steps
     draw = (step - 1) * settings.accumulate + number + 1
     batch = _batch(run, run.pairs, rows, progress, draw)
+    how = job.how(seed)
     if run.teacher is not None:
         embed = job.embedder(batch, run.teacher)
-        batch = batch._replace(teacher=embed_all(embed, batch, settings.chunk_tokens))
-    state = np.random.SeedSequence(seed).generate_state(1)[0].item()
+        batch = batch._replace(teacher=embed_all(embed, batch, how))
     passes = Passes(
         model=job.loaded.model,
         embedder=job.embedder(batch),
         batch=batch,
         objective=run.objective,
-        chunk_tokens=settings.chunk_tokens,
-        cached=settings.gradient_cache,
-        reseed=lambda: torch.manual_seed(state),
+        how=how,
+        seed=int(np.random.SeedSequence(seed).generate_state(1)[0]),
         scale=1 / settings.accumulate,
     )
     losses = perturbed_step(passes, run.attack) if run.attack else passes.run(None, run.objective)
@@ -231,7 +235,7 @@ def _validate(run: _Run, batches: Sequence[Batch]) -> float:
     job.loaded.model.eval()
     try:
         values = [
-            evaluate(job.embedder(batch), batch, objective, job.settings.chunk_tokens)
+            evaluate(job.embedder(batch), batch, objective, job.how([job.seed, 0]))
             for batch in batches
         ]
     finally:

@@ -6,11 +6,9 @@ from typing import Any
 
 import torch
 
-from bias_bench.training.checkpoint import Trained
+from bias_bench.training.checkpoint import ENCODER, Trained
 from bias_bench.training.objective import Objective
 from bias_bench.training.settings import TrainingSettings
-
-_ENCODER = "encoder"
 
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:
@@ -31,7 +29,7 @@ def make_trained(
     """
     model.to(device).train()
     model.get_input_embeddings().weight.requires_grad_(not settings.freeze_word_embeddings)
-    named = {f"{_ENCODER}.{name}": p for name, p in model.named_parameters() if p.requires_grad}
+    named = {f"{ENCODER}{name}": p for name, p in model.named_parameters() if p.requires_grad}
     groups = _groups(list(named.values()), settings.weight_decay, 1.0)
     buffers: dict[str, torch.Tensor] = {}
     for term_name, term in objective.modules().items():

@@ -8,7 +8,7 @@ passes of a step use the same dropout masks. SMART's clean scores are held const
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +16,7 @@ import torch
 
 from bias_bench.training.embedder import Embedder
 from bias_bench.training.objective import Embeddings, Losses, Objective
-from bias_bench.training.step import Batch, backward
+from bias_bench.training.step import Batch, How, backward
 
 Method = Literal["fgm", "pgd", "freelb", "smart"]
 CONTRASTIVE = "contrastive"
@@ -40,34 +40,28 @@ class Attack(NamedTuple):
 
 
 class Passes(NamedTuple):
-    """What every pass of a step shares. `reseed` sets the random state that dropout starts from;
-    `scale` multiplies all gradients.
+    """What every pass of a step shares. `seed` starts random perturbations; `scale` multiplies all
+    gradients.
     """
 
     model: torch.nn.Module
     embedder: Embedder
     batch: Batch
     objective: Objective
-    chunk_tokens: int
-    cached: bool
-    reseed: Callable[[], object]
+    how: How
+    seed: int
     scale: float = 1.0
 
     def run(self, added: torch.Tensor | None, objective: Objective, factor: float = 1.0) -> Losses:
         """One pass with `added` on the word embeddings, its gradients added to all others."""
-        self.reseed()
         self.embedder.added = added
         try:
-            return backward(
-                self.embedder,
-                self.batch,
-                objective,
-                self.chunk_tokens,
-                self.cached,
-                self.scale * factor,
-            )
+            losses = backward(self.embedder, self.batch, objective, self.how, self.scale * factor)
         finally:
             self.embedder.added = None
+        if added is not None:
+            self.how.processes.add([added.grad])
+        return losses
 
 
 def perturbed_step(passes: Passes, attack: Attack) -> Losses:
@@ -183,14 +177,14 @@ def _zeros(passes: Passes) -> torch.Tensor:
 
 def _random_start(passes: Passes, attack: Attack) -> torch.Tensor:
     """Uniform in norm about `start` per text (FreeLB), or normal with that deviation (SMART)."""
-    passes.reseed()
+    random = torch.Generator().manual_seed(passes.seed)
     zeros = torch.zeros(passes.embedder.shape)
     if attack.method == "smart":
-        noise = torch.randn_like(zeros) * attack.start
+        noise = torch.randn(zeros.shape, generator=random) * attack.start
     else:
         lengths = _per_text(passes, torch.ones(len(zeros)), "sum").cpu()
         scale = attack.start / (lengths * zeros.shape[1]).sqrt()
-        noise = (2 * torch.rand_like(zeros) - 1) * scale
+        noise = (2 * torch.rand(zeros.shape, generator=random) - 1) * scale
     noise = noise.to(passes.embedder.token_texts.device) * _sides(passes, attack)
     return noise.requires_grad_()
 

@@ -5,8 +5,8 @@ similar length under a token budget, which is where padding would cost most of t
 
 Gradient caching (Gao et al. 2021, arXiv:2101.06983) bounds memory by one chunk: embed all chunks
 without a graph, take the loss's gradient at the embeddings, then embed each chunk again with a
-graph and push that gradient through it. The random state of each chunk is kept and replayed, so
-dropout masks are the same both times and gradients equal those of the plain step.
+graph and push that gradient through it. Dropout is seeded by chunk, so its masks are the same both
+times and gradients equal those of the plain step.
 """
 
 from __future__ import annotations
@@ -19,10 +19,24 @@ import torch
 
 from bias_bench.encoders.encoder import length_sorted_batches
 from bias_bench.training.objective import Embeddings, Losses, Objective
+from bias_bench.training.processes import ALONE, Processes
 
 TokenIds = Sequence[int] | np.ndarray
 # Rows of a batch's texts -> unit vectors float32 [rows, d], with a graph where grad is enabled.
 Embed = Callable[[np.ndarray], torch.Tensor]
+
+
+class How(NamedTuple):
+    """How a batch is computed, none of which changes its loss.
+
+    `chunk_tokens` bounds a chunk, padding included; `cached` turns gradient caching on;
+    `seed_chunk` sets the random state that the dropout of a chunk starts from.
+    """
+
+    chunk_tokens: int
+    cached: bool
+    seed_chunk: Callable[[int], object]
+    processes: Processes = ALONE
 
 
 class Batch(NamedTuple):
@@ -50,25 +64,27 @@ def backward(
     embed: Embed,
     batch: Batch,
     objective: Objective,
-    chunk_tokens: int,
-    cached: bool = False,
+    how: How,
     scale: float = 1.0,
 ) -> Losses:
-    """Add the gradients of ``scale * loss`` to all parameters; returns the (unscaled) losses."""
-    run = _cached if cached else _plain
-    return run(embed, _chunks(batch, chunk_tokens), batch, objective, scale)
+    """Add the gradients of ``scale * loss`` to all parameters; returns the (unscaled) losses.
+
+    Where several processes share the batch, the encoder's gradients are this process's part.
+    """
+    run = _cached if how.cached else _plain
+    return run(embed, _chunks(batch, how.chunk_tokens), batch, objective, how, scale)
 
 
-def embed_all(embed: Embed, batch: Batch, chunk_tokens: int) -> torch.Tensor:
+def embed_all(embed: Embed, batch: Batch, how: How) -> torch.Tensor:
     """Vectors [texts, d] of a whole batch, queries then candidates, without a graph."""
-    chunks = _chunks(batch, chunk_tokens)
+    chunks = _chunks(batch, how.chunk_tokens)
     with torch.no_grad():
-        return _in_order([embed(rows) for rows in chunks], chunks)
+        return _embed_chunks(embed, chunks, how)
 
 
-def evaluate(embed: Embed, batch: Batch, objective: Objective, chunk_tokens: int) -> float:
+def evaluate(embed: Embed, batch: Batch, objective: Objective, how: How) -> float:
     """The loss of a batch, without gradients."""
-    vectors = embed_all(embed, batch, chunk_tokens)
+    vectors = embed_all(embed, batch, how)
     with torch.no_grad():
         return objective(_assemble(vectors, batch)).total.item()
 
@@ -77,15 +93,26 @@ def _chunks(batch: Batch, chunk_tokens: int) -> list[np.ndarray]:
     return list(length_sorted_batches([len(ids) for ids in batch.texts], chunk_tokens))
 
 
+def _embed_chunks(embed: Embed, chunks: list[np.ndarray], how: How) -> torch.Tensor:
+    """Vectors [texts, d] in the order of the texts."""
+    own = how.processes.share(chunks)
+    vectors = []
+    for number in own:
+        how.seed_chunk(number)
+        vectors.append(embed(chunks[number]))
+    rows = np.concatenate([chunks[number] for number in own])
+    return how.processes.whole(torch.cat(vectors), rows, sum(map(len, chunks)))
+
+
 def _plain(
     embed: Embed,
     chunks: list[np.ndarray],
     batch: Batch,
     objective: Objective,
+    how: How,
     scale: float,
 ) -> Losses:
-    vectors = [embed(rows) for rows in chunks]
-    losses = objective(_assemble(_in_order(vectors, chunks), batch))
+    losses = objective(_assemble(_embed_chunks(embed, chunks, how), batch))
     (scale * losses.total).backward()
     return _detached(losses)
 
@@ -95,32 +122,22 @@ def _cached(
     chunks: list[np.ndarray],
     batch: Batch,
     objective: Objective,
+    how: How,
     scale: float,
 ) -> Losses:
-    states, vectors = [], []
     with torch.no_grad():
-        for rows in chunks:
-            states.append(_random_state())
-            vectors.append(embed(rows))
-    embeddings = _in_order(vectors, chunks).requires_grad_()
+        embeddings = _embed_chunks(embed, chunks, how)
+    embeddings.requires_grad_()
     losses = objective(_assemble(embeddings, batch))
     (scale * losses.total).backward()
     gradient = embeddings.grad
     if gradient is None:
         raise RuntimeError("no term of the objective depends on the embeddings")
-    after = _random_state()
-    for rows, state in zip(chunks, states, strict=True):
-        _restore(state)
-        again = embed(rows)
-        (again * gradient[torch.from_numpy(rows)]).sum().backward()
-    _restore(after)
+    for number in how.processes.share(chunks):
+        how.seed_chunk(number)
+        rows = torch.from_numpy(chunks[number]).to(gradient.device)
+        (embed(chunks[number]) * gradient[rows]).sum().backward()
     return _detached(losses)
-
-
-def _in_order(vectors: list[torch.Tensor], chunks: list[np.ndarray]) -> torch.Tensor:
-    """Chunks' vectors [texts, d] in the order of the texts."""
-    place = np.argsort(np.concatenate(chunks))
-    return torch.cat(vectors)[torch.from_numpy(place)]
 
 
 def _assemble(vectors: torch.Tensor, batch: Batch) -> Embeddings:
@@ -149,14 +166,3 @@ def _detached(losses: Losses) -> Losses:
             queries=embeddings.queries.detach(), candidates=embeddings.candidates.detach()
         ),
     )
-
-
-def _random_state() -> tuple[torch.Tensor, list[torch.Tensor]]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return torch.get_rng_state(), cuda
-
-
-def _restore(state: tuple[torch.Tensor, list[torch.Tensor]]) -> None:
-    torch.set_rng_state(state[0])
-    if state[1]:
-        torch.cuda.set_rng_state_all(state[1])

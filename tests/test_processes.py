@@ -1,0 +1,107 @@
+"""Training in several processes: the same steps as in one, and nobody repeats or drops a pair."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bias_bench.errors import UsageError
+from bias_bench.training.processes import ALONE, Processes
+
+SETTINGS = {
+    "steps": 4,
+    "batch_size": 8,
+    "evaluate_every": 2,
+    "checkpoint_every": 2,
+    "chunk_tokens": 64,
+    "learning_rate": 1e-3,
+}
+
+
+def command(out: Path, recipe: str, *extra: str) -> list[str]:
+    settings = [
+        part for key, value in SETTINGS.items() for part in ("--set", f"training.{key}={value}")
+    ]
+    return [
+        "-m", "bias_bench", "train", "mini", "--recipe", recipe, "--backbone", "scratch:tiny",
+        *settings, *extra, "--out", str(out), "--reports", str(out / "reports"),
+    ]  # fmt: skip
+
+
+def start(arguments: list[str], processes: int) -> subprocess.CompletedProcess[str]:
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
+    return subprocess.run(
+        [sys.executable, *(launcher if processes > 1 else []), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": "29533"},
+        timeout=300,
+    )
+
+
+def rows(out: Path, recipe: str) -> list[dict[str, Any]]:
+    path = out / f"mini-{recipe}-0" / "train.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def weights(out: Path, recipe: str) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(out / f"mini-{recipe}-0" / "model" / "model.safetensors")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["hybrid", "hybrid-adversarial", "hybrid-perturbed"])
+def test_two_processes_take_the_steps_of_one(tmp_path: Path, recipe: str) -> None:
+    for name, number in (("one", 1), ("two", 2)):
+        done = start(command(tmp_path / name, recipe), number)
+        assert done.returncode == 0, done.stderr
+    one, two = rows(tmp_path / "one", recipe), rows(tmp_path / "two", recipe)
+    assert len(one) == len(two) == 4
+    for first, second in zip(one, two, strict=True):
+        assert second["loss"] == pytest.approx(first["loss"], rel=2e-3)
+        assert second["query_languages"] == first["query_languages"]
+        if "validation" in first:
+            assert second["validation"] == pytest.approx(first["validation"], rel=2e-3)
+    found = weights(tmp_path / "two", recipe)
+    for name, value in weights(tmp_path / "one", recipe).items():
+        torch.testing.assert_close(found[name], value, atol=3e-3, rtol=2e-2)
+    if recipe == "hybrid-adversarial":
+        name = f"mini-{recipe}-0/negatives.jsonl.gz"
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_several_processes_may_only_train(tmp_path: Path) -> None:
+    arguments = command(tmp_path, "hybrid")
+    arguments[2] = "run"
+    done = start(arguments, 2)
+    assert done.returncode != 0
+    assert "several processes can only train" in done.stderr
+
+
+def test_chunks_are_shared_without_rest_or_repetition() -> None:
+    chunks = [np.arange(number, number + 2) for number in range(0, 14, 2)]
+    shares = [Processes(rank, 3).share(chunks) for rank in range(3)]
+    assert sorted(number for share in shares for number in share) == list(range(7))
+    with pytest.raises(UsageError, match="2 chunks for 3 processes"):
+        Processes(0, 3).share(chunks[:2])
+
+
+def test_alone_nothing_is_gathered_and_the_graph_is_kept() -> None:
+    own = torch.randn(3, 2, requires_grad=True)
+    whole = ALONE.whole(own, np.array([2, 0, 1]), 3)
+    torch.testing.assert_close(whole[2], own[0])
+    whole[0].sum().backward()
+    assert own.grad is not None
+    assert own.grad[1].tolist() == [1, 1]
+    assert not own.grad[[0, 2]].any()
