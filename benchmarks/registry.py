@@ -11,6 +11,7 @@ from benchmarks.harness import Comparison, Options
 BENCHMARKS = {
     "encode": "benchmarks.encode",
     "train": "benchmarks.train",
+    "terms": "benchmarks.terms",
     "search": "benchmarks.search",
     "score": "benchmarks.score",
     "mining": "benchmarks.mining",

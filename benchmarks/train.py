@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,29 @@ BATCH = 64
 
 
 def compare(options: Options) -> list[Comparison]:
-    """Whole steps on hybrid batches: tokens, forward, backward, clipping, optimizer; in bf16."""
+    """Whole runs on hybrid batches: tokens, forward, backward, clipping, optimizer; in bf16."""
+    steps = 2 if options.quick else 6
+    setting = make_setting(options, steps)
+    ours, peer = Ours(setting, {}), _Peer(setting)
+    ours()  # both have met their memory before the clock runs
+    peer()
+    progress(f"last losses: {ours.loss:.4f} and {peer.loss:.4f}")
+    times = interleave(ours, peer, options.pairs_or(3))
+    note = f"{steps} steps of {BATCH}; peer: SentenceTransformerTrainer"
+    return [Comparison("train bf16", times, "≥ 1.2×", note)]
+
+
+class Setting(NamedTuple):
+    """The trimmed encoder, the embedded training pairs, and the rows of each batch."""
+
+    loaded: Loaded
+    profile: Profile
+    pairs: Pairs
+    rows: np.ndarray
+
+
+def make_setting(options: Options, steps: int) -> Setting:
+    """What is trained on what, the same for all who are timed."""
     import torch
 
     from bias_bench.encoders.trim import trim_vocabulary
@@ -28,28 +50,19 @@ def compare(options: Options) -> list[Comparison]:
 
     torch.set_num_threads(options.threads)
     backbone = resolve_backbone(f"bundled:{BUNDLED_NAME}")
-    profile = backbone.profile
-    prefixes = (profile.query_prefix, profile.candidate_prefix)
+    prefixes = (backbone.profile.query_prefix, backbone.profile.candidate_prefix)
     texts = [prefix + text for prefix in prefixes for text in training_texts()]
     trimmed = trim_vocabulary(backbone.load(), texts)
-    loaded = Loaded(trimmed.model, trimmed.tokenizer)
     pairs = pairs_from_collection(training_topics())
-    plan = BatchPlan(pairs, {"mono": 0.5, "cross": 0.5}, BATCH, seed=0)
-    rows = plan.epoch(0)[: 2 if options.quick else 6]
-    ours, peer = _Ours(loaded, profile, pairs, rows), _Peer(loaded, prefixes, pairs, rows)
-    ours()  # both have met their memory before the clock runs
-    peer()
-    progress(f"last losses: {ours.loss:.4f} and {peer.loss:.4f}")
-    times = interleave(ours, peer, options.pairs_or(3))
-    note = f"{len(rows)} steps of {BATCH}; peer: SentenceTransformerTrainer"
-    return [Comparison("train bf16", times, "≥ 1.2×", note)]
+    rows = BatchPlan(pairs, {"mono": 0.5, "cross": 0.5}, BATCH, seed=0).epoch(0)[:steps]
+    return Setting(Loaded(trimmed.model, trimmed.tokenizer), backbone.profile, pairs, rows)
 
 
-class _Ours:
-    """Steps as the training loop takes them, with what it does once per run done at every call."""
+class Ours:
+    """A training run of this package, with further terms of the objective if any."""
 
-    def __init__(self, loaded: Loaded, profile: Profile, pairs: Pairs, rows: np.ndarray) -> None:
-        self._loaded, self._profile, self._pairs, self._rows = loaded, profile, pairs, rows
+    def __init__(self, setting: Setting, terms: dict[str, Any]) -> None:
+        self._setting, self._terms = setting, terms
         self.loss = float("nan")
 
     def __call__(self) -> None:
@@ -60,31 +73,37 @@ class _Ours:
         from bias_bench.training.settings import TrainingSettings
 
         settings = TrainingSettings(
-            steps=len(self._rows), batch_size=BATCH, learning_rate=RATE, weight_decay=DECAY,
+            steps=len(self._setting.rows), terms=self._terms, batch_size=BATCH,
+            learning_rate=RATE, weight_decay=DECAY,
             temperature=TEMPERATURE, clip=CLIP, held_out=0.0, checkpoint_every=10**6,
             mixture={"mono": 0.5, "cross": 0.5},
         )  # fmt: skip
-        loaded = Loaded(copy.deepcopy(self._loaded.model), self._loaded.tokenizer)
-        job = Job(loaded, self._profile, settings, 0, "cpu", bf16=True, digest="benchmark")
+        own = self._setting.loaded
+        loaded = Loaded(copy.deepcopy(own.model), own.tokenizer)
+        job = Job(loaded, self._setting.profile, settings, 0, "cpu", bf16=True, digest="benchmark")
         with tempfile.TemporaryDirectory(prefix="biasbench-") as folder:
             log = Path(folder) / "train.jsonl"
-            train(job, self._pairs, Folders(log, Path(folder) / "checkpoints"))
+            train(job, self._setting.pairs, Folders(log, Path(folder) / "checkpoints"))
             self.loss = float(log.read_text().splitlines()[-1].split('"loss": ')[1].split(",")[0])
 
 
 class _Peer:
     """The peer's trainer over the pairs of the same batches, in their order."""
 
-    def __init__(
-        self, loaded: Loaded, prefixes: tuple[str, str], pairs: Pairs, rows: np.ndarray
-    ) -> None:
+    def __init__(self, setting: Setting) -> None:
         from datasets import Dataset
 
-        chosen = rows.reshape(-1)
-        queries = [prefixes[0] + pairs.query_texts[row] for row in pairs.query[chosen]]
-        candidates = [prefixes[1] + pairs.candidate_texts[row] for row in pairs.candidate[chosen]]
-        self._data = Dataset.from_dict({"anchor": queries, "positive": candidates})
-        self._loaded, self._steps = loaded, len(rows)
+        pairs, chosen = setting.pairs, setting.rows.reshape(-1)
+        query, candidate = setting.profile.query_prefix, setting.profile.candidate_prefix
+        self._data = Dataset.from_dict(
+            {
+                "anchor": [query + pairs.query_texts[row] for row in pairs.query[chosen]],
+                "positive": [
+                    candidate + pairs.candidate_texts[row] for row in pairs.candidate[chosen]
+                ],
+            }
+        )
+        self._loaded, self._steps = setting.loaded, len(setting.rows)
         self.loss = float("nan")
 
     def __call__(self) -> None:
