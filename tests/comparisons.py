@@ -36,14 +36,18 @@ def make_run(
     topics: Sequence[str] = tuple(f"t{number}" for number in range(24)),
     languages: Sequence[str] = LANGUAGES,
     without: Sequence[str] = (),
+    partly: bool = False,
     settings: dict[str, Any] | None = None,
     **manifest: Any,
 ) -> Path:
     """Write a complete run folder. `quality` > 0 ranks better; `noise` seeds the rankings.
 
-    Two topics make a paragraph and four an article. `without` names settings to leave out.
+    Two topics make a paragraph and four an article. `without` names settings to leave out;
+    with `partly` each topic lacks one language in turn.
     """
     numbers = {topic: number for number, topic in enumerate(topics)}
+    absent = {topic: languages[row % len(languages)] if partly else "" for topic, row in
+              numbers.items()}  # fmt: skip
     tables = []
     for setting in all_settings(list(languages)):
         if str(setting) in without:
@@ -51,12 +55,14 @@ def make_run(
         pools = languages if setting.pool == ALL else [setting.pool]
         random = np.random.default_rng([noise, *str(setting).encode()])
         rows = []
-        for topic in topics:
-            spread = POOL * len(pools)
-            drawn = random.permutation(spread) + 1
-            ranks = np.maximum(1, drawn[: len(pools)] * np.exp(-quality)).astype(int)
-            for place, (pool, rank) in enumerate(zip(pools, ranks, strict=True)):
-                rows.append((topic, f"{pool}:0-0-{numbers[topic]}", int(rank) + place))
+        for topic, number in numbers.items():
+            drawn = random.permutation(POOL * len(pools))[: len(pools)] + 1
+            ranks = np.maximum(1, drawn * np.exp(-quality)).astype(int)
+            rows += [
+                (topic, f"{pool}:0-0-{number}", int(rank) + place)
+                for place, (pool, rank) in enumerate(zip(pools, ranks, strict=True))
+                if absent[topic] not in (pool, setting.query_language)
+            ]
         tables.append(_clustered(rank_rows(str(setting), rows), numbers))
     sizes = {**dict.fromkeys(languages, POOL), ALL: POOL * len(languages)}
     folder.mkdir(parents=True)

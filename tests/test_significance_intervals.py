@@ -16,6 +16,7 @@ from bias_bench.significance.bootstrap import (
     macro_replicates,
     percentile_intervals,
     simultaneous_intervals,
+    simultaneous_p,
 )
 from bias_bench.significance.draws import Stream, blocks, resampled_counts
 from bias_bench.significance.effects import effects, unit_means
@@ -180,6 +181,37 @@ def test_bootstrap_p_agrees_with_the_interval() -> None:
     assert bootstrap_p(np.zeros((99, 1))).tolist() == [1.0]
     assert bootstrap_p(np.ones((99, 1))).tolist() == [0.02]
     assert bootstrap_p(np.full((99, 1), np.nan)).tolist() == [1.0]
+
+
+def test_simultaneous_p_steps_down_over_the_columns() -> None:
+    values = _normal(60, 8, seed=4) + np.linspace(0, 0.6, 8)
+    means, estimates = bootstrap_means(values, np.arange(60), 499), values.mean(axis=0)
+    found = simultaneous_p(means, estimates)
+    deviations = np.abs(means - estimates) / means.std(axis=0)
+    sizes = np.abs(estimates) / means.std(axis=0)
+    expected, left, largest = np.ones(8), list(range(8)), 0.0
+    while left:
+        strongest = max(left, key=lambda column: sizes[column])
+        reached = (deviations[:, left].max(axis=1) >= sizes[strongest]).sum()
+        largest = expected[strongest] = max(largest, (1 + reached) / 500)
+        left.remove(strongest)
+    assert found == pytest.approx(expected)
+
+
+@given(seed=st.integers(0, 10**6), shift=st.floats(0, 1))
+@unhurried
+def test_simultaneous_p_agrees_with_simultaneous_intervals(seed: int, shift: float) -> None:
+    values = _normal(30, 4, seed=seed) + shift
+    means, estimates = bootstrap_means(values, np.arange(30), 199), values.mean(axis=0)
+    interval = simultaneous_intervals(means, estimates, 0.95)
+    outside = (interval.low > 0) | (interval.high < 0)
+    assert (simultaneous_p(means, estimates)[outside] <= 0.06).all()
+
+
+def test_simultaneous_p_without_spread_or_knowledge() -> None:
+    means = np.column_stack([np.zeros(99), np.full(99, 0.5), np.full(99, np.nan)])
+    found = simultaneous_p(means, np.array([0, 0.5, 0.5]))
+    assert found.tolist() == [1, 0.01, 1]
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0, np.nan])

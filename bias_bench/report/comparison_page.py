@@ -94,6 +94,9 @@ def render_comparison_page(result: dict[str, Any]) -> str:
         result=result,
         numbers=numbers,
         label=labels(result)[result["baseline"]],
+        members=list(
+            zip(result["overview"], [result["baseline_system"], *result["systems"]], strict=True)
+        ),
         kind_titles=KIND_TITLES,
         kinds_of=kinds_of,
         language_name=language_name,

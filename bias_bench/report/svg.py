@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
@@ -37,11 +38,16 @@ _STYLE = {
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw and save figures of pages inside this block."""
+    """Draw and save figures of pages inside this block.
+
+    Signs that matplotlib's font lacks are no reason to warn: the browser draws the text.
+    """
     import matplotlib as mpl
     import seaborn as sns
 
-    with mpl.rc_context({**sns.axes_style("whitegrid"), **_STYLE}):
+    style = {**sns.axes_style("whitegrid"), **_STYLE}
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 
 

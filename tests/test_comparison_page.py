@@ -1,0 +1,158 @@
+"""The page of a comparison: self-contained, escaped, stable, accessible, complete."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bias_bench.report.comparison_page import render_comparison_page, write_comparison_page
+from bias_bench.significance.comparison import compare
+from bias_bench.significance.options import CompareOptions
+from tests.comparisons import make_run
+from tests.test_report import HOSTILE, Page
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A comparison of two systems, one with two seeds, with everything that can be asked for."""
+    out = tmp_path_factory.mktemp("runs")
+    make_run(out / "zero")
+    make_run(out / "mono", "mono", quality=0.3, noise=2)
+    make_run(out / "hybrid-0", "hybrid", 0, quality=0.5)
+    make_run(out / "hybrid-1", "hybrid", 1, quality=0.4, noise=3)
+    options = CompareOptions(permutations=99, margin=0.05, also=("t", "wilcoxon"))
+    return compare([out / name for name in ("zero", "mono", "hybrid-0", "hybrid-1")], options)
+
+
+@pytest.fixture(scope="module")
+def html(result: dict[str, Any]) -> str:
+    return render_comparison_page(result)
+
+
+def test_page_asks_for_nothing_from_outside(html: str) -> None:
+    page = Page(html)
+    (policy,) = [m for m in page.of("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    assert str(policy["content"]).startswith("default-src 'none'")
+    assert not page.of("link")
+    assert not page.of("img")
+    assert all(attributes.get("type") == "application/json" for attributes in page.of("script"))
+    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", html)
+    assert not re.search(r"url\((?!#)", html)
+    assert len(html.encode()) < 500_000
+
+
+def test_embedded_results_read_back(html: str, result: dict[str, Any]) -> None:
+    embedded = html.split('id="results">', 1)[1].split("</script>", 1)[0]
+    assert json.loads(embedded) == result
+
+
+def test_figures_have_text_alternatives_and_ids_are_unique(html: str) -> None:
+    page = Page(html)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    drawings = page.of("svg")
+    assert len(drawings) == len(page.of("figure")) == len(page.of("figcaption")) == 2 + 2 * 2
+    for drawing in drawings:
+        assert drawing["role"] == "img"
+        assert all(name in ids for name in str(drawing["aria-labelledby"]).split())
+    for target in re.findall(r'(?:xlink:href="#|url\(#)([^")]+)', html):
+        assert target in ids
+
+
+def test_tables_have_captions_and_header_scopes(html: str) -> None:
+    page = Page(html)
+    assert len(page.of("table")) == len(page.of("caption"))
+    assert all(header.get("scope") in ("row", "col") for header in page.of("th"))
+    assert page.of("html")[0]["lang"] == "en"
+
+
+def test_matrix_shows_each_pair_and_marks_what_is_significant(
+    result: dict[str, Any],
+) -> None:
+    entry = copy.deepcopy(result)["systems"][0]
+    cell = entry["settings"]["en-th"]
+    cell.update(difference=-0.1234, p_adjusted=0.001)
+    changed = {**result, "systems": [entry], "overview": result["overview"][:2]}
+    changed.pop("tukey")
+    page = render_comparison_page(changed)
+    row = page.split("English (en)</th>", 1)[1].split("</tr>", 1)[0]
+    found = re.findall(r'<td class="shaded( fall)?"[^>]*>([^<]+)<span class="star">(\*?)', row)
+    assert found[2] == (" fall", "−0.1234", "*")
+    assert len(found) == 3
+
+
+def test_hostile_names_show_as_text(result: dict[str, Any]) -> None:
+    names = {row["system"]: HOSTILE + row["system"] + "$x^2$" for row in result["overview"]}
+    text = json.dumps(result)
+    for name, hostile in names.items():
+        text = text.replace(json.dumps(name), json.dumps(hostile))
+    changed = json.loads(text)
+    for part in (*changed["overview"], *changed["systems"]):
+        part["label"] = HOSTILE + "$x^2$"
+    changed["systems"][0]["runs"] = changed["warnings"] = [HOSTILE]
+    changed["benchmark"] = HOSTILE
+    page = render_comparison_page(changed)
+    assert "<script>alert(1)" not in page
+    assert page.count("<script") == 1
+
+
+def test_names_in_any_script_are_drawn_without_a_warning(result: dict[str, Any]) -> None:
+    changed = copy.deepcopy(result)
+    for part in (*changed["overview"], *changed["systems"]):
+        part["label"] = "模型 نموذج"
+    assert "模型 نموذج</text>" in render_comparison_page(changed)
+
+
+def test_equal_results_give_equal_bytes(html: str, result: dict[str, Any]) -> None:
+    assert render_comparison_page(result) == html
+    shuffled = json.loads(json.dumps(result, sort_keys=True))
+    assert render_comparison_page(shuffled) == html
+
+
+def test_methods_say_what_was_done(html: str, result: dict[str, Any]) -> None:
+    text = " ".join(result["methods"])
+    for phrase in (
+        "higher is better",
+        "24 of them",
+        "99 random joint sign flips",
+        "step-down max-T",
+        "the 3 monolingual settings; the 6 cross-lingual settings; the 3 pooled settings",
+        "the 3 macro averages",
+        "Nothing is adjusted over systems",
+        "Tukey HSD",
+        "±0.05",
+        "Wilcoxon",
+        "seeds of each system drawn on their own",
+    ):
+        assert phrase in text
+    cited = {work.split(",")[0].split(".")[0] for work in result["references"]}
+    assert {"Smucker", "Westfall", "Owen", "Carterette", "Schuirmann", "Cohen"} <= cited
+    assert "Holm" not in cited
+    assert all(phrase in html for phrase in ("Smucker et al. 2007", "Owen 2007"))
+
+
+def test_untested_and_bias_comparisons_have_pages_too(tmp_path: Path) -> None:
+    folders = [make_run(tmp_path / "a"), make_run(tmp_path / "b", "mono", quality=0.3)]
+    untested = compare(folders, CompareOptions(significance=False))
+    path = write_comparison_page(untested, tmp_path / "new" / "page.html")
+    assert "Nothing was tested" in path.read_text("utf-8")
+    bias = compare(folders, CompareOptions("rank_distance", permutations=19))
+    page = render_comparison_page(bias)
+    assert "lower is better" in page
+    assert "Query language</th>" not in page
+
+
+def test_runs_without_a_pool_have_a_page_without_its_figure(tmp_path: Path) -> None:
+    pooled = ["ar-all", "en-all", "th-all"]
+    folders = [
+        make_run(tmp_path / name, name, without=pooled, quality=quality)
+        for name, quality in (("a", 0.0), ("b", 0.5))
+    ]
+    found = compare(folders, CompareOptions(permutations=19))
+    assert found["overview"][0]["AP"] is None
+    assert "Language bias against quality" not in render_comparison_page(found)
