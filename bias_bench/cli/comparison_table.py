@@ -16,6 +16,7 @@ from bias_bench.report.comparison_numbers import (
     labels,
     settings_of,
 )
+from bias_bench.significance.pairwise import SEED_BOOTSTRAP
 
 _WIDE = 110  # characters from which effect sizes stand beside the tests
 
@@ -115,10 +116,11 @@ def _heading(result: dict[str, Any], numbers: Numbers) -> str:
     if numbers.measure.bias and beside(result):
         lines.append(f"beside it, pooled: {beside(result)}")
     if result["significance"]:
+        seeds = any(entry["test"] == SEED_BOOTSTRAP for entry in result["systems"])
+        units = f"{result['clusters']:,} {result['cluster']}s{' and seeds' if seeds else ''}"
         lines.append(
-            f"{result['clusters']:,} {result['cluster']}s, {result['permutations']:,} draws; p "
-            f"adjusted by {result['correction']} within each kind of setting, and within the macro "
-            "averages"
+            f"{units}, {result['permutations']:,} draws; p adjusted by {result['correction']} "
+            "within each kind of setting, and within the macro averages"
         )
     return "\n".join(lines)
 

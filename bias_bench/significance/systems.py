@@ -78,8 +78,8 @@ def warnings_about(systems: Sequence[Compared]) -> list[str]:
     if few:
         named = ", ".join(f"{system.label} has {len(system.seeds)}" for system in few)
         found.append(
-            f"fewer than {FEW_SEEDS} seeds understate the interval ({named}): 95 % ones hold about "
-            "77 % of the time with 2 seeds, 89 % with 3"
+            f"fewer than {FEW_SEEDS} seeds understate the interval, and p ({named}): 95 % ones "
+            "hold about 77 % of the time with 2 seeds, 89 % with 3"
         )
     several = any(len(system.seeds) > 1 for system in systems)
     alone = [
