@@ -11,9 +11,11 @@ import numpy as np
 from bias_bench import __version__, provenance
 from bias_bench.debias_stage import Fitting, debiased
 from bias_bench.encoders.cache import Request, cache_folder, encode_cached, vector_key
+from bias_bench.examples_stage import examples
 from bias_bench.files import read_json, write_json
 from bias_bench.manifest import Manifest, Policy, Stage
 from bias_bench.probe_stage import make_sample, measure_probe
+from bias_bench.report.run_content import EXAMPLES_SCHEMA
 from bias_bench.robustness_stage import make_suite, measure_robustness
 from bias_bench.stages import Prepared, measure, score_settings, search_settings
 
@@ -105,10 +107,12 @@ def evaluate(
         if parts["probe"]:
             content["bias"]["language_probe"] = read_json(parts["probe"])
         write_json(folder / "metrics.json", {**content, "timings": manifest.content["timings"]})
-        return [folder / "metrics.json"]
+        write_json(folder / "examples.json", examples(prepared, folder))
+        return [folder / "metrics.json", folder / "examples.json"]
 
     stages = ["search", "score", *(name for name, path in parts.items() if path)]
-    measured = {"files": [manifest.outputs(name) for name in stages], "biasbench": __version__}
+    made = {"biasbench": __version__, "examples": EXAMPLES_SCHEMA}
+    measured = {"files": [manifest.outputs(name) for name in stages], **made}
     manifest.run_stage(Stage("metrics", {**measured, "tag": tag}, metrics_stage), policy)
 
 

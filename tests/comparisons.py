@@ -57,10 +57,10 @@ def make_run(
         rows = []
         for topic, number in numbers.items():
             drawn = random.permutation(POOL * len(pools))[: len(pools)] + 1
-            ranks = np.maximum(1, drawn * np.exp(-quality)).astype(int)
+            ranks = _distinct(np.maximum(1, drawn * np.exp(-quality)).astype(int))
             rows += [
-                (topic, f"{pool}:0-0-{number}", int(rank) + place)
-                for place, (pool, rank) in enumerate(zip(pools, ranks, strict=True))
+                (topic, f"{pool}:0-0-{number}", int(rank))
+                for pool, rank in zip(pools, ranks, strict=True)
                 if absent[topic] not in (pool, setting.query_language)
             ]
         tables.append(_clustered(rank_rows(str(setting), rows), numbers))
@@ -101,6 +101,15 @@ def _scores(table: RankTable, name: str) -> SettingScores:
     queries = table.of(name)
     exact = {metric: compute(metric, queries.ranks) for metric in (*FULL_METRICS, *SHARED_METRICS)}
     return SettingScores(name, queries, {"exact": exact, "ranx": {}, "trec_eval": {}})
+
+
+def _distinct(ranks: np.ndarray) -> np.ndarray:
+    """The ranks in their order, those that are equal moved down: no two candidates share one."""
+    order = np.argsort(ranks, kind="stable")
+    steps = np.arange(len(ranks))
+    moved = np.empty_like(ranks)
+    moved[order] = np.maximum.accumulate(ranks[order] - steps) + steps
+    return moved
 
 
 def _metrics(folder: Path, table: RankTable) -> dict[str, Any]:

@@ -17,9 +17,9 @@ ROOMS = [
     "robustness", "significance", "report",
 ]  # fmt: skip
 ABOVE_ROOMS = {
-    "cli", "pipeline", "stages", "train_stage", "mining_stage", "debias_stage", "robustness_stage",
-    "probe_stage", "evaluate_stage", "health",
-}  # fmt: skip  # fmt: skip
+    "cli", "external", "pipeline", "stages", "train_stage", "mining_stage", "debias_stage",
+    "robustness_stage", "probe_stage", "evaluate_stage", "examples_stage", "health",
+}  # fmt: skip
 HEAVY = ["torch", "transformers", "ranx", "numba", "faiss", "matplotlib", "jnius", "pyserini"]
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -22,6 +22,20 @@ def test_runs_are_listed_by_benchmark_best_pooled_precision_first() -> None:
     assert page == render_index([row("other", 0.3, "xquad-r"), row("high", 0.9), row("low", 0.1)])
 
 
+def test_what_was_not_measured_is_a_dash_and_comes_last() -> None:
+    unknown = row("unknown", 0.9)._replace(
+        precision=dict.fromkeys(("monolingual", "cross_lingual", "multilingual")),
+        rank_distance=None,
+        median_rank_distance=None,
+        same_language_top1=None,
+        cutoff=50,
+    )
+    page = render_index([unknown, row("known", 0.1)])
+    assert page.index("known.html") < page.index("unknown.html")
+    assert page.count("<td>–</td>") == 6
+    assert "known down to rank 50 only" in page
+
+
 def test_names_show_as_text() -> None:
     page = render_index([row("<script>alert(1)</script>", 0.1)])
     assert "<script>" not in page

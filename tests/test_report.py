@@ -1,105 +1,42 @@
-"""The run page: self-contained, escaped, stable, complete."""
+"""The run page: self-contained, escaped, stable; each section with its content, or absent."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bias_bench.errors import BiasBenchError
-from bias_bench.report.run_page import read_metrics, render_run_page, write_run_page
-
-LANGUAGES = ["ar", "en", "th"]
-HOSTILE = "<script>alert(1)</script>\u202e" + "x" * 10_000
-
-
-def content(name: str = "mini-zero-shot-0") -> tuple[dict[str, Any], dict[str, Any]]:
-    """A small manifest and metrics of the contract's shape."""
-
-    def means(value: float) -> dict[str, float]:
-        return dict.fromkeys(("AP", "nDCG@10", "R@1", "R@10", "RR"), value)
-
-    settings = {
-        "monolingual": LANGUAGES,
-        "cross_lingual": [f"{a}-{b}" for a in LANGUAGES for b in LANGUAGES if a != b],
-        "multilingual": [f"{language}-all" for language in LANGUAGES],
-    }
-    share = {
-        "macro": 0.9,
-        "per_language": dict.fromkeys(LANGUAGES, 0.9),
-        "shares": {a: {b: 0.9 if a == b else 0.05 for b in LANGUAGES} for a in LANGUAGES},
-    }
-    metrics = {
-        "schema": 1,
-        "benchmark": "mini",
-        "system": name,
-        "retrieval": {
-            kind: {
-                "macro": means(0.5),
-                "per_setting": {setting: means(index / 10) for index, setting in enumerate(names)},
-            }
-            for kind, names in settings.items()
-        },
-        "bias": {
-            "rank_distance": {
-                "macro": 7.25,
-                "median": 6.5,
-                "normalised": 0.01,
-                "left_out": 2,
-                "per_language": dict.fromkeys(LANGUAGES, 7.25),
-                "median_per_language": dict.fromkeys(LANGUAGES, 6.5),
-            },
-            "same_language_top1": share,
-            "same_language_top10": share,
-        },
-        "scorers": {"agreement": {"max_abs_difference": 5e-5, "compared": 1234}},
-        "timings": {"encode": 1.5},
-    }
-    manifest = {
-        "schema": 1,
-        "name": name,
-        "system": name,
-        "benchmark": "mini",
-        "demonstration": True,
-        "licence": None,
-        "data": {"en.json": "0" * 64},
-        "collection": "1" * 64,
-        "weights": {"model.safetensors": "2" * 64},
-        "encoding": {
-            "precision": "float32",
-            "device": "cpu",
-            "profile": {"pooling": "mean", "query_prefix": "q: ", "candidate_prefix": ""},
-        },
-        "versions": {"biasbench": "0", "torch": "1"},
-        "git": {"commit": None, "dirty": None},
-        "host": {"processor": "p", "cores": 2, "system": "s"},
-        "agreement": {"limit": 1e-4},
-    }
-    return manifest, metrics
-
-
-class Page(HTMLParser):
-    """Counts elements and collects attributes."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
+from bias_bench.report.run_content import RunContent
+from bias_bench.report.run_page import (
+    LARGEST_PAGE,
+    read_metrics,
+    render_run_page,
+    write_run_page,
+)
+from tests.report_pages import (
+    AUDIT,
+    HOSTILE,
+    LANGUAGES,
+    PROBE,
+    ROBUSTNESS,
+    Page,
+    content,
+    example,
+    log_row,
+    page_of,
+    sections,
+)
 
 
 def test_page_asks_for_nothing_from_outside() -> None:
-    html = render_run_page(*content())
+    html = page_of(
+        training=[log_row(step) for step in (1, 2, 3)], metrics={"robustness": ROBUSTNESS}
+    )
     page = Page(html)
     (policy,) = [m for m in page.of("meta") if m.get("http-equiv") == "Content-Security-Policy"]
     assert str(policy["content"]).startswith("default-src 'none'")
@@ -107,49 +44,186 @@ def test_page_asks_for_nothing_from_outside() -> None:
     assert not page.of("img")
     assert all(attributes.get("type") == "application/json" for attributes in page.of("script"))
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", html)
-    assert "url(" not in html
+    assert not re.search(r"url\((?!#)", html)
 
 
 def test_hostile_names_show_as_text() -> None:
-    html = render_run_page(*content(HOSTILE))
+    html = page_of(name=HOSTILE)
     assert "<script>alert(1)" not in html
     assert html.count("<script") == 1
     assert "&lt;script&gt;alert(1)" in html
+    assert "more characters)" in html
+
+
+def test_hostile_texts_show_as_text_and_are_cut_visibly() -> None:
+    hit = {"rank": 1, "candidate": HOSTILE, "language": "ar", "relevant": False, "text": HOSTILE}
+    topic = example(
+        question=HOSTILE, english=HOSTILE, title=HOSTILE, query=HOSTILE, hits=[hit], answers=[hit]
+    )
+    finding = {**AUDIT["findings"][0], "matched": HOSTILE, "item": HOSTILE}
+    html = page_of(
+        {"audit": {**AUDIT, "findings": [finding], "verdict": HOSTILE}},
+        examples=[topic],
+        experiment=HOSTILE,
+        training=[log_row(1, terms={HOSTILE: 1.0, "other": 1.0}), log_row(2)],
+    )
+    assert "<script>alert(1)" not in html
+    assert html.count("<script") == 1
+    texts = len(HOSTILE)
+    for limit in (120, 300, 400, 600):
+        assert f"({texts - limit:,} more characters)" in html
 
 
 def test_embedded_results_read_back_as_written() -> None:
     manifest, metrics = content(HOSTILE)
-    html = render_run_page(manifest, metrics)
+    html = render_run_page(RunContent(manifest, metrics))
     embedded = html.split('id="results">', 1)[1].split("</script>", 1)[0]
     assert json.loads(embedded) == metrics
 
 
+def test_results_are_not_embedded_where_that_would_make_the_page_too_large() -> None:
+    html = page_of(metrics={"more": "x" * LARGEST_PAGE})
+    assert len(html) < LARGEST_PAGE
+    assert "<script" not in html
+
+
+def test_sections_without_content_are_left_out() -> None:
+    html = page_of()
+    assert sections(html) == ["summary", "retrieval", "bias", "shares", "audit", "provenance"]
+    assert not Page(html).of("figure")
+
+
+def test_sections_are_there_with_their_content() -> None:
+    found = sections(
+        page_of(
+            {"benchmark": "xquad-r"},
+            bias={"language_probe": PROBE},
+            metrics={"robustness": ROBUSTNESS},
+            training=[log_row(1)],
+            examples=[example()],
+        )
+    )
+    assert found == [
+        "summary", "retrieval", "bias", "shares", "probe", "robustness", "training", "topics",
+        "published", "audit", "provenance",
+    ]  # fmt: skip
+
+
+def test_contents_link_to_every_section() -> None:
+    html = page_of()
+    assert [str(a["href"])[1:] for a in Page(html).of("a")] == sections(html)
+
+
 def test_tables_have_captions_and_header_scopes() -> None:
-    page = Page(render_run_page(*content()))
-    assert len(page.of("table")) == len(page.of("caption")) == 4
+    page = Page(
+        page_of(
+            {"benchmark": "mlqa-r", "audit": AUDIT},
+            bias={"language_probe": {**PROBE, "before": PROBE, "adversary_accuracy": 0.3}},
+            metrics={"robustness": ROBUSTNESS},
+            training=[log_row(step) for step in range(1, 30)],
+            examples=[example(), example(query="ar:t2")],
+        )
+    )
+    assert len(page.of("table")) == len(page.of("caption")) == 15
     assert all(header.get("scope") in ("row", "col") for header in page.of("th"))
     assert page.of("html")[0]["lang"] == "en"
+    levels = [int(name[1]) for name, _ in page.tags if re.fullmatch(r"h\d", name)]
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
 
 
 def test_matrix_shows_each_setting_in_its_cell() -> None:
     manifest, metrics = content()
     metrics["retrieval"]["cross_lingual"]["per_setting"]["en-th"]["AP"] = 0.777
-    html = render_run_page(manifest, metrics)
-    row = html.split("English (en)</th>", 1)[1].split("</tr>", 1)[0]
+    html = render_run_page(RunContent(manifest, metrics))
+    matrix = html.split('aria-label="AP by language pair"', 1)[1]
+    row = matrix.split("English (en)</th>", 1)[1].split("</tr>", 1)[0]
     assert re.findall(r">(0\.\d+)<", row)[2] == "0.777"
 
 
-def test_demonstration_is_said_to_support_no_claim() -> None:
+def test_topics_show_language_and_direction() -> None:
+    html = page_of(examples=[example()])
+    assert '<p class="question" lang="ar" dir="rtl">ما هو؟</p>' in html
+    assert '<p class="question" lang="en" dir="ltr">What is it?</p>' in html
+    assert '<td class="text" lang="ar" dir="rtl">جواب</td>' in html
+    assert "Ranks of its answers: Arabic 1, English 1,234." in html
+
+
+def test_training_is_drawn_with_its_terms_and_kept_step() -> None:
+    rows = [log_row(step, **({"validation": 3 / step} if step % 2 else {})) for step in range(1, 8)]
+    html = page_of(training=rows)
+    assert "lowest after step 7 (0.429)" in html
+    figure = html.split("<figure>", 1)[1].split("</figure>", 1)[0]
+    assert "language adversary" in figure
+    table = html.split("Training as a table", 1)[1]
+    assert re.findall(r'<tr><th scope="row">(\d)</th>', table) == ["1", "3", "5", "7"]
+
+
+def test_published_figures_mark_the_recipe_that_this_run_shares() -> None:
+    named = {"benchmark": "xquad-r", "system": "hybrid@scratch:tiny#0"}
+    trained = page_of(named, training=[log_row(1)])
+    assert "XLM-R, hybrid ‡" in trained
+    assert "XLM-R, X-Y<" in trained
+    assert "‡" not in page_of(named)
+
+
+def test_audit_says_what_was_found() -> None:
+    html = page_of({"audit": AUDIT})
+    assert AUDIT["verdict"] in html
+    assert "900 of 1,000" in html
+    assert "Prime number" in html
+    assert "Nothing was trained here" in page_of()
+
+
+def test_command_to_repeat_names_the_run() -> None:
+    html = page_of(name="my-run", experiment="recipe: zero-shot\n")
+    command = "biasbench run runs/my-run/experiment.yaml --name my-run --policy always"
+    assert f"<code>{command}</code>" in html
+    assert '<pre tabindex="0">recipe: zero-shot' in html
+
+
+def test_rankings_of_another_tool_show_what_is_known_of_them() -> None:
     manifest, metrics = content()
-    assert "too small for any claim" in render_run_page(manifest, metrics)
-    manifest["demonstration"] = False
-    assert "too small for any claim" not in render_run_page(manifest, metrics)
+    for kind in ("monolingual", "cross_lingual"):
+        del metrics["retrieval"][kind]
+    means = {"AP@50": 0.4, "R@1": 0.3}
+    metrics["retrieval"]["multilingual"] = {"macro": means, "per_setting": {"en-all": means}}
+    metrics |= {"bias": {}, "kind": "external", "cutoff": 50}
+    manifest |= {
+        "kind": "external",
+        "languages": LANGUAGES,
+        "depth": 50,
+        "weights": {},
+        "encoding": {"precision": "unknown"},
+        "inputs": [{"role": "run", "name": "theirs.run", "sha256": "a" * 64}],
+    }
+    html = render_run_page(RunContent(manifest, metrics))
+    assert sections(html) == ["summary", "retrieval", "bias", "provenance"]
+    assert "Average precision (AP@50) is 0.400 in the pool of all 3 languages." in html
+    assert "theirs.run" in html
+    assert "biasbench run runs/" not in html
+
+
+def test_demonstration_is_said_to_support_no_claim() -> None:
+    assert "too small for any claim" in page_of({"demonstration": True})
+    assert "too small for any claim" not in page_of({"demonstration": False})
+
+
+def test_unfinished_run_is_said_to_be_so() -> None:
+    assert "not complete (failed)" in page_of({"status": "failed"})
+    assert "not complete" not in page_of({"status": "complete"})
 
 
 def test_equal_results_give_equal_bytes() -> None:
     manifest, metrics = content()
-    shuffled = json.loads(json.dumps(copy.deepcopy(manifest), sort_keys=True))
-    assert render_run_page(manifest, metrics) == render_run_page(shuffled, metrics)
+    parts = {"training": [log_row(1), log_row(2)], "examples": [example()]}
+    metrics["robustness"] = ROBUSTNESS
+    shuffled = json.loads(json.dumps(copy.deepcopy([manifest, metrics, parts]), sort_keys=True))
+    assert render_run_page(RunContent(manifest, metrics, **parts)) == render_run_page(
+        RunContent(*shuffled[:2], **shuffled[2])
+    )
 
 
 def test_page_is_written_from_a_run_folder(tmp_path: Path) -> None:

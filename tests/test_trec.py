@@ -335,7 +335,7 @@ def test_a_damaged_gzip_body_is_named(tmp_path: Path) -> None:
 
 def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     path = _store(tmp_path / "latin.run", "q Q0 é 1 1.0 t\n".encode("latin-1"))
-    with pytest.raises(DataError, match="not a TREC file") as caught:
+    with pytest.raises(DataError, match="line 1: not UTF-8 text") as caught:
         read_run(path)
     assert str(path) in str(caught.value)
 

@@ -70,6 +70,12 @@ METRICS: dict[str, Callable[[Pooled], dict[str, Any]]] = {
     "peer": lambda pooled: peer.summarise(pooled.runs, pooled.parallel),
 }
 
+# Metrics that say less of ranks known down to a cut-off only; it is then recorded with them.
+_OF_RANKS = (
+    "rank_distance", "worst_rank", "same_language_first", "target_removal", "single_target",
+    "language_gaps", "friedman",
+)  # fmt: skip
+
 # Per query; lower is less bias but for same_language_first (neutral: 1/languages) and
 # target_removal (neutral: 0).
 QUERY_METRICS: dict[str, Callable[[LanguageRanks], np.ndarray]] = {
@@ -80,18 +86,23 @@ QUERY_METRICS: dict[str, Callable[[LanguageRanks], np.ndarray]] = {
     "same_language_first": lambda part: same_language_first.same_language_first(
         part.ranks, part.own
     ),
-    "target_removal": lambda part: target_removal.preference(part.ranks, part.own),
+    "target_removal": lambda part: target_removal.preference(part.ranks, part.own, part.cutoff),
 }
 
 
 def measure_bias(folder: Path, table: RankTable, languages: Sequence[str]) -> dict[str, Any]:
     """The `bias` part of metrics.json: every metric of `METRICS`, empty where it has no value.
 
-    `table` holds the exact ranks of the run folder, `languages` are those of the benchmark.
+    `table` holds the ranks of the run folder, `languages` are those of the benchmark. Where ranks
+    are known down to a cut-off only, metrics of ranks have it as `cutoff`.
     """
     parallel = parallel_ranks(table, languages)
     pooled = Pooled(parallel, read_pooled(folder, parallel))
-    return {name: metric(pooled) for name, metric in METRICS.items()}
+    found = {name: metric(pooled) for name, metric in METRICS.items()}
+    for name in _OF_RANKS if table.cutoff else ():
+        if found[name]:
+            found[name]["cutoff"] = table.cutoff
+    return found
 
 
 def per_query_bias(table: RankTable) -> dict[str, QueryValues]:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bias_bench.bias.parallel import Parallel, column_means, is_parallel
+from bias_bench.bias.parallel import Parallel, column_means, is_ordered, known_ranks
 
 
 class FriedmanTest(NamedTuple):
@@ -78,9 +78,9 @@ def friedman(values: np.ndarray) -> FriedmanTest:
 def summarise(parallel: Parallel) -> dict[str, Any]:
     """The tests per query language and over all of them (`all_queries`)."""
     by_language = {
-        language: np.where(part.ranks > 0, part.ranks.astype(np.float64), np.nan)
+        language: known_ranks(part.ranks)
         for language, part in parallel.parts.items()
-        if is_parallel(part.ranks).any()
+        if is_ordered(part.ranks).any()
     }
     if not by_language:
         return {}
@@ -100,10 +100,7 @@ def _topic_blocks(parallel: Parallel) -> np.ndarray:
     shape = (len(topics), len(parallel.languages))
     total, count = np.zeros(shape), np.zeros(shape)
     values = np.concatenate(
-        [
-            relative_ranks(np.where(part.ranks > 0, part.ranks.astype(np.float64), np.nan))
-            for part in parallel.parts.values()
-        ]
+        [relative_ranks(known_ranks(part.ranks)) for part in parallel.parts.values()]
     )
     np.add.at(total, rows, np.nan_to_num(values))
     np.add.at(count, rows, ~np.isnan(values))

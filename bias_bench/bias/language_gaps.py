@@ -4,7 +4,8 @@
 candidate as the single target, averaged over query languages (whose texts does it find?). For both:
 the worst language, the range (best less worst, in [0, 1], lower is better) and the Gini
 coefficient (in [0, 1 - 1/languages], 0 when all are served alike). Read them beside the mean: where
-nothing is found, there is no gap.
+nothing is found, there is no gap. Where ranks are known down to a cut-off only, AP is AP down to
+there.
 
 Sources: LAReQA (arXiv:2004.05484) for AP by language, Multi-EuP (arXiv:2311.01870) for the gaps;
 Gini 1912.
@@ -47,7 +48,10 @@ def summarise(parallel: Parallel) -> dict[str, Any]:
     if not parallel.parts:
         return {}
     pooled = averages(
-        {name: compute(Metric("AP"), part.relevant) for name, part in parallel.parts.items()}
+        {
+            name: compute(Metric("AP", part.cutoff), part.relevant)
+            for name, part in parallel.parts.items()
+        }
     )
     targets = column_means(single_target.table(parallel))
     return {

@@ -30,11 +30,13 @@ def summarise(
 ) -> dict[str, Any]:
     """Share of the query's language in the top k, macro and per query language, and all shares.
 
-    `top` maps a query language to result languages int [queries, depth] in the pool of all.
+    `top` maps a query language to result languages int [queries, depth] in the pool of all; one
+    without a single result is left out.
     """
     shares = {
         language: language_shares(results, len(language_names), k)
         for language, results in top.items()
+        if (results >= 0).any()
     }
     if not shares:
         return {}

@@ -11,6 +11,11 @@ The rule for all metrics:
   one without a candidate in its own language from metrics that ask for it;
 - a cell of a language × language table is over the queries whose topic is answered in both;
 - means are over the queries of a query language, then over query languages.
+
+Where ranks are known down to a cut-off only (`RankTable.cutoff`), candidates past it share the rank
+cut-off + 1. Differences of ranks are then the least that the rankings allow. Parallel candidates of
+equal rank are all past the cut-off: nothing is known of their order, and metrics of order have no
+value for the query.
 """
 
 from __future__ import annotations
@@ -31,7 +36,8 @@ class LanguageRanks(NamedTuple):
     `ranks` int32 [queries, languages], from 1, 0 where the topic is not answered in a language;
     `own` is the column of the query language. `relevant` int32 [queries, most relevant] holds the
     ranks of all relevant candidates, 0 past the end, and `relevant_languages` likewise their
-    columns, -1 past the end. `source` has the ids and clusters of the queries.
+    columns, -1 past the end. `source` has the ids and clusters of the queries. `cutoff` is down to
+    where ranks are known; 0: all are.
     """
 
     setting: str
@@ -40,14 +46,19 @@ class LanguageRanks(NamedTuple):
     relevant: np.ndarray
     relevant_languages: np.ndarray
     source: RankedQueries
+    cutoff: int
 
 
 class Parallel(NamedTuple):
-    """The pooled ranks of a run: one part per query language, and the sizes of the pools."""
+    """The pooled ranks of a run: one part per query language, and the sizes of the pools.
+
+    `pools` is empty where they are not known; `cutoff` is down to where ranks are known, 0 = all.
+    """
 
     languages: tuple[str, ...]
     parts: dict[str, LanguageRanks]
     pools: dict[str, int]
+    cutoff: int
 
 
 def parallel_ranks(table: RankTable, languages: Sequence[str] | None = None) -> Parallel:
@@ -67,10 +78,10 @@ def parallel_ranks(table: RankTable, languages: Sequence[str] | None = None) -> 
             f"{nearest(language, names)}"
         )
     parts = {
-        language: _by_language(name, language, queries, names)
+        language: _by_language(name, language, queries, names)._replace(cutoff=table.cutoff or 0)
         for language, (name, queries) in pooled.items()
     }
-    return Parallel(names, parts, table.pools)
+    return Parallel(names, parts, table.pools, table.cutoff or 0)
 
 
 def _by_language(
@@ -83,12 +94,28 @@ def _by_language(
     rows, places = np.nonzero(columns >= 0)
     np.minimum.at(best, (rows, columns[rows, places]), queries.ranks[rows, places])
     ranks = np.where(best == worst, 0, best)
-    return LanguageRanks(setting, names.index(language), ranks, queries.ranks, columns, queries)
+    own = names.index(language)
+    return LanguageRanks(setting, own, ranks, queries.ranks, columns, queries, cutoff=0)
 
 
 def is_parallel(ranks: np.ndarray) -> np.ndarray:
     """Whether each query of ranks [queries, languages] is answered in two languages or more."""
     return (ranks > 0).sum(axis=1) >= 2
+
+
+def is_ordered(ranks: np.ndarray) -> np.ndarray:
+    """Whether anything is known of the order of each query's parallel candidates: bool [queries].
+
+    False where all of ranks [queries, languages] are equal: past the cut-off.
+    """
+    smallest = np.where(ranks > 0, ranks, np.iinfo(np.int32).max).min(axis=1)
+    return is_parallel(ranks) & (ranks.max(axis=1, initial=0) > smallest)
+
+
+def known_ranks(ranks: np.ndarray) -> np.ndarray:
+    """Ranks [queries, languages] as float64, NaN where there is none to compare with another."""
+    known = (ranks > 0) & (is_ordered(ranks) | ~is_parallel(ranks))[:, None]
+    return np.where(known, ranks.astype(np.float64), np.nan)
 
 
 def averages(values: Mapping[str, np.ndarray]) -> dict[str, Any]:

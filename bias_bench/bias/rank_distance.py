@@ -3,7 +3,9 @@
 Of one query in the pool of all languages: the largest minus the smallest rank of its parallel
 relevant candidates. Lower is better; the floor is the number of languages minus 1, the ceiling the
 pool size minus 1. A system that finds nothing can have a low one, so it is read beside AP, and
-`found` repeats it for the queries whose best parallel candidate is in the top 10.
+`found` repeats it for the queries whose best parallel candidate is in the top 10. Where ranks are
+known down to a cut-off only, it is the least that the rankings allow, at most the cut-off, and has
+no value where none of the parallel candidates was retrieved.
 
 Sources: arXiv:2408.10536, footnote 6, after Huang et al. 2023; the other statistics and the
 matrices of signed differences are this project's.
@@ -21,7 +23,9 @@ from bias_bench.bias.parallel import (
     as_table,
     averages,
     column_means,
+    is_ordered,
     is_parallel,
+    known_ranks,
 )
 
 FOUND_WITHIN = 10
@@ -30,12 +34,12 @@ FOUND_WITHIN = 10
 def rank_distance(ranks: np.ndarray) -> np.ndarray:
     """Max - min over each row of int ranks [queries, relevant]; 0 marks "no candidate".
 
-    Returns float64 [queries], NaN where fewer than two candidates are ranked.
+    Returns float64 [queries], NaN where fewer than two candidates are ranked, or all are past a
+    cut-off.
     """
-    present = ranks > 0
-    highest = np.where(present, ranks, 0).max(axis=1, initial=0)
-    lowest = np.where(present, ranks, np.iinfo(np.int32).max).min(axis=1)
-    return np.where(present.sum(axis=1) >= 2, (highest - lowest).astype(np.float64), np.nan)
+    highest = ranks.max(axis=1, initial=0)
+    lowest = np.where(ranks > 0, ranks, np.iinfo(np.int32).max).min(axis=1)
+    return np.where(is_ordered(ranks), (highest - lowest).astype(np.float64), np.nan)
 
 
 def log_rank_distance(ranks: np.ndarray) -> np.ndarray:
@@ -50,8 +54,8 @@ def mean_pairwise_distance(ranks: np.ndarray) -> np.ndarray:
     """Mean |rank a - rank b| over the pairs of each row of int ranks [queries, relevant].
 
     Lower is better; m candidates give (m + 1)/3 at least, when they follow one another. float64
-    [queries], NaN where fewer than two candidates are ranked. In ascending order, the i-th of m
-    ranks is the larger of i - 1 pairs and the smaller of m - i.
+    [queries], NaN where the rank distance is. In ascending order, the i-th of m ranks is the larger
+    of i - 1 pairs and the smaller of m - i.
     """
     number = (ranks > 0).sum(axis=1)
     absent = np.iinfo(np.int64).max
@@ -59,7 +63,7 @@ def mean_pairwise_distance(ranks: np.ndarray) -> np.ndarray:
     weight = 2 * np.arange(1, ranks.shape[1] + 1) - number[:, None] - 1
     total = np.where(ordered < absent, weight * np.where(ordered < absent, ordered, 0), 0).sum(1)
     pairs = number * (number - 1) // 2
-    return np.where(pairs > 0, total / np.maximum(pairs, 1), np.nan)
+    return np.where(is_ordered(ranks), total / np.maximum(pairs, 1), np.nan)
 
 
 def signed_differences(ranks: np.ndarray) -> np.ndarray:
@@ -67,22 +71,24 @@ def signed_differences(ranks: np.ndarray) -> np.ndarray:
 
     Above 0: a is ranked worse than b. Antisymmetric; NaN where no topic is answered in both.
     """
-    known = np.where(ranks > 0, ranks.astype(np.float64), np.nan)
+    known = known_ranks(ranks)
     return np.stack([column_means(known[:, [column]] - known) for column in range(known.shape[1])])
 
 
 def differences_to_own(part: LanguageRanks) -> np.ndarray:
     """Mean of a language's rank - the query language's [languages]; 0 for the query language."""
-    known = np.where(part.ranks > 0, part.ranks.astype(np.float64), np.nan)
+    known = known_ranks(part.ranks)
     return column_means(known - known[:, [part.own]])
 
 
 def summarise(parallel: Parallel) -> dict[str, Any]:
     """Rank distance, mean and median per query language and their means over languages.
 
-    `left_out` counts the queries of topics answered in fewer than two languages. `normalised`
-    divides by the pool size minus 1, so it lies in [0, 1]. `signed_differences` are rows minus
-    columns: between candidate languages, and of candidate languages to the query's own.
+    `left_out` counts the queries of topics answered in fewer than two languages and, where ranks
+    are known down to a cut-off only, `not_retrieved` those without a parallel candidate above it.
+    `normalised` divides by the pool size minus 1, or by the cut-off, so it lies in [0, 1]; it is
+    absent where neither is known. `signed_differences` are rows minus columns: between candidate
+    languages, and of candidate languages to the query's own.
     """
     parts = {language: part.ranks for language, part in parallel.parts.items()}
     distances = {language: rank_distance(ranks) for language, ranks in parts.items()}
@@ -92,12 +98,17 @@ def summarise(parallel: Parallel) -> dict[str, Any]:
     medians = {
         language: float(np.nanmedian(distances[language])) for language in summary["per_language"]
     }
+    ceiling = parallel.cutoff or parallel.pools.get("all", 1) - 1
+    answered = sum(int(is_parallel(ranks).sum()) for ranks in parts.values())
+    measured = sum(int((~np.isnan(values)).sum()) for values in distances.values())
+    asked = sum(len(ranks) for ranks in parts.values())
     return {
         **summary,
         "median": float(np.mean(list(medians.values()))),
-        "normalised": summary["macro"] / (parallel.pools["all"] - 1),
+        **({"normalised": summary["macro"] / ceiling} if ceiling else {}),
         "median_per_language": medians,
-        "left_out": int(sum(np.isnan(values).sum() for values in distances.values())),
+        "left_out": asked - answered,
+        **({"not_retrieved": answered - measured} if parallel.cutoff else {}),
         "log": averages({language: log_rank_distance(ranks) for language, ranks in parts.items()}),
         "mean_pairwise": averages(
             {language: mean_pairwise_distance(ranks) for language, ranks in parts.items()}

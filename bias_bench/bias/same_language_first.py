@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from bias_bench.bias.parallel import Parallel, as_table, averages, column_means, is_parallel
+from bias_bench.bias.parallel import Parallel, as_table, averages, column_means, is_ordered
 
 
 def same_language_first(ranks: np.ndarray, own: int) -> np.ndarray:
     """1 where the query language's rank is the smallest, else 0: float64 [queries].
 
     `ranks` int [queries, languages], 0 where a topic is not answered; `own` is the query language's
-    column. NaN where that one is absent, or all others are.
+    column. NaN where that one is absent, all others are, or none was retrieved.
     """
     first = first_language(ranks)
-    defined = is_parallel(ranks) & (ranks[:, own] > 0)
+    defined = is_ordered(ranks) & (ranks[:, own] > 0)
     return np.where(defined, (first == own).astype(np.float64), np.nan)
 
 
@@ -34,7 +34,7 @@ def first_language(ranks: np.ndarray) -> np.ndarray:
 
 def chance(ranks: np.ndarray, own: int) -> np.ndarray:
     """1/m of each query [queries], NaN where `same_language_first` is."""
-    defined = is_parallel(ranks) & (ranks[:, own] > 0)
+    defined = is_ordered(ranks) & (ranks[:, own] > 0)
     return np.where(defined, 1 / np.maximum((ranks > 0).sum(axis=1), 1), np.nan)
 
 
@@ -58,5 +58,5 @@ def summarise(parallel: Parallel) -> dict[str, Any]:
 def _firsts(ranks: np.ndarray) -> np.ndarray:
     """1 where a language is first, 0 where not, NaN without an answer: [queries, languages]."""
     is_first = first_language(ranks)[:, None] == np.arange(ranks.shape[1])
-    known = (ranks > 0) & is_parallel(ranks)[:, None]
+    known = (ranks > 0) & is_ordered(ranks)[:, None]
     return np.where(known, is_first.astype(np.float64), np.nan)

@@ -3,8 +3,9 @@
 All other relevant candidates of the query are taken out, so that AP is 1/rank of the one that stays
 among everything irrelevant. A query language × candidate language table of means, each in (0, 1],
 higher is better; `macro` is the mean of the query's own language less that of the others: 0 without
-bias, higher is stronger preference for the query's language. (A pool of one language only is the
-monolingual and cross-lingual settings.)
+bias, higher is stronger preference for the query's language. Where ranks are known down to a
+cut-off only, a target past it counts 0. (A pool of one language only is the monolingual and
+cross-lingual settings.)
 
 Source: LAReQA (arXiv:2004.05484), section 5, "limit to one target".
 """
@@ -25,14 +26,17 @@ from bias_bench.bias.parallel import (
 )
 
 
-def single_target(ranks: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+def single_target(ranks: np.ndarray, relevant: np.ndarray, cutoff: int = 0) -> np.ndarray:
     """1/rank without the other relevant candidates: float64 [queries, languages], NaN = absent.
 
     `ranks` int [queries, languages] are those of the targets, `relevant` int [queries, most
-    relevant] those of all relevant candidates; 0 = absent in both.
+    relevant] those of all relevant candidates; 0 = absent in both. A target whose rank is past
+    `cutoff` counts 0; a `cutoff` of 0 is none.
     """
     above = ((relevant[:, None, :] < ranks[:, :, None]) & (relevant[:, None, :] > 0)).sum(axis=2)
-    return np.where(ranks > 0, 1 / np.maximum(ranks - above, 1), np.nan)
+    past = (ranks > cutoff) if cutoff else np.zeros(ranks.shape, dtype=bool)
+    value = np.where(past, 0.0, 1 / np.maximum(ranks - above, 1))
+    return np.where(ranks > 0, value, np.nan)
 
 
 def own_and_others(part: LanguageRanks) -> np.ndarray:
@@ -40,7 +44,7 @@ def own_and_others(part: LanguageRanks) -> np.ndarray:
 
     NaN where the query's own language or all others are absent.
     """
-    values = single_target(part.ranks, part.relevant)
+    values = single_target(part.ranks, part.relevant, part.cutoff)
     others = np.delete(values, part.own, axis=1)
     count = (~np.isnan(others)).sum(axis=1)
     mean = np.nansum(others, axis=1) / np.maximum(count, 1)
@@ -51,7 +55,10 @@ def own_and_others(part: LanguageRanks) -> np.ndarray:
 def table(parallel: Parallel) -> np.ndarray:
     """Mean [query languages, candidate languages]; NaN where no topic is answered there."""
     return np.stack(
-        [column_means(single_target(p.ranks, p.relevant)) for p in parallel.parts.values()]
+        [
+            column_means(single_target(p.ranks, p.relevant, p.cutoff))
+            for p in parallel.parts.values()
+        ]
     )
 
 

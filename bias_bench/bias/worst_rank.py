@@ -3,7 +3,8 @@
 Per query the largest rank of its parallel relevant candidates in the pool of all languages. Lower
 is better; the floor is the number of languages in which the topic is answered, the ceiling the pool
 size. Complete@K is the share of queries whose worst rank is K or less: in [0, 1], higher is better,
-and 0 by construction where K is below the number of languages.
+and 0 by construction where K is below the number of languages. Where ranks are known down to a
+cut-off only, a candidate past it counts as cut-off + 1, and there is no complete@K for a deeper K.
 
 Source: Max@R and Complete@K of Hong et al., arXiv:2604.05684.
 """
@@ -34,18 +35,19 @@ def complete(ranks: np.ndarray, k: int) -> np.ndarray:
 
 
 def summarise(parallel: Parallel) -> dict[str, Any]:
-    """Mean and median worst rank, and complete@K for K in `CUTOFFS`."""
+    """Mean and median worst rank, and complete@K for K in `CUTOFFS`, as far as ranks are known."""
     parts = {language: part.ranks for language, part in parallel.parts.items()}
     worst = {language: worst_rank(ranks) for language, ranks in parts.items()}
     summary = averages(worst)
     if not summary:
         return {}
+    cutoffs = [k for k in CUTOFFS if not parallel.cutoff or k <= parallel.cutoff]
     medians = [float(np.nanmedian(worst[language])) for language in summary["per_language"]]
     return {
         **summary,
         "median": float(np.mean(medians)),
         **{
             f"complete@{k}": averages({name: complete(ranks, k) for name, ranks in parts.items()})
-            for k in CUTOFFS
+            for k in cutoffs
         },
     }

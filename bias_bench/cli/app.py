@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from bias_bench import __version__
-from bias_bench.cli import compare, data, doctor, report, run, stages
+from bias_bench.cli import compare, data, doctor, report, run, score, stages
 from bias_bench.console import result
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
+app.command("score", epilog=score.EXAMPLES)(score.score)
 for _name, _command in stages.COMMANDS.items():
     app.command(_name, epilog=f"Example: {_command.examples}")(stages.stage_command(_name))
 app.command("report", epilog=report.EXAMPLES)(report.report)

@@ -85,6 +85,12 @@ SHARED_METRICS = tuple(map(parse_metric, ("AP@100", "nDCG@10", "R@1", "R@10", "R
 FULL_METRICS = tuple(map(parse_metric, ("AP", "RR")))
 
 
+def metrics_within(depth: int) -> tuple[Metric, ...]:
+    """What is known of rankings that end at `depth`: nothing deeper, and AP down to there."""
+    shared = tuple(metric for metric in SHARED_METRICS if metric.cutoff <= depth)
+    return tuple(dict.fromkeys((Metric("AP", depth), *shared)))
+
+
 def compute(metric: Metric, ranks: np.ndarray) -> np.ndarray:
     """A metric [queries] from the exact int ranks [queries, relevant] of relevant candidates.
 

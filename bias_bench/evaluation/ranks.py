@@ -1,7 +1,9 @@
 """ranks.parquet: the exact rank of every relevant candidate in every setting's full pool.
 
 Columns: setting, query, topic, paragraph, article, candidate, candidate_language (dictionaries)
-and rank (int32, from 1; lower is better). The schema's metadata holds the pool sizes.
+and rank (int32, from 1; lower is better). The schema's metadata holds the pool sizes, as far as
+they are known, and a cut-off where ranks are known down to one only: a relevant candidate past it
+then has the rank cut-off + 1, the best that it can have, and several may share that.
 """
 
 from __future__ import annotations
@@ -71,21 +73,27 @@ def setting_rows(
     return pa.table({**arrays, "rank": pa.array(values, pa.int32())})
 
 
-def write_ranks(path: Path, tables: Sequence[pa.Table], pool_sizes: dict[str, int]) -> None:
+def write_ranks(
+    path: Path, tables: Sequence[pa.Table], pool_sizes: dict[str, int], cutoff: int | None = None
+) -> None:
     """Write all settings' rows with dictionary-encoded text columns."""
     table = pa.concat_tables(tables).combine_chunks()
     for name in _COLUMNS:
         index = table.schema.get_field_index(name)
         table = table.set_column(index, name, table[name].dictionary_encode())
-    metadata = {"biasbench": json.dumps({"schema": SCHEMA, "pools": pool_sizes}, sort_keys=True)}
+    content = {"schema": SCHEMA, "pools": pool_sizes, **({"cutoff": cutoff} if cutoff else {})}
+    metadata = {"biasbench": json.dumps(content, sort_keys=True)}
     with atomic_path(path) as temporary:
         pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
 
 
 class RankTable:
-    """ranks.parquet in memory."""
+    """ranks.parquet in memory, as known down to `cutoff` (None: as the file has it).
 
-    def __init__(self, path: Path) -> None:
+    Tables of one cut-off can be compared, whether or not their files go deeper.
+    """
+
+    def __init__(self, path: Path, cutoff: int | None = None) -> None:
         table = _read(path)
         metadata = json.loads((table.schema.metadata or {}).get(b"biasbench", b"{}"))
         if metadata.get("schema") != SCHEMA:
@@ -94,6 +102,10 @@ class RankTable:
                 "biasbench; update it, or repeat the run"
             )
         self.pools: dict[str, int] = metadata["pools"]
+        held: int | None = metadata.get("cutoff")
+        if cutoff and held and cutoff > held:
+            raise BiasBenchError(f"{path}: ranks are known down to {held} only, not to {cutoff}")
+        self.cutoff = cutoff or held
         self._parts = _split_by_setting(table)
 
     @property
@@ -113,6 +125,8 @@ class RankTable:
         names = sorted(set(part["candidate_language"].cast(pa.string()).to_pylist()))
         codes = pc.index_in(part["candidate_language"].cast(pa.string()), pa.array(names))
         ranks[rows[order], place] = part["rank"].to_numpy()[order]
+        if self.cutoff:
+            ranks = np.minimum(ranks, np.int32(self.cutoff + 1))
         languages[rows[order], place] = codes.to_numpy()[order]
         text = {
             name: part[name].cast(pa.string()).take(pa.array(first)).to_pylist()

@@ -10,7 +10,13 @@ import numpy as np
 
 from bias_bench.console import progress
 from bias_bench.errors import BiasBenchError
-from bias_bench.evaluation.metrics import FULL_METRICS, SHARED_METRICS, Metric, compute
+from bias_bench.evaluation.metrics import (
+    FULL_METRICS,
+    SHARED_METRICS,
+    Metric,
+    compute,
+    metrics_within,
+)
 from bias_bench.evaluation.ranking import Files, judge
 from bias_bench.evaluation.ranks import RankedQueries, RankTable
 from bias_bench.evaluation.scorers import ranx, trec_eval
@@ -33,14 +39,18 @@ def score_run(folder: Path, depth: int) -> list[SettingScores]:
     """Score every setting; trec_eval runs in its own process while ranx runs in this one.
 
     Metrics with a cut-off below `depth` or equal are computed by all scorers, the others from the
-    exact ranks alone.
+    exact ranks alone; there are none of those where ranks are known down to a cut-off only.
     """
     table = RankTable(folder / "ranks.parquet")
     files = {
         name: Files(run_file(folder, setting), qrels_file(folder, setting))
         for name, setting in ((name, parse_setting(name)) for name in table.settings)
     }
-    shared = tuple(metric for metric in SHARED_METRICS if metric.cutoff <= depth)
+    if table.cutoff:
+        shared = known = metrics_within(table.cutoff)
+    else:
+        shared = tuple(metric for metric in SHARED_METRICS if metric.cutoff <= depth)
+        known = (*FULL_METRICS, *SHARED_METRICS)
     scores = []
     with (
         ThreadPoolExecutor(max_workers=1) as background,
@@ -57,10 +67,7 @@ def score_run(folder: Path, depth: int) -> list[SettingScores]:
             for name in batch:
                 queries = table.of(name)
                 values = {
-                    "exact": {
-                        metric: compute(metric, queries.ranks)
-                        for metric in (*FULL_METRICS, *SHARED_METRICS)
-                    },
+                    "exact": {metric: compute(metric, queries.ranks) for metric in known},
                     "ranx": by_ranx[name],
                     "trec_eval": {
                         metric: trec_eval.as_array(by_trec_eval[name][metric], queries.queries)

@@ -107,7 +107,10 @@ def mean_scores(path: Path) -> dict[str, dict[str, float]]:
 def count_queries(path: Path) -> dict[str, int]:
     """Queries with a relevant candidate, per setting."""
     table = _read_exact(path, ["setting", "metric"])
-    chosen = table["setting"].filter(pc.equal(table["metric"].cast(pa.string()), "AP"))
+    if not len(table):
+        return {}
+    metrics = table["metric"].cast(pa.string())  # every metric has every query
+    chosen = table["setting"].filter(pc.equal(metrics, metrics[0]))
     counts = pc.value_counts(chosen.cast(pa.string()))
     return {row["values"]: row["counts"] for row in counts.to_pylist()}
 

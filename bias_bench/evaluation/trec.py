@@ -41,6 +41,18 @@ class QrelsTable(NamedTuple):
     grades: np.ndarray
 
 
+def ragged_run_bytes(
+    queries: pa.StringArray,
+    candidates: pa.StringArray,
+    ranks: np.ndarray,
+    scores: np.ndarray,
+    tag: str,
+) -> bytes:
+    """A run file's content from columns of equal length, a row per result, in the given order."""
+    texts = [pa.array(column).cast(pa.string()) for column in (ranks, scores)]
+    return _lines(queries, "Q0", candidates, *texts, tag)
+
+
 def run_bytes(
     queries: Sequence[str], candidates: pa.StringArray, scores: np.ndarray, tag: str
 ) -> bytes:
@@ -153,8 +165,18 @@ def _read_columns(path: Path, names: list[str]) -> dict[str, pa.StringArray]:
                 raise DataError(
                     f"{path}, line {number}: {fields} fields, expected {len(names)}"
                 ) from None
+            if not _is_text(line):
+                raise DataError(f"{path}, line {number}: not UTF-8 text") from None
         raise DataError(f"{path}: not a TREC file ({error})") from None
     return {name: table[name].combine_chunks() for name in names}
+
+
+def _is_text(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _numbers(path: Path, column: pa.StringArray, what: str) -> np.ndarray:
@@ -170,7 +192,7 @@ def _number(path: Path, row: int, text: str, what: str) -> float:
     try:
         return float(text.replace("_", "?"))  # Python alone reads 1_000 as a number
     except ValueError:
-        where = f"{path}, line {_line_of(path, row)}"
+        where = f"{path}, line {line_of(path, row)}"
         raise DataError(f"{where}: {what} '{text}' is not a number") from None
 
 
@@ -178,10 +200,10 @@ def _require(path: Path, valid: np.ndarray, problem: str) -> None:
     """DataError with the line of the first entry that is not valid."""
     bad = np.flatnonzero(~valid)
     if len(bad):
-        raise DataError(f"{path}, line {_line_of(path, int(bad[0]))}: {problem}")
+        raise DataError(f"{path}, line {line_of(path, int(bad[0]))}: {problem}")
 
 
-def _line_of(path: Path, row: int) -> int:
+def line_of(path: Path, row: int) -> int:
     """The line, from 1, of the entry with index `row`; blank lines hold no entry but count."""
     lines = read_content(path).split(b"\n")
     entries = (number for number, line in enumerate(lines, start=1) if line.strip())
@@ -198,7 +220,7 @@ def _require_unique_pairs(path: Path, queries: pa.Array, candidates: pa.Array) -
     if len(repeated):
         row = int(order[repeated[0] + 1])
         raise DataError(
-            f"{path}, line {_line_of(path, row)}: candidate '{candidates[row]}' occurs twice "
+            f"{path}, line {line_of(path, row)}: candidate '{candidates[row]}' occurs twice "
             f"for query '{queries[row]}'"
         )
 

@@ -1,19 +1,54 @@
-"""The page of one run: macro table, language matrix, bias, provenance. Self-contained HTML."""
+"""The page of one run: self-contained HTML, made of the sections that the run has content for."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bias_bench.errors import BiasBenchError
+from bias_bench.console import warn
+from bias_bench.datasets.audit import KINDS as AUDIT_KINDS
 from bias_bench.evaluation.metrics import FULL_METRICS, SHARED_METRICS
 from bias_bench.evaluation.settings import ALL, KINDS, Setting
-from bias_bench.files import json_text, read_json, write_text
-from bias_bench.languages import language_name
-from bias_bench.manifest import read_manifest
+from bias_bench.files import json_text, write_text
+from bias_bench.languages import direction, language_name
+from bias_bench.report.figure_parts import Figure
+from bias_bench.report.published import published_figures
 from bias_bench.report.render import render
+from bias_bench.report.run_content import RunContent, read_metrics, read_run_content
+from bias_bench.report.run_figures import (
+    distance_figure,
+    precision_figure,
+    robustness_figure,
+    share_figure,
+)
+from bias_bench.report.run_statistics import CONFIDENCE, Estimate
+from bias_bench.report.run_summary import (
+    languages_of,
+    main_metric,
+    precision_by_kind,
+    sentences,
+    training_curve,
+)
+from bias_bench.report.run_tables import (
+    QUANTILES,
+    bias_rows,
+    diverging,
+    log_rows,
+    precision_matrix,
+    quantiles,
+    rising,
+    robustness_matrix,
+    robustness_rows,
+    signed,
+)
+from bias_bench.report.summary import perturbation_name
+from bias_bench.report.training_figure import training_figure
 
-METRICS_SCHEMA = 1
+__all__ = ["read_metrics", "render_run_page", "write_run_page"]
+
+LARGEST_PAGE = 2_000_000  # bytes
+_SHOWN_FINDINGS = 50
 _KIND_NAMES = {
     "monolingual": "Monolingual",
     "cross_lingual": "Cross-lingual",
@@ -21,76 +56,225 @@ _KIND_NAMES = {
 }
 
 
-class Cell(NamedTuple):
-    """A shaded number: `share` in [0, 1] is its place between the table's extremes."""
+class Section(NamedTuple):
+    """A part of the page: `id` is its anchor and names its template."""
 
-    value: float
-    share: float
+    id: str
+    title: str
+
+
+class PooledRow(NamedTuple):
+    """One query language in the pool of all languages; None for what was not measured.
+
+    `first` and `ten` are the shares of the query's language in the top 1 and top 10, `pool` is its
+    share of the candidates.
+    """
+
+    language: str
+    precision: float | None
+    precision_interval: Estimate
+    recall: float | None
+    distance: float | None
+    distance_interval: Estimate
+    median: float | None
+    first: float | None
+    ten: float | None
+    pool: float | None
 
 
 def write_run_page(folder: Path, reports: Path) -> Path:
     """Render a complete run folder to ``<reports>/<run>.html``; returns the page's path."""
-    manifest, metrics = read_manifest(folder), read_metrics(folder)
     page = reports / f"{folder.resolve().name}.html"
-    write_text(page, render_run_page(manifest, metrics))
+    html = render_run_page(read_run_content(folder))
+    size = len(html.encode("utf-8"))
+    if size > LARGEST_PAGE:
+        warn(f"{page}: {size / 1e6:.1f} MB is large for a page; it may open slowly")
+    write_text(page, html)
     return page
 
 
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """A run folder's metrics.json; BiasBenchError when absent or from a newer version."""
-    path = folder / "metrics.json"
-    if not path.is_file():
-        raise BiasBenchError(f"{folder}: holds no metrics.json; finish it with `biasbench run`")
-    metrics = read_json(path)
-    if metrics.get("schema") != METRICS_SCHEMA:
-        raise BiasBenchError(
-            f"{path}: schema {metrics.get('schema')} is not known to this version of biasbench; "
-            "update it"
-        )
-    return metrics
+def render_run_page(content: RunContent) -> str:
+    """The page's HTML; equal content gives equal bytes.
+
+    Where the page would be larger than `LARGEST_PAGE` the embedded results are left out.
+    """
+    values = _values(content)
+    embedded = json_text(content.metrics).replace("<", "\\u003c")
+    html = render("run.html.j2", **values, embedded=embedded)
+    if len(html.encode("utf-8")) > LARGEST_PAGE:
+        html = render("run.html.j2", **values, embedded="")
+    return html
 
 
-def render_run_page(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
-    """The page's HTML; equal input gives equal bytes."""
-    languages = list(metrics["bias"]["rank_distance"]["per_language"])
-    return render(
-        "run.html.j2",
-        manifest=manifest,
-        metrics=metrics,
-        languages=languages,
-        language_name=language_name,
-        kinds=[(kind, _KIND_NAMES[kind]) for kind in KINDS if kind in metrics["retrieval"]],
-        metric_names=_metric_names(metrics),
-        matrix_rows=_matrix(metrics, languages, "AP"),
-        share_rows=_shares(metrics, languages),
-        pools={language: str(Setting(language, ALL)) for language in languages},
-        embedded=json_text(metrics).replace("<", "\\u003c"),
+def _values(content: RunContent) -> dict[str, Any]:
+    """What the template and its sections read."""
+    manifest, metrics, statistics = content.manifest, content.metrics, content.statistics
+    bias, languages = metrics["bias"], languages_of(content)
+    precision, curve = precision_by_kind(content), training_curve(content)
+    distance = bias.get("rank_distance") or None
+    differences = (distance or {}).get("signed_differences", {})
+    robustness = metrics.get("robustness")
+    perturbations = robustness["perturbations"] if robustness else {}
+    log = log_rows(curve.rows) if curve else []
+    experiment = _experiment(content.experiment)
+    figures = _figures(content)
+    values = {
+        "manifest": manifest,
+        "metrics": metrics,
+        "sentences": sentences(content),
+        "languages": languages,
+        "language_name": language_name,
+        "direction": direction,
+        "confidence": f"{100 * CONFIDENCE:g}",
+        "intervals": any(found.known for found in precision.values()),
+        "kinds": [(kind, _KIND_NAMES[kind]) for kind in KINDS if kind in metrics["retrieval"]],
+        "metric": main_metric(content),
+        "metric_names": _metric_names(metrics),
+        "precision": precision,
+        "precision_matrix": precision_matrix(metrics["retrieval"], languages, main_metric(content)),
+        "pooled": [_pooled(content, language) for language in languages],
+        "distance": distance,
+        "distance_interval": (statistics.distance if statistics else None) or Estimate(0.0),
+        "bias_rows": bias_rows(bias) if "friedman" in bias else [],
+        "figures": figures,
+        "quantile_levels": QUANTILES,
+        "quantiles": quantiles(statistics.distances) if figures["distance"] and statistics else {},
+        "to_own": _table(differences.get("to_query_language")),
+        "between": _table(differences.get("candidate_languages")),
+        "shares": rising(_shares(bias, languages)),
+        "probe": bias.get("language_probe"),
+        "robustness": robustness,
+        "robustness_rows": robustness_rows(perturbations),
+        "robustness_matrix": robustness_matrix(perturbations, languages),
+        "perturbation_name": perturbation_name,
+        "signed": signed,
+        "log": log,
+        "terms": sorted({name for row in log for name in row.terms}),
+        "observed": list(log[0].observed) if log else [],
+        "trained": curve is not None,
+        "examples": content.examples,
+        "published": published_figures(manifest["benchmark"]),
+        "same_recipe": str(manifest["system"]).partition("@")[0] if curve else None,
+        "context": bool(experiment.get("candidate", {}).get("context")),
+        "external": manifest.get("kind") == "external",
+        "audit": manifest.get("audit"),
+        "audit_kinds": AUDIT_KINDS,
+        "shown_findings": _SHOWN_FINDINGS,
+        "experiment": content.experiment,
+        **_commands(manifest, content.experiment),
+    }
+    return {**values, "sections": _sections(values)}
+
+
+def _sections(values: dict[str, Any]) -> list[Section]:
+    """The sections that have content, in order."""
+    distances = values["figures"]["distance"] or values["to_own"]
+    known = [
+        ("summary", "Summary", True),
+        ("retrieval", "Retrieval", True),
+        ("bias", "Pooled results and language bias", "multilingual" in values["precision"]),
+        ("distance", "Rank distance in detail", distances),
+        ("shares", "Languages of the first results", values["shares"].rows),
+        ("probe", "Language probe", values["probe"]),
+        ("robustness", "Robustness", values["robustness_rows"]),
+        ("training", "Training", values["trained"]),
+        ("topics", "Worst and best topics", values["examples"]),
+        ("published", "Published figures", values["published"]),
+        ("audit", "Zero-shot audit", values["audit"] or not values["external"]),
+        ("provenance", "Provenance", True),
+    ]
+    return [Section(name, title) for name, title, present in known if present]
+
+
+def _figures(content: RunContent) -> dict[str, Figure | None]:
+    statistics, bias = content.statistics, content.metrics["bias"]
+    robustness = content.metrics.get("robustness")
+    curve = training_curve(content)
+    figures: dict[str, Figure | None] = {
+        "precision": None,
+        "distance": None,
+        "share": None,
+        "robustness": robustness_figure(robustness["perturbations"]) if robustness else None,
+        "training": training_figure(curve) if curve else None,
+    }
+    if statistics:
+        first, ten = (bias.get(f"same_language_top{k}") for k in (1, 10))
+        total = sum(statistics.pools.values())
+        pool = {language: size / total for language, size in statistics.pools.items()}
+        if "multilingual" in statistics.precision:
+            figures["precision"] = precision_figure(
+                statistics.precision_by_language, statistics.precision["multilingual"]
+            )
+        figures["distance"] = distance_figure(statistics.distances)
+        if first and ten and set(ten["per_language"]) <= set(pool):
+            figures["share"] = share_figure(first["per_language"], ten["per_language"], pool)
+    return figures
+
+
+def _pooled(content: RunContent, language: str) -> PooledRow:
+    bias, statistics = content.metrics["bias"], content.statistics
+    settings = content.metrics["retrieval"].get("multilingual", {}).get("per_setting", {})
+    means = settings.get(str(Setting(language, ALL)), {})
+    distance = bias.get("rank_distance") or {}
+    none = Estimate(0.0)
+    sizes = statistics.pools if statistics else {}
+    return PooledRow(
+        language=language,
+        precision=means.get(main_metric(content)),
+        precision_interval=(statistics.precision_by_language if statistics else {}).get(
+            language, none
+        ),
+        recall=means.get("R@10"),
+        distance=distance.get("per_language", {}).get(language),
+        distance_interval=(statistics.distance_by_language if statistics else {}).get(
+            language, none
+        ),
+        median=distance.get("median_per_language", {}).get(language),
+        first=bias.get("same_language_top1", {}).get("per_language", {}).get(language),
+        ten=bias.get("same_language_top10", {}).get("per_language", {}).get(language),
+        pool=sizes[language] / sum(sizes.values()) if language in sizes else None,
     )
 
 
 def _metric_names(metrics: dict[str, Any]) -> list[str]:
-    """The metrics of the run in the order in which the package lists them."""
+    """The metrics of the run in the order in which the package lists them, then others."""
     known = [str(metric) for metric in (*FULL_METRICS, *SHARED_METRICS)]
-    return [name for name in known if name in metrics["retrieval"]["monolingual"]["macro"]]
+    held = {name for kind in metrics["retrieval"].values() for name in kind["macro"]}
+    return [*(name for name in known if name in held), *sorted(held - set(known))]
 
 
-def _matrix(metrics: dict[str, Any], languages: list[str], metric: str) -> list[list[Cell]]:
-    """A metric for each query language (rows) and pool language (columns)."""
-    values: dict[str, float] = {}
-    for kind in ("monolingual", "cross_lingual"):
-        for name, means in metrics["retrieval"].get(kind, {}).get("per_setting", {}).items():
-            values[name] = means[metric]
-    rows = [[values[str(Setting(row, column))] for column in languages] for row in languages]
-    return _shaded(rows)
+def _shares(bias: dict[str, Any], languages: list[str]) -> dict[str, dict[str, Any]]:
+    """Share of each candidate language in the pooled top 10, by query language."""
+    shares = (bias.get("same_language_top10") or {}).get("shares", {})
+    return {
+        row: {column: shares[row].get(column) for column in languages}
+        for row in languages
+        if row in shares
+    }
 
 
-def _shares(metrics: dict[str, Any], languages: list[str]) -> list[list[Cell]]:
-    """Share of each candidate language (columns) in the pooled top 10, by query language."""
-    shares = metrics["bias"]["same_language_top10"]["shares"]
-    return _shaded([[shares[row][column] for column in languages] for row in languages])
+def _table(values: dict[str, Any] | None) -> Any:
+    return diverging(values) if values else None
 
 
-def _shaded(rows: list[list[float]]) -> list[list[Cell]]:
-    lowest, highest = min(map(min, rows)), max(map(max, rows))
-    span = (highest - lowest) or 1.0
-    return [[Cell(value, round((value - lowest) / span, 3)) for value in row] for row in rows]
+def _experiment(text: str | None) -> dict[str, Any]:
+    import yaml
+
+    content = yaml.safe_load(text) if text else None
+    return content if isinstance(content, dict) else {}
+
+
+def _commands(manifest: dict[str, Any], experiment: str | None) -> dict[str, str]:
+    """The command that repeats the run where its folder is, and the one for another machine."""
+    name = shlex.quote(str(manifest["name"]))
+    file = shlex.quote(f"runs/{manifest['name']}/experiment.yaml")
+    data = " --data-dir DIR" if experiment and not _is_embedded(manifest) else ""
+    return {
+        "command": f"biasbench run {file} --name {name} --policy always",
+        "command_elsewhere": f"biasbench run experiment.yaml --name {name}{data}",
+    }
+
+
+def _is_embedded(manifest: dict[str, Any]) -> bool:
+    """Whether the benchmark ships with the package, so that no data need be named."""
+    return bool(manifest.get("demonstration"))

@@ -1,0 +1,147 @@
+"""`biasbench score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bias_bench.cli.options import OutputFormat
+
+EXAMPLES = """Examples:
+
+biasbench score --run bm25.run.gz --qrels test.qrels
+
+biasbench score --run bm25.run --qrels test.qrels --languages languages.tsv --topics topics.tsv
+
+biasbench score --run en-de=en-de.run --run en-all=pooled.run --qrels test.qrels --depth 100
+
+biasbench score --run bm25.run --qrels runs/xquad-r-zero-shot-0 --system bm25"""
+
+_IDS = "What ids mean"
+_PLACE = "Names and place"
+
+
+def score(
+    run: Annotated[
+        list[str],
+        typer.Option(
+            help="TREC run, plain or .gz: FILE with queries of any languages, searched in the pool "
+            "of all; SETTING=FILE for one setting (en, en-de, en-all); or a folder with "
+            "<setting>.run files. May be repeated.",
+            metavar="[SETTING=]FILE",
+        ),
+    ],
+    qrels: Annotated[
+        list[str],
+        typer.Option(
+            help="TREC judgements, likewise; one file serves all settings. A run folder lends its "
+            "judgements, topics and benchmark, so that both can be compared.",
+            metavar="[SETTING=]FILE",
+        ),
+    ],
+    languages: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table `id <tab> language` of queries and candidates.",
+            show_default=False,
+            rich_help_panel=_IDS,
+        ),
+    ] = None,
+    language_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Regular expression with a group `language`, for ids that the table lacks. "
+            "Default: what is before the first colon.",
+            show_default=False,
+            rich_help_panel=_IDS,
+        ),
+    ] = None,
+    topics: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table `query <tab> topic`, or with `<tab> paragraph <tab> article`: which "
+            "queries are translations of one another.",
+            show_default=False,
+            rich_help_panel=_IDS,
+        ),
+    ] = None,
+    topic_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Regular expression with a group `topic`. Default: what is after the first colon.",
+            show_default=False,
+            rich_help_panel=_IDS,
+        ),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            help="Results per query that count. Default: as many as the longest ranking has.",
+            show_default=False,
+        ),
+    ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(
+            help="Default: the name of the qrels.", show_default=False, rich_help_panel=_PLACE
+        ),
+    ] = None,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            help="Default: the tag in the run.", show_default=False, rich_help_panel=_PLACE
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            help="Runs of one system with different seeds are compared as one system.",
+            rich_help_panel=_PLACE,
+        ),
+    ] = 0,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the folder. Default: <benchmark>-<system>-<seed>.",
+            show_default=False,
+            rich_help_panel=_PLACE,
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for run folders.", rich_help_panel=_PLACE)
+    ] = Path("runs"),
+    policy: Annotated[
+        Literal["only-missing", "always"],
+        typer.Option(
+            help="only-missing keeps what is finished; always computes anew, and replaces the "
+            "scores of other files.",
+            rich_help_panel=_PLACE,
+        ),
+    ] = "only-missing",
+    output_format: OutputFormat = "table",
+) -> None:
+    """Score rankings that any tool made: retrieval metrics and language bias, no model needed.
+
+    Leaves a folder like that of a run, for `biasbench compare`; metrics are cut at a depth.
+    """
+    from bias_bench.cli.score_text import print_scores
+    from bias_bench.external import ScoreOptions, score_external
+
+    options = ScoreOptions(
+        runs=run,
+        qrels=qrels,
+        languages=languages,
+        language_pattern=language_pattern,
+        topics=topics,
+        topic_pattern=topic_pattern,
+        benchmark=benchmark,
+        system=system,
+        seed=seed,
+        name=name,
+        out=out,
+        depth=depth,
+        policy=policy,
+    )
+    print_scores(score_external(options), output_format)

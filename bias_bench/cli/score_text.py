@@ -1,0 +1,72 @@
+"""What `score` prints: macro averages by kind of setting, and language bias."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from bias_bench.console import result
+from bias_bench.evaluation.metrics import metrics_within
+from bias_bench.evaluation.settings import KINDS
+from bias_bench.files import json_text, read_json
+
+_FILE_WIDTH = 160
+_KIND_NAMES = {
+    "monolingual": "one language",
+    "cross_lingual": "two languages",
+    "multilingual": "all languages",
+}
+
+
+def print_scores(folder: Path, output_format: Literal["table", "json"]) -> None:
+    """The figures of a folder of scored rankings; as JSON, all that metrics.json holds."""
+    metrics = read_json(folder / "metrics.json")
+    if output_format == "json":
+        result(json_text({"run": folder.name, "folder": str(folder), **metrics}, indent=1))
+        return
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH, highlight=False)
+    console.print(_retrieval(metrics))
+    rows = _bias_rows(metrics)
+    if rows:
+        console.print(_table(["language bias, all languages", "value"], rows))
+
+
+def _retrieval(metrics: dict[str, Any]) -> Any:
+    kinds = [kind for kind in KINDS if kind in metrics["retrieval"]]
+    names = [str(metric) for metric in metrics_within(metrics["cutoff"])]
+    rows = []
+    for kind in kinds:
+        found = metrics["retrieval"][kind]
+        queries = sum(metrics["counts"][name]["queries"] for name in found["per_setting"])
+        values = [f"{found['macro'][name]:.4f}" for name in names]
+        rows.append([_KIND_NAMES[kind], str(len(found["per_setting"])), f"{queries:,}", *values])
+    return _table(["pool", "settings", "queries", *names], rows)
+
+
+def _bias_rows(metrics: dict[str, Any]) -> list[list[str]]:
+    """A row for each of the main figures that the rankings have."""
+    cutoff = metrics["cutoff"]
+    rows = []
+    for key, label, digits in (
+        ("rank_distance", f"rank distance (ranks past {cutoff} count as {cutoff + 1})", 1),
+        ("same_language_top1", "same language, top 1", 3),
+        ("same_language_first", "own language first among parallel candidates", 3),
+    ):
+        value = metrics["bias"].get(key, {}).get("macro")
+        if value is not None:
+            rows.append([label, f"{value:.{digits}f}"])
+    return rows
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> Any:
+    from rich.table import Table
+
+    table = Table()
+    for column, heading in enumerate(headings):
+        table.add_column(heading, no_wrap=True, justify="right" if column else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,138 @@
+"""Run and qrels files of other tools, read together: every id a number, with its language."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bias_bench.errors import DataError
+from bias_bench.evaluation.given_files import GivenFile, Role
+from bias_bench.evaluation.labels import Labels
+from bias_bench.evaluation.settings import ALL
+from bias_bench.evaluation.trec import QrelsTable, RunTable, line_of, read_qrels, read_run
+
+
+class Ids(NamedTuple):
+    """All queries, or all candidates, of the given files; numbered in ascending order.
+
+    `languages` are empty where not known; `written` are the ids in this project's form, which begin
+    with the language. Both are arrays of str.
+    """
+
+    names: list[str]
+    languages: np.ndarray
+    written: np.ndarray
+
+
+class Entries(NamedTuple):
+    """One file's entries, in its order: numbers of ids, int64, and float32 scores or int grades."""
+
+    file: GivenFile
+    queries: np.ndarray
+    candidates: np.ndarray
+    values: np.ndarray
+
+    def where(self, row: int) -> str:
+        """Path and line of an entry, for messages."""
+        return f"{self.file.path}, line {line_of(self.file.path, row)}"
+
+
+class Loaded(NamedTuple):
+    """All given files."""
+
+    runs: list[Entries]
+    qrels: list[Entries]
+    queries: Ids
+    candidates: Ids
+
+
+def read_entries(runs: Sequence[GivenFile], qrels: Sequence[GivenFile], labels: Labels) -> Loaded:
+    """Read and check all files.
+
+    DataError names file and line of an entry that is malformed, has a candidate or judged query
+    without a language, or one of a language that does not belong to the file's setting.
+    """
+    run_tables = [read_run(file.path) for file in runs]
+    qrels_tables = [read_qrels(file.path) for file in qrels]
+    tables: list[RunTable | QrelsTable] = [*run_tables, *qrels_tables]
+    for file, table in zip([*runs, *qrels], tables, strict=True):
+        if not len(table.queries):
+            raise DataError(f"{file.path}: holds no entries")
+    queries, query_numbers = _number([table.queries for table in tables], labels)
+    candidates, candidate_numbers = _number([table.candidates for table in tables], labels)
+    values = [*(run.scores for run in run_tables), *(table.grades for table in qrels_tables)]
+    entries = [
+        Entries(*columns)
+        for columns in zip([*runs, *qrels], query_numbers, candidate_numbers, values, strict=True)
+    ]
+    loaded = Loaded(entries[: len(runs)], entries[len(runs) :], queries, candidates)
+    for part in loaded.runs:
+        _check(part, "run", loaded, labels)
+    for part in loaded.qrels:
+        _check(part, "qrels", loaded, labels)
+    return loaded
+
+
+def _number(columns: Sequence[pa.StringArray], labels: Labels) -> tuple[Ids, list[np.ndarray]]:
+    """The distinct ids of all columns, and each column as their numbers."""
+    known = pc.unique(pa.concat_arrays(columns))
+    known = known.take(pc.array_sort_indices(known))
+    names = known.to_pylist()
+    languages = [labels.language(name) for name in names]
+    written = [
+        name if not language or name.startswith(f"{language}:") else f"{language}:{name}"
+        for name, language in zip(names, languages, strict=True)
+    ]
+    seen: dict[str, str] = {}
+    for name, new in zip(names, written, strict=True):
+        if seen.setdefault(new, name) != name:
+            raise DataError(
+                f"ids '{seen[new]}' and '{name}' are one and the same once the language stands "
+                "before them; rename one"
+            )
+    numbers = [
+        pc.index_in(column, value_set=known).to_numpy(zero_copy_only=False).astype(np.int64)
+        for column in columns
+    ]
+    return Ids(names, np.array(languages, dtype=object), np.array(written, dtype=object)), numbers
+
+
+def _check(entries: Entries, role: Role, loaded: Loaded, labels: Labels) -> None:
+    """Every entry that counts has languages, and those of the file's setting."""
+    query_languages = loaded.queries.languages[entries.queries]
+    candidate_languages = loaded.candidates.languages[entries.candidates]
+    if role == "qrels":
+        _require(entries, query_languages != "", entries.queries, "query", loaded.queries, labels)
+        counts = entries.values > 0
+    else:
+        counts = np.ones(len(entries.values), dtype=bool)
+    known = (candidate_languages != "") | ~counts
+    _require(entries, known, entries.candidates, "candidate", loaded.candidates, labels)
+    setting = entries.file.setting
+    if setting is None:
+        return
+    wrong = (query_languages != "") & (query_languages != setting.query_language)
+    if setting.pool != ALL:
+        wrong |= counts & (candidate_languages != setting.pool)
+    if wrong.any():
+        row = int(wrong.argmax())
+        query = loaded.queries.names[entries.queries[row]]
+        candidate = loaded.candidates.names[entries.candidates[row]]
+        raise DataError(
+            f"{entries.where(row)}: query '{query}' ({query_languages[row] or 'unknown'}) with "
+            f"candidate '{candidate}' ({candidate_languages[row]}) does not belong to the setting "
+            f"{setting}; mend the line, or the table of languages"
+        )
+
+
+def _require(
+    entries: Entries, known: np.ndarray, numbers: np.ndarray, what: str, ids: Ids, labels: Labels
+) -> None:
+    if not known.all():
+        row = int(np.argmin(known))
+        name = ids.names[numbers[row]]
+        raise DataError(f"{entries.where(row)}: {what} '{name}' {labels.why_no_language(name)}")

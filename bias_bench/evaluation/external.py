@@ -1,0 +1,244 @@
+"""Rankings of other tools, brought into this project's form: settings, ranks, what is missing.
+
+The rules:
+
+- results are ordered by float32 score descending, then by the id descending, as the tool wrote it;
+  the file's ranks are not looked at;
+- what lies past the depth is cut off, and a relevant candidate that is not retrieved down to there
+  has the rank depth + 1, the best that it can have;
+- judged queries without results count 0; queries without judgements, and queries without a relevant
+  candidate in the pool, are left out and counted;
+- grades above 0 are relevant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bias_bench.errors import DataError
+from bias_bench.evaluation.entries import Entries, Loaded
+from bias_bench.evaluation.judgements import (
+    Judged,
+    all_languages,
+    judgements,
+    judgements_digest,
+    pooled_settings,
+    topic_clusters,
+)
+from bias_bench.evaluation.labels import Clusters, Labels
+from bias_bench.evaluation.settings import KINDS, Setting
+from bias_bench.retrieval.order import strictly_decreasing
+
+
+class Ranked(NamedTuple):
+    """One setting: its queries with a relevant candidate, their results, and the ranks.
+
+    `queries` are ids in this project's form, sorted, with their `clusters`. Of each result `rows`
+    has the query's row, `candidates` the id (str), `places` the rank and `scores` float32 that
+    strictly decrease within a query. Of each relevant candidate `relevant_rows`, `relevant` and
+    `relevant_languages` likewise, and `ranks` int32. `longest` is the longest ranking's length.
+    """
+
+    setting: Setting
+    queries: list[str]
+    clusters: list[Clusters]
+    rows: np.ndarray
+    candidates: np.ndarray
+    places: np.ndarray
+    scores: np.ndarray
+    relevant_rows: np.ndarray
+    relevant: list[str]
+    relevant_languages: list[str]
+    ranks: np.ndarray
+    longest: int
+    counts: dict[str, int]
+
+
+class External(NamedTuple):
+    """All settings, down to one depth.
+
+    `languages` are all that occur; `data` identifies the judgements and topics; `extra` holds per
+    run file the queries without judgements; `graded` counts judgements above 1, taken as relevant;
+    `empty` are settings without one query that has a relevant candidate.
+    """
+
+    settings: list[Ranked]
+    depth: int
+    languages: list[str]
+    data: str
+    extra: dict[str, list[str]]
+    graded: int
+    empty: list[Setting]
+
+
+def rank_external(loaded: Loaded, labels: Labels, depth: int | None) -> External:
+    """Rank every setting of the given runs, by default down to the longest ranking's end."""
+    clusters = topic_clusters(loaded, labels)
+    judged: dict[Setting, Judged] = {}
+    found: dict[Setting, list[Entries]] = {}
+    extra: dict[str, list[str]] = {}
+    for run in loaded.runs:
+        settings = [run.file.setting] if run.file.setting else pooled_settings(loaded, run)
+        for setting in settings:
+            judged.setdefault(setting, judgements(loaded, setting))
+            found.setdefault(setting, []).append(run)
+        asked = np.unique(np.concatenate([judged[setting].queries for setting in settings]))
+        known = np.isin(run.queries, asked)
+        if not known.any():
+            raise DataError(_nothing_common(loaded, run, asked))
+        more = np.unique(run.queries[~known])
+        extra.setdefault(run.file.name, []).extend(loaded.queries.names[n] for n in more)
+    order = sorted(found, key=lambda name: (KINDS.index(name.kind), *name))
+    empty = [setting for setting in order if not len(judged[setting].relevant)]
+    searches = [
+        _order(loaded, found[setting], judged[setting]) for setting in order if setting not in empty
+    ]
+    if not searches:
+        raise DataError(
+            f"{loaded.qrels[0].file.path}: no query has a relevant candidate in its pool; is a "
+            "grade above 0 anywhere, and are the languages right?"
+        )
+    longest = max(search.longest for search in searches)
+    if not longest:
+        raise DataError(
+            f"{loaded.runs[0].file.path}: has results for no query that has a relevant candidate; "
+            "do run and qrels belong together?"
+        )
+    depth = depth or longest
+    kept = [setting for setting in order if setting not in empty]
+    ranked = [
+        _rank(loaded, setting, judged[setting], search, clusters, depth)
+        for setting, search in zip(kept, searches, strict=True)
+    ]
+    return External(
+        settings=ranked,
+        depth=depth,
+        languages=all_languages(loaded),
+        data=judgements_digest(loaded, clusters),
+        extra={name: queries for name, queries in extra.items() if queries},
+        graded=sum(int((part.values > 1).sum()) for part in loaded.qrels),
+        empty=empty,
+    )
+
+
+class _Search(NamedTuple):
+    """Ordered results of one setting's queries: `queries` [n], and per result the query's row."""
+
+    queries: np.ndarray
+    rows: np.ndarray
+    candidates: np.ndarray
+    places: np.ndarray
+    scores: np.ndarray
+    longest: int
+    missing: int
+
+
+def _order(loaded: Loaded, runs: Sequence[Entries], judged: Judged) -> _Search:
+    queries = np.array(
+        sorted(np.unique(judged.relevant_queries), key=lambda n: loaded.queries.written[n]),
+        dtype=np.int64,
+    )
+    row_of = np.full(len(loaded.queries.names), -1, dtype=np.int64)
+    row_of[queries] = np.arange(len(queries))
+    rows = np.concatenate([row_of[run.queries] for run in runs])
+    file = np.repeat(np.arange(len(runs)), [len(run.queries) for run in runs])
+    kept = rows >= 0
+    rows, file = rows[kept], file[kept]
+    candidates = np.concatenate([run.candidates for run in runs])[kept]
+    scores = np.concatenate([run.values for run in runs])[kept]
+    pairs = np.unique(rows * len(runs) + file)
+    twice = np.flatnonzero(np.diff(pairs // len(runs)) == 0)
+    if len(twice):
+        first, second = (runs[pairs[twice[0] + step] % len(runs)].file.path for step in (0, 1))
+        query = loaded.queries.names[queries[pairs[twice[0]] // len(runs)]]
+        raise DataError(f"{second}: query '{query}' is in {first} too; keep one")
+    # candidates are numbered in ascending order of their ids
+    order = np.lexsort((-candidates, -scores, rows))
+    rows, candidates, scores = rows[order], candidates[order], scores[order]
+    counts = np.bincount(rows, minlength=len(queries))
+    places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    return _Search(
+        queries, rows, candidates, places, scores, int(counts.max()), int((counts == 0).sum())
+    )
+
+
+def _rank(
+    loaded: Loaded,
+    setting: Setting,
+    judged: Judged,
+    search: _Search,
+    clusters: dict[int, Clusters],
+    depth: int,
+) -> Ranked:
+    names = loaded.queries.written[search.queries].tolist()
+    described = [clusters[number] for number in search.queries.tolist()]
+    _require_one_query_a_topic(setting, names, described)
+    width = len(loaded.candidates.names)
+    keys = search.rows * width + search.candidates
+    by_key = np.argsort(keys)
+    row_of = {number: row for row, number in enumerate(search.queries.tolist())}
+    rows = np.array([row_of[number] for number in judged.relevant_queries.tolist()])
+    sought = rows * width + judged.relevant
+    slots = np.minimum(np.searchsorted(keys, sought, sorter=by_key), max(len(keys) - 1, 0))
+    ranks = np.full(len(sought), depth + 1, dtype=np.int32)
+    if len(keys):
+        hit = keys[by_key[slots]] == sought
+        ranks[hit] = np.minimum(search.places[by_key[slots[hit]]], depth + 1)
+    kept = search.places <= depth
+    by_query = np.lexsort((judged.relevant, rows))
+    relevant = judged.relevant[by_query]
+    return Ranked(
+        setting=setting,
+        queries=names,
+        clusters=described,
+        rows=search.rows[kept],
+        candidates=loaded.candidates.written[search.candidates[kept]],
+        places=search.places[kept],
+        scores=_decreasing(search, kept),
+        relevant_rows=rows[by_query],
+        relevant=loaded.candidates.written[relevant].tolist(),
+        relevant_languages=loaded.candidates.languages[relevant].tolist(),
+        ranks=ranks[by_query],
+        longest=min(search.longest, depth),
+        counts={
+            "queries": len(names),
+            "without_relevant": len(judged.queries) - len(names),
+            "missing": search.missing,
+            "relevant": len(sought),
+            "not_retrieved": int((ranks > depth).sum()),
+        },
+    )
+
+
+def _decreasing(search: _Search, kept: np.ndarray) -> np.ndarray:
+    """Scores of the kept results, lowered by single float32 steps where they tie."""
+    rows, columns = search.rows[kept], search.places[kept] - 1
+    table = np.full(
+        (len(search.queries), int(columns.max(initial=-1)) + 1), -np.inf, dtype=np.float32
+    )
+    table[rows, columns] = search.scores[kept]
+    return strictly_decreasing(table)[rows, columns]
+
+
+def _require_one_query_a_topic(
+    setting: Setting, names: Sequence[str], clusters: Sequence[Clusters]
+) -> None:
+    seen: dict[str, str] = {}
+    for name, cluster in zip(names, clusters, strict=True):
+        if seen.setdefault(cluster.topic, name) != name:
+            raise DataError(
+                f"setting {setting}: queries '{seen[cluster.topic]}' and '{name}' have one topic, "
+                f"'{cluster.topic}'; give --topics or --topic-pattern that tell them apart"
+            )
+
+
+def _nothing_common(loaded: Loaded, run: Entries, asked: np.ndarray) -> str:
+    judged = loaded.queries.names[asked[0]] if len(asked) else ""
+    return (
+        f"{run.file.path} and {', '.join(str(part.file.path) for part in loaded.qrels[:3])} have "
+        f"no query in common: the run has '{loaded.queries.names[run.queries[0]]}', the qrels "
+        f"'{judged}'; give qrels with the same ids"
+    )

@@ -1,0 +1,292 @@
+"""Score rankings that another tool made: from TREC files to a folder like that of a run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from bias_bench import __version__, provenance
+from bias_bench.bias.catalogue import measure_bias
+from bias_bench.console import say, warn
+from bias_bench.errors import UsageError
+from bias_bench.evaluation.aggregate import aggregate
+from bias_bench.evaluation.entries import read_entries
+from bias_bench.evaluation.external import External, rank_external
+from bias_bench.evaluation.external_files import write_external
+from bias_bench.evaluation.external_notes import notes
+from bias_bench.evaluation.given_files import GivenFile, given_files
+from bias_bench.evaluation.labels import Clusters, read_labels
+from bias_bench.evaluation.ranks import RankTable
+from bias_bench.evaluation.scores import mean_scores
+from bias_bench.evaluation.trec import entry_lines, require_plain_id
+from bias_bench.files import (
+    folder_lock,
+    remove_temporary_files,
+    require_writable,
+    sha256_file,
+    write_json,
+    write_text,
+)
+from bias_bench.manifest import Manifest, Stage, read_manifest
+from bias_bench.stages import METRICS_SCHEMA, score_settings
+
+KIND = "external"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class ScoreOptions(NamedTuple):
+    """What to score, and where to put it; None and () leave things to their defaults.
+
+    `runs` and `qrels` are FILE, SETTING=FILE or folders, as `given_files` reads them.
+    """
+
+    runs: Sequence[str]
+    qrels: Sequence[str]
+    languages: Path | None = None
+    language_pattern: str | None = None
+    topics: Path | None = None
+    topic_pattern: str | None = None
+    benchmark: str | None = None
+    system: str | None = None
+    seed: int = 0
+    name: str | None = None
+    out: Path = Path("runs")
+    depth: int | None = None
+    policy: Literal["only-missing", "always"] = "only-missing"
+
+
+class Benchmark(NamedTuple):
+    """What is judged. `data` identifies its content, `pools` are sizes by language, if known."""
+
+    name: str
+    data: str | None
+    pools: dict[str, int]
+    clusters: dict[str, Clusters]
+    demonstration: bool
+
+
+def score_external(options: ScoreOptions) -> Path:
+    """Score the given rankings into a folder of their own; returns the folder.
+
+    Nothing is written unless all input is sound. Finished stages are kept.
+    """
+    if options.depth is not None and options.depth < 1:
+        raise UsageError(f"--depth {options.depth}: must be 1 or more")
+    runs, qrels = given_files(options.runs, "run"), given_files(options.qrels, "qrels")
+    benchmark = _benchmark(options, qrels)
+    labels = read_labels(
+        options.languages,
+        options.language_pattern,
+        options.topics,
+        options.topic_pattern,
+        benchmark.clusters,
+    )
+    external = rank_external(read_entries(runs, qrels, labels), labels, options.depth)
+    system = require_plain_id(options.system or _tag(runs[0].path))
+    name = options.name or _NOT_IN_NAMES.sub("-", f"{benchmark.name}-{system}-{options.seed}")
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"'{name}' cannot name a folder: use letters, digits, '.', '_' and '-'")
+    folder = options.out / name
+    require_writable(folder)
+    for note in notes(external):
+        warn(note)
+    described = _describe(options, benchmark, external, system, _inputs(options, runs, qrels))
+    _require_same(folder, described, options.policy)
+    with folder_lock(folder):
+        remove_temporary_files(folder)
+        manifest = Manifest(folder)
+        write_text(folder / "experiment.yaml", _experiment(system, options.seed, external.depth))
+        manifest.update(status="running", name=name, **described)
+        try:
+            _stages(manifest, external, benchmark, options.policy)
+        except BaseException as error:
+            manifest.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        manifest.close("complete")
+    say(f"folder: {folder}")
+    return folder
+
+
+def _stages(
+    manifest: Manifest,
+    external: External,
+    benchmark: Benchmark,
+    policy: Literal["only-missing", "always"],
+) -> None:
+    """Write the rankings, score them, measure."""
+    folder, content = manifest.folder, manifest.content
+    tag = content["system"].rpartition("#")[0]
+
+    def rankings() -> list[Path]:
+        for old in ("trec", "qrels"):
+            shutil.rmtree(folder / old, ignore_errors=True)
+        with manifest.timed("rankings"):
+            return write_external(folder, external, tag, benchmark.pools)
+
+    def score() -> list[Path]:
+        with manifest.timed("score"):
+            return [score_settings(folder, external.depth, manifest)]
+
+    def metrics() -> list[Path]:
+        with manifest.timed("metrics"):
+            found = _measure(manifest, external)
+        write_json(folder / "metrics.json", {**found, "timings": content["timings"]})
+        return [folder / "metrics.json"]
+
+    given = {"inputs": content["inputs"], "depth": external.depth, "tag": tag}
+    decided = {**given, "pools": benchmark.pools, "data": external.data, "biasbench": __version__}
+    manifest.run_stage(Stage("rankings", decided, rankings), policy)
+    scored = {
+        "files": manifest.outputs("rankings"),
+        "libraries": provenance.versions(),
+        "biasbench": __version__,
+    }
+    manifest.run_stage(Stage("score", scored, score), policy)
+    measured = {
+        "files": [manifest.outputs(stage) for stage in ("rankings", "score")],
+        "names": [content["benchmark"], content["system"]],
+        "biasbench": __version__,
+    }
+    manifest.run_stage(Stage("metrics", measured, metrics), policy)
+
+
+def _benchmark(options: ScoreOptions, qrels: Sequence[GivenFile]) -> Benchmark:
+    """From a run folder, if the judgements are those of one; else what the options say."""
+    folder = Path(options.qrels[0])
+    if len(options.qrels) == 1 and (folder / "ranks.parquet").is_file():
+        manifest = read_manifest(folder)
+        table = RankTable(folder / "ranks.parquet")
+        clusters = {}
+        for setting in table.settings:
+            part = table.of(setting)
+            columns = (part.queries, part.topics, part.paragraphs, part.articles)
+            for query, *names in zip(*columns, strict=True):
+                clusters[query] = Clusters(*names)
+        own_topics = options.topics or options.topic_pattern
+        return Benchmark(
+            name=options.benchmark or manifest["benchmark"],
+            data=None if own_topics else manifest["collection"],
+            pools=table.pools,
+            clusters={} if own_topics else clusters,
+            demonstration=bool(manifest.get("demonstration")),
+        )
+    stem = folder.name if folder.is_dir() else qrels[0].path.name.partition(".")[0]
+    return Benchmark(options.benchmark or stem, None, {}, {}, demonstration=False)
+
+
+def _tag(path: Path) -> str:
+    """The last column of a run file's first entry: what its maker called the system."""
+    return entry_lines(path).split(b"\n", 1)[0].split(b" ")[5].decode("utf-8")
+
+
+def _inputs(
+    options: ScoreOptions, runs: Sequence[GivenFile], qrels: Sequence[GivenFile]
+) -> list[dict[str, Any]]:
+    """What was read: role, setting, name and sha256 of every file, and the patterns."""
+    files = [("run", file) for file in runs] + [("qrels", file) for file in qrels]
+    for role, path in (("languages", options.languages), ("topics", options.topics)):
+        if path:
+            files.append((role, GivenFile(path, None, path.name)))
+    found: list[dict[str, Any]] = [
+        {
+            "role": role,
+            "setting": str(file.setting) if file.setting else None,
+            "name": file.name,
+            "sha256": sha256_file(file.path),
+        }
+        for role, file in files
+    ]
+    for role, pattern in (
+        ("language pattern", options.language_pattern),
+        ("topic pattern", options.topic_pattern),
+    ):
+        if pattern:
+            found.append({"role": role, "pattern": pattern})
+    return found
+
+
+def _describe(
+    options: ScoreOptions,
+    benchmark: Benchmark,
+    external: External,
+    system: str,
+    inputs: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The part of the manifest that says what was scored."""
+    return {
+        "kind": KIND,
+        "benchmark": benchmark.name,
+        "demonstration": benchmark.demonstration,
+        "licence": None,
+        "system": f"{system}#{options.seed}",
+        "seeds": [options.seed],
+        "collection": benchmark.data or external.data,
+        "inputs": inputs,
+        "data": {file["name"]: file["sha256"] for file in inputs if file["role"] == "qrels"},
+        "weights": {},
+        "encoding": {"precision": "unknown"},
+        "depth": external.depth,
+        "languages": external.languages,
+        "counts": {str(ranked.setting): ranked.counts for ranked in external.settings},
+        "extra_queries": {
+            name: {"number": len(queries), "first": queries[0]}
+            for name, queries in sorted(external.extra.items())
+        },
+        "graded": external.graded,
+        "without_queries": [str(setting) for setting in external.empty],
+    }
+
+
+def _require_same(folder: Path, described: dict[str, Any], policy: str) -> None:
+    """A folder keeps what was scored into it first, so that no results are replaced unasked."""
+    if not folder.is_dir() or not any(p for p in folder.iterdir() if p.name[:1] != "."):
+        return
+    if not (folder / "manifest.json").is_file():
+        raise UsageError(f"{folder}: holds other files; give another --name")
+    before = read_manifest(folder)
+    if before.get("kind") != KIND:
+        raise UsageError(f"{folder}: holds a run of biasbench; give another --name")
+    keys = ("inputs", "depth", "benchmark", "system", "collection")
+    changed = [key for key in keys if before.get(key) != described[key]]
+    if changed and policy != "always":
+        raise UsageError(
+            f"{folder}: holds other scores (the {changed[0]} differs); give another --name, or "
+            "replace them with --policy always"
+        )
+
+
+def _experiment(system: str, seed: int, depth: int) -> str:
+    """Which system the rankings are of, for readers that group run folders by their settings."""
+    import yaml
+
+    content = {"kind": KIND, "system": system, "seed": seed, "depth": depth}
+    return (
+        "# No experiment to repeat: rankings of another tool, scored by `biasbench score`.\n"
+        "# manifest.json says what was read.\n" + yaml.safe_dump(content, sort_keys=False)
+    )
+
+
+def _measure(manifest: Manifest, external: External) -> dict[str, Any]:
+    """The content of metrics.json, but for timings; no bias without a pool of all languages."""
+    folder, content = manifest.folder, manifest.content
+    pooled = any(ranked.setting.kind == "multilingual" for ranked in external.settings)
+    table = RankTable(folder / "ranks.parquet")
+    return {
+        "schema": METRICS_SCHEMA,
+        "kind": KIND,
+        "benchmark": content["benchmark"],
+        "system": content["system"],
+        "cutoff": external.depth,
+        "retrieval": aggregate(mean_scores(folder / "scores.parquet")),
+        "counts": content["counts"],
+        "bias": measure_bias(folder, table, external.languages) if pooled else {},
+        "scorers": {
+            "agreement": {
+                key: content["agreement"][key] for key in ("max_abs_difference", "compared")
+            }
+        },
+    }

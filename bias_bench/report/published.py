@@ -1,0 +1,60 @@
+"""Published figures of a benchmark, beside which measured ones are shown."""
+
+from __future__ import annotations
+
+from importlib.resources import files as package_files
+from typing import Any, NamedTuple
+
+
+class PublishedFigures(NamedTuple):
+    """Macro averages of one published system, None where its source gives none.
+
+    `precision` is AP by kind of setting, `recipe` the recipe here that is trained alike, if any.
+    """
+
+    system: str
+    source: str
+    recipe: str | None
+    precision: dict[str, float | None]
+    rank_distance: float | None
+
+
+class Source(NamedTuple):
+    """Where figures come from, and how their protocol may differ from the one here."""
+
+    citation: str
+    protocol: str
+
+
+class Published(NamedTuple):
+    """All published figures of a benchmark, with their sources by key."""
+
+    figures: list[PublishedFigures]
+    sources: dict[str, Source]
+
+
+def published_figures(benchmark: str) -> Published | None:
+    """The figures known for a benchmark; None where there are none."""
+    import yaml
+
+    text = package_files("bias_bench.report").joinpath("published.yaml").read_text("utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    rows = content["benchmarks"].get(benchmark)
+    if not rows:
+        return None
+    figures = [_figures(row) for row in rows]
+    used = {row.source for row in figures}
+    sources = {key: Source(**value) for key, value in content["sources"].items() if key in used}
+    return Published(figures, sources)
+
+
+def _figures(row: dict[str, Any]) -> PublishedFigures:
+    return PublishedFigures(
+        system=row["system"],
+        source=row["source"],
+        recipe=row.get("recipe"),
+        precision={
+            kind: row.get(kind) for kind in ("monolingual", "cross_lingual", "multilingual")
+        },
+        rank_distance=row.get("rank_distance"),
+    )

@@ -1,0 +1,84 @@
+"""What a run's page is made of, read from its folder; parts that a folder lacks are None."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bias_bench.errors import BiasBenchError
+from bias_bench.evaluation.ranks import RankTable
+from bias_bench.files import read_json
+from bias_bench.manifest import read_manifest
+from bias_bench.report.run_statistics import RunStatistics, run_statistics
+
+METRICS_SCHEMA = 1
+EXAMPLES_SCHEMA = 1
+
+
+class RunContent(NamedTuple):
+    """One run. `training` are the rows of train.jsonl, `examples` the topics of examples.json.
+
+    `experiment` is experiment.yaml without the place of the data, which decides no result.
+    """
+
+    manifest: dict[str, Any]
+    metrics: dict[str, Any]
+    statistics: RunStatistics | None = None
+    training: list[dict[str, Any]] | None = None
+    examples: list[dict[str, Any]] | None = None
+    experiment: str | None = None
+
+
+def read_run_content(folder: Path) -> RunContent:
+    """Read a complete run folder; BiasBenchError where it is none, or is damaged."""
+    manifest, metrics = read_manifest(folder), read_metrics(folder)
+    ranks = folder / "ranks.parquet"
+    return RunContent(
+        manifest=manifest,
+        metrics=metrics,
+        statistics=run_statistics(RankTable(ranks)) if ranks.is_file() else None,
+        training=_training(folder / "train.jsonl"),
+        examples=_examples(folder / "examples.json"),
+        experiment=_experiment(folder / "experiment.yaml"),
+    )
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """A run folder's metrics.json; BiasBenchError when absent or from a newer version."""
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise BiasBenchError(f"{folder}: holds no metrics.json; finish it with `biasbench run`")
+    metrics = read_json(path)
+    if metrics.get("schema") != METRICS_SCHEMA:
+        raise BiasBenchError(
+            f"{path}: schema {metrics.get('schema')} is not known to this version of biasbench; "
+            "update it"
+        )
+    return metrics
+
+
+def _training(path: Path) -> list[dict[str, Any]] | None:
+    if not path.is_file():
+        return None
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BiasBenchError(f"{path}: damaged ({error}); repeat the run") from None
+    return rows or None
+
+
+def _examples(path: Path) -> list[dict[str, Any]] | None:
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    if content.get("schema") != EXAMPLES_SCHEMA:
+        return None  # examples illustrate; a page is whole without them
+    return content["examples"] or None
+
+
+def _experiment(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if not line.startswith("data_dir:")) + "\n"

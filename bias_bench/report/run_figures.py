@@ -1,0 +1,192 @@
+"""Figures of a run's page. Each has its numbers in a table beside it, and a text alternative."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bias_bench.languages import language_name
+from bias_bench.report.figure_parts import STEPS, Figure, colour, drawing, plain
+from bias_bench.report.run_statistics import Estimate
+from bias_bench.report.run_tables import quantiles, robustness_rows
+from bias_bench.report.summary import percent, perturbation_name, places
+from bias_bench.report.svg import INK, PAPER, as_svg
+
+
+def precision_figure(values: Mapping[str, Estimate], mean: Estimate) -> Figure:
+    """Pooled AP by query language with intervals, the best on top."""
+    names = sorted(values, key=lambda language: (-values[language].value, language))
+    rows = range(len(names))
+    known = [(row, values[name]) for row, name in enumerate(names) if values[name].known]
+    with drawing(1.0 + 0.26 * len(names)) as canvas:
+        axes = canvas.subplots()
+        axes.axvline(mean.value, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+        if known:
+            low, high = [found.low for _, found in known], [found.high for _, found in known]
+            axes.hlines([row for row, _ in known], low, high, color=colour(0), linewidth=1.6)
+        _markers(axes, [values[name].value for name in names], rows, 0)
+        _language_axis(axes, names)
+        axes.set_xlabel("AP in the pool of all languages (higher is better)")
+        described = "; ".join(f"{language_name(n)} {_estimate(values[n])}" for n in names)
+        title = "Pooled AP by query language"
+        svg = as_svg(canvas, "precision", title, f"{described}; mean {mean.value:.3f}.")
+    caption = "AP in the pool of all languages by query language; the dashed line is their mean."
+    if known:
+        caption += " Lines are 95 % bootstrap intervals over paragraphs, each for itself."
+    return Figure(title, svg, caption)
+
+
+def distance_figure(distances: Mapping[str, np.ndarray]) -> Figure | None:
+    """The distribution of rank distance: one curve per query language, and one of all queries."""
+    filled = {language: values for language, values in distances.items() if len(values)}
+    if not filled:
+        return None
+    every = np.concatenate(list(filled.values()))
+    medians = {language: float(np.median(values)) for language, values in filled.items()}
+    ends = [
+        min(medians, key=lambda language: (medians[language], language)),
+        max(medians, key=lambda language: (medians[language], language)),
+    ]
+    grid = np.geomspace(max(float(every.min()), 1.0), max(float(every.max()), 2.0), STEPS)
+    with drawing(3.8) as canvas:
+        axes = canvas.subplots()
+        for language in filled:
+            if language not in ends:
+                axes.plot(
+                    grid, _reached(filled[language], grid), color=INK, alpha=0.3, linewidth=0.8
+                )
+        if len(filled) > 1:
+            for number, (language, dashes) in enumerate(zip(ends, ("--", "-."), strict=True)):
+                label = f"{_label(language)} (median {places(medians[language])})"
+                shares = _reached(filled[language], grid)
+                axes.plot(
+                    grid, shares, color=colour(number), linestyle=dashes, linewidth=1.8, label=label
+                )
+        axes.plot(grid, _reached(every, grid), color=INK, linewidth=2.2, label="all queries")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.set_ylim(0, 1.02)
+        axes.set_xlabel("rank distance, logarithmic (lower is better)")
+        axes.set_ylabel("share of queries")
+        axes.legend(loc="lower right", frameon=False)
+        title = "Distribution of rank distance"
+        found = quantiles(filled)
+        described = "; ".join(
+            f"{language_name(name) if name else 'all queries'}: a quarter has at most {row[1]:,}, "
+            f"half {row[2]:,}, three quarters {row[3]:,}"
+            for name, row in found.items()
+        )
+        svg = as_svg(canvas, "distance", title, f"{described}.")
+    caption = (
+        "Share of queries (upwards) whose rank distance is at most the value below: the earlier a "
+        "curve rises, the closer together a topic's answers are ranked."
+    )
+    if len(filled) > 1:
+        caption += (
+            " The thick line is all queries; coloured are the query languages with the lowest and "
+            "the highest median, thin lines are the others."
+        )
+    return Figure(title, svg, caption)
+
+
+def share_figure(
+    first: Mapping[str, float], ten: Mapping[str, float], pool: Mapping[str, float]
+) -> Figure:
+    """How much of the top is in the query's language, beside that language's share of the pool."""
+    names = list(ten)
+    rows = range(len(names))
+    with drawing(1.3 + 0.26 * len(names)) as canvas:
+        axes = canvas.subplots()
+        neutral = [pool[name] for name in names]
+        axes.hlines(
+            rows, neutral, [first[name] for name in names], color=INK, alpha=0.35, linewidth=1.2
+        )
+        axes.plot(
+            neutral, rows, linestyle="none", marker="|", markersize=13, markeredgewidth=2,
+            color=INK, label="share of the pool", zorder=3,
+        )  # fmt: skip
+        _markers(axes, [ten[name] for name in names], rows, 0, "top 10")
+        _markers(axes, [first[name] for name in names], rows, 1, "top 1")
+        _language_axis(axes, names)
+        axes.set_xlim(-0.01, 1.01)
+        axes.set_xlabel("share of results in the query's language")
+        canvas.legend(loc="outside upper left", ncols=3, frameon=False)
+        title = "Results in the query's language"
+        described = "; ".join(
+            f"{language_name(n)}: {percent(pool[n])} of the pool, {percent(ten[n])} of the top 10, "
+            f"{percent(first[n])} of the top 1"
+            for n in names
+        )
+        svg = as_svg(canvas, "share", title, f"{described}.")
+    caption = (
+        "Share of the first result and of the first ten that is in the query's language. Without "
+        "preference both would lie about at the upright mark, that language's share of the pool; "
+        "further right is a stronger preference."
+    )
+    return Figure(title, svg, caption)
+
+
+def robustness_figure(perturbations: Mapping[str, Any]) -> Figure | None:
+    """AP lost to each perturbation, a point per query language and one for their mean."""
+    rows = robustness_rows(perturbations)
+    if not rows:
+        return None
+    rows.sort(key=lambda row: (-row[2]["macro"]["loss"], row[0], row[1]))
+    labels = [f"{perturbation_name(kind)}, {strength}" for kind, strength, _ in rows]
+    with drawing(1.0 + 0.3 * len(rows)) as canvas:
+        axes = canvas.subplots()
+        axes.axvline(0, color=INK, linewidth=0.9)
+        for place, (_, _, summary) in enumerate(rows):
+            losses = [found["loss"] for found in summary["per_language"].values()]
+            axes.plot(
+                losses, [place] * len(losses), linestyle="none", marker="|", markersize=9,
+                color=INK, alpha=0.5,
+            )  # fmt: skip
+        _markers(axes, [summary["macro"]["loss"] for _, _, summary in rows], range(len(rows)), 0)
+        axes.set_yticks(range(len(rows)), [plain(label) for label in labels])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("pooled AP lost (lower is better)")
+        title = "AP lost to perturbed questions"
+        described = "; ".join(
+            f"{label} {summary['macro']['loss']:.3f}".replace("-", "−")
+            for label, (_, _, summary) in zip(labels, rows, strict=True)
+        )
+        svg = as_svg(canvas, "robustness", title, f"{described}.")
+    caption = (
+        "Pooled AP of the clean question less that of the perturbed one: points are means over "
+        "query languages, marks the languages. Right of the line the perturbation does harm."
+    )
+    return Figure(title, svg, caption)
+
+
+def _markers(
+    axes: Any, x: Sequence[float], rows: Sequence[int], number: int, label: str | None = None
+) -> None:
+    axes.plot(
+        x, rows, linestyle="none", marker="os"[number], markersize=6, color=colour(number),
+        markeredgecolor=PAPER, markeredgewidth=0.5, clip_on=False, zorder=4, label=label,
+    )  # fmt: skip
+
+
+def _language_axis(axes: Any, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), [_label(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+
+
+def _label(language: str) -> str:
+    return plain(language_name(language))
+
+
+def _estimate(found: Estimate) -> str:
+    if found.low is None or found.high is None:
+        return f"{found.value:.3f}"
+    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+
+
+def _reached(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Share of the sorted values that are at most each point of the grid."""
+    return np.searchsorted(np.sort(values), grid * (1 + 1e-9), side="right") / len(values)

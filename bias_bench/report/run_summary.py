@@ -1,0 +1,126 @@
+"""The sentences of one run's page, and the figures of a run that they and the tables share."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from bias_bench.evaluation.settings import ALL, KINDS, parse_setting
+from bias_bench.report import summary
+from bias_bench.report.run_content import RunContent
+from bias_bench.report.run_statistics import Estimate
+
+
+class Curve(NamedTuple):
+    """Training as it was logged: `evaluations` are steps with their validation losses."""
+
+    rows: list[dict[str, Any]]
+    evaluations: list[tuple[int, float]]
+
+    @property
+    def steps(self) -> int:
+        return int(self.rows[-1]["step"])
+
+
+def training_curve(content: RunContent) -> Curve | None:
+    """The log of training, where there was any."""
+    rows = content.training
+    if not rows:
+        return None
+    found = [(int(row["step"]), float(row["validation"])) for row in rows if "validation" in row]
+    return Curve(rows, found)
+
+
+def main_metric(content: RunContent) -> str:
+    """``AP``, or AP down to where the rankings end."""
+    retrieval = content.metrics["retrieval"]
+    names = [name for kind in retrieval.values() for name in kind["macro"]]
+    return next((name for name in ("AP", *names) if name in names and name[:2] == "AP"), "AP")
+
+
+def precision_by_kind(content: RunContent) -> dict[str, Estimate]:
+    """Macro AP of each kind of setting, with its interval where the ranks are at hand."""
+    if content.statistics is not None:
+        return content.statistics.precision
+    retrieval, metric = content.metrics["retrieval"], main_metric(content)
+    return {kind: Estimate(retrieval[kind]["macro"][metric]) for kind in KINDS if kind in retrieval}
+
+
+def sentences(content: RunContent) -> list[str]:
+    """What the page says of the run first; only of what was measured."""
+    metric = main_metric(content)
+    found = [summary.retrieval(precision_by_kind(content), len(languages_of(content)), metric)]
+    statistics = content.statistics
+    if statistics and statistics.crossing:
+        found.append(summary.crossing(statistics.crossing, statistics.parallel))
+    found += _bias_sentences(content)
+    if statistics and statistics.precision_by_language:
+        found.append(
+            summary.query_languages(
+                statistics.precision_by_language, statistics.precision_from_mean
+            )
+        )
+    bias = content.metrics["bias"]
+    if bias.get("friedman"):
+        found.append(summary.candidate_languages(bias["friedman"]["all_queries"]))
+    if bias.get("language_probe"):
+        found.append(summary.language_probe(bias["language_probe"]))
+    robustness = content.metrics.get("robustness")
+    found += _some(summary.robustness(robustness["perturbations"]) if robustness else None)
+    curve = training_curve(content)
+    if curve:
+        found.append(summary.training(curve.steps, curve.evaluations))
+    if statistics:
+        known = any(estimate.known for estimate in statistics.precision.values())
+        found.append(summary.basis(statistics.topics, statistics.paragraphs, known))
+    return [text.replace(" %", "\N{NO-BREAK SPACE}%") for text in found]
+
+
+def languages_of(content: RunContent) -> list[str]:
+    """The languages of the benchmark, by code."""
+    if "languages" in content.manifest:
+        return sorted(content.manifest["languages"])
+    kinds = content.metrics["retrieval"].values()
+    settings = [parse_setting(name) for kind in kinds for name in kind["per_setting"]]
+    return sorted({language for setting in settings for language in setting} - {ALL})
+
+
+def _bias_sentences(content: RunContent) -> list[str]:
+    bias, statistics = content.metrics["bias"], content.statistics
+    languages = languages_of(content)
+    measured = bias.get("rank_distance")
+    found = []
+    if statistics and statistics.distance and measured:
+        known = statistics.parallel and "cutoff" not in measured
+        floor = len(languages) - 1 if known else None
+        found.append(
+            summary.distance(
+                statistics.distance,
+                measured["median"],
+                floor,
+                _ceiling(content),
+                measured.get("found", {}).get("share"),
+                measured.get("cutoff"),
+            )
+        )
+    first = bias.get("same_language_first")
+    if first:
+        excess = statistics.first_excess if statistics else None
+        found.append(summary.preference(first["macro"], first["chance"]["macro"], excess))
+    if bias.get("same_language_top1"):
+        parts = {name: part["macro"] for name, part in bias.get("top_hit", {}).items()}
+        share = 1 / len(languages) if statistics and statistics.pools else None
+        found.append(summary.first_results(bias["same_language_top1"]["macro"], share, parts))
+    return found
+
+
+def _ceiling(content: RunContent) -> int | None:
+    """The largest rank distance that could be measured, where it is known."""
+    measured = content.metrics["bias"]["rank_distance"]
+    if "cutoff" in measured:
+        return int(measured["cutoff"])
+    pools = content.statistics.pools if content.statistics else {}
+    return sum(pools.values()) - 1 if pools else None
+
+
+def _some(sentence: str | None) -> list[str]:
+    return [] if sentence is None else [sentence]

@@ -1,0 +1,284 @@
+"""A run in plain sentences: pure functions from numbers to text.
+
+A sentence claims a difference only where its interval excludes none (or its test rejects it), says
+"could be shown" where it does not, and "not tested" where nothing was. Sentences about one run
+never say that it is better than another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bias_bench.languages import language_name
+from bias_bench.report.run_statistics import CONFIDENCE, Estimate
+
+LEVEL = round(1 - CONFIDENCE, 10)
+_FEW = 50  # paragraphs, below which percentile intervals hold in fewer cases than they say
+_PERTURBATIONS = {
+    "typo": "typing errors",
+    "diacritics": "dropped diacritics",
+    "case": "changed case",
+    "punctuation": "dropped punctuation",
+    "white_space": "wrong white space",
+    "word_order": "shuffled words",
+    "code_switching": "words of another language",
+}
+
+
+def perturbation_name(kind: str) -> str:
+    """What a kind of perturbation is called in a sentence; the kind itself when it is not known."""
+    return _PERTURBATIONS.get(kind, kind)
+
+
+def retrieval(precision: Mapping[str, Estimate], languages: int, metric: str = "AP") -> str:
+    """AP by kind of setting; `metric` is AP or AP down to a cut-off."""
+    where = {
+        "monolingual": "with queries and candidates in one language",
+        "cross_lingual": "with candidates in another language than the query",
+        "multilingual": f"in the pool of all {languages} languages",
+    }
+    parts: list[str] = []
+    for kind in [kind for kind in where if kind in precision]:
+        interval = _interval(precision[kind], _share, named=not parts)
+        parts.append(f"{_share(precision[kind].value)} {where[kind]}{interval}")
+    return f"Average precision ({metric}) is {_listed(parts)}."
+
+
+def crossing(cost: Estimate, parallel: bool) -> str:
+    """Monolingual less cross-lingual AP; `parallel`: on the same topics in all settings."""
+    caveat = "" if parallel else " The settings differ in topics too, not in language alone."
+    if cost.known and not cost.sign:
+        return (
+            "No difference between AP in one language and across two could be shown "
+            f"({_signed(cost.value, _share)}{_interval(cost, _share, bare=True)}).{caveat}"
+        )
+    side = "lower" if cost.value > 0 else "higher"
+    tested = _interval(cost, _share, flip=cost.value < 0) if cost.known else "; this was not tested"
+    return (
+        f"Across two languages AP is {_share(abs(cost.value))} {side} than in one{tested}.{caveat}"
+    )
+
+
+def distance(
+    mean: Estimate,
+    median: float,
+    floor: int | None,
+    ceiling: int | None,
+    found: float | None,
+    cutoff: int | None = None,
+) -> str:
+    """Rank distance, and the least and the most that it can be, as far as they are known.
+
+    `found` is the share of queries with a parallel answer in the top ten; `cutoff` is down to where
+    ranks are known, if not all are.
+    """
+    bounds = [f"at least {floor}"] if floor is not None else []
+    bounds += [f"at most {ceiling:,}"] if ceiling is not None else []
+    possible = f"possible are {_listed(bounds)}, and " if bounds else ""
+    text = (
+        "In the pool of all languages the answers to one question in different languages are "
+        f"{places(mean.value)} ranks apart in the mean{_interval(mean, places)} and "
+        f"{places(median)} in the median; "
+        f"{possible}lower is better."
+    )
+    if cutoff is not None:
+        text += (
+            f" Ranks are known down to {cutoff:,} only, so these are the least distances that the "
+            "rankings allow."
+        )
+    if found is not None:
+        text += (
+            f" At least one of them is among the first ten results for {percent(found)} of the "
+            "queries."
+        )
+    return text
+
+
+def preference(share: float, chance: float, excess: Estimate | None) -> str:
+    """Same language first against its chance."""
+    text = (
+        f"The answer in the query's own language is ranked before its translations for "
+        f"{percent(share)} of the queries; without preference it would be {percent(chance)}."
+    )
+    if excess is None or not excess.known:
+        return f"{text} Whether that is more than chance was not tested."
+    interval = _interval(excess, _points, unit=" points")
+    if excess.sign > 0:
+        return f"{text} The excess{interval} shows a preference for the query's language."
+    if excess.sign < 0:
+        return f"{text} The deficit{interval} shows that other languages are preferred."
+    return f"{text} The difference{interval} is compatible with no preference."
+
+
+def first_results(same: float, pool: float | None, parts: Mapping[str, float]) -> str:
+    """Language and relevance of the first result; `pool` is a language's mean share of the pool."""
+    text = f"The first result is in the query's language for {percent(same)} of the queries"
+    if pool is not None:
+        text += f", while {percent(pool)} of the pool are"
+    if {"other_same", "other_other"} <= parts.keys():
+        text += (
+            f"; {percent(parts['other_same'])} of the first results are wrong and in the query's "
+            f"language, {percent(parts['other_other'])} wrong and in another"
+        )
+    return f"{text}."
+
+
+def query_languages(values: Mapping[str, Estimate], from_mean: Mapping[str, Estimate]) -> str:
+    """Which query languages the system serves best in the pool."""
+    best = max(values, key=lambda language: (values[language].value, language))
+    worst = min(values, key=lambda language: (values[language].value, language))
+    text = (
+        f"Pooled AP is highest for {language_name(best)} queries ({_share(values[best].value)}) "
+        f"and lowest for {language_name(worst)} ones ({_share(values[worst].value)})."
+    )
+    if not from_mean or not all(found.known for found in from_mean.values()):
+        return f"{text} Differences between query languages were not tested."
+    above = [language_name(name) for name, found in from_mean.items() if found.sign > 0]
+    below = [language_name(name) for name, found in from_mean.items() if found.sign < 0]
+    if not above and not below:
+        return f"{text} No query language could be shown to differ from the mean of all."
+    parts = []
+    if above:
+        parts.append(f"above the mean of all {_are(above)}")
+    if below:
+        parts.append(f"below {'it' if above else 'the mean of all'} {_are(below)}")
+    rest = len(from_mean) - len(above) - len(below)
+    if rest:
+        parts.append(f"for the other {rest if rest > 1 else 'one'} no difference could be shown")
+    return f"{text} {_capital('; '.join(parts))}."
+
+
+def candidate_languages(friedman: Mapping[str, Any]) -> str:
+    """Whether candidate languages are ranked in a systematic order."""
+    p, blocks, places_of = friedman["p"], friedman["blocks"], friedman["relative_ranks"]
+    test = f"Friedman test over {blocks:,} topics, {_p(p)}"
+    if p >= LEVEL or not places_of:
+        return f"No systematic order among candidate languages could be shown ({test})."
+    first = min(places_of, key=lambda language: (places_of[language], language))
+    last = max(places_of, key=lambda language: (places_of[language], language))
+    return (
+        f"Candidate languages are not ranked alike ({test}): on a scale from 0 (always first among "
+        f"the translations) to 1 (always last), {language_name(first)} is at "
+        f"{places_of[first]:.2f} and {language_name(last)} at {places_of[last]:.2f}."
+    )
+
+
+def training(steps: int, evaluations: Sequence[tuple[int, float]]) -> str:
+    """The course of training; `evaluations` are steps with their validation losses."""
+    text = f"The encoder was trained for {steps:,} steps"
+    if evaluations:
+        best = min(evaluations, key=lambda found: (found[1], found[0]))
+        text += (
+            f"; the loss on held-out pairs was lowest after step {best[0]:,} ({best[1]:.3f}), and "
+            "the encoder of that step was kept"
+        )
+    else:
+        text += ", without held-out pairs to choose a step by; the last one was kept"
+    return f"{text}. It was trained once, so what another seed would change is not known."
+
+
+def language_probe(probe: Mapping[str, Any]) -> str:
+    """How well the language can be told from an embedding."""
+    text = (
+        f"A linear classifier tells the language of an embedding for {percent(probe['macro'])} of "
+        f"{probe['texts']:,} texts, where naming the most frequent language would do for "
+        f"{percent(probe['chance'])}"
+    )
+    if "before" in probe:
+        text += f"; before training it was {percent(probe['before']['macro'])}"
+    return f"{text} (not tested)."
+
+
+def robustness(perturbations: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The perturbation that costs most AP; None where none was measured."""
+    found = {
+        (kind, strength): summary["macro"]
+        for kind, strengths in perturbations.items()
+        for strength, summary in strengths.items()
+        if summary["macro"]
+    }
+    if not found:
+        return None
+    kind, strength = max(found, key=lambda variant: (found[variant]["loss"], variant))
+    worst = found[kind, strength]
+    if worst["loss"] <= 0:
+        return f"No perturbation of the questions lowers mean pooled AP, of {len(found)} tried."
+    return (
+        f"Of {len(found)} ways to perturb the questions, pooled AP loses most to "
+        f"{perturbation_name(kind)} ({strength}): from {_share(worst['ap_clean'])} to "
+        f"{_share(worst['ap'])} in the mean over languages (not tested)."
+    )
+
+
+def basis(topics: int, paragraphs: int, known: bool) -> str:
+    """What the intervals rest on, and what they do not say."""
+    if not known:
+        return (
+            f"The {topics:,} topics stand in {paragraphs:,} paragraphs: too few for intervals that "
+            "could be trusted, so none are given."
+        )
+    short = " With so few paragraphs they are a little too short." * (paragraphs < _FEW)
+    return (
+        f"Intervals are {100 * CONFIDENCE:g} % bootstrap intervals over {paragraphs:,} paragraphs "
+        f"with {topics:,} topics, each for itself; those of query languages against their mean "
+        "hold for all at once. They say how far the means depend on the choice of paragraphs, not "
+        f"what other collections would give.{short}"
+    )
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.0f} %" if 0.1 <= value <= 0.9 else f"{100 * value:.1f} %"
+
+
+def places(value: float) -> str:
+    """A number of ranks."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}".removesuffix(".0")
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:.1f}".replace("-", "−")
+
+
+def _signed(value: float, written: Any) -> str:
+    return f"+{written(value)}" if value > 0 else str(written(value))
+
+
+def _interval(
+    found: Estimate,
+    written: Any,
+    *,
+    named: bool = False,
+    bare: bool = False,
+    flip: bool = False,
+    unit: str = "",
+) -> str:
+    """`` (0.785 to 0.811)``, or nothing; `flip` is of the negated value."""
+    if found.low is None or found.high is None:
+        return ""
+    low, high = (-found.high, -found.low) if flip else (found.low, found.high)
+    name = f"{100 * CONFIDENCE:g} % interval " if named else ""
+    text = f"{name}{written(low)} to {written(high)}{unit}"
+    return f", {text}" if bare else f" ({text})"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def _are(names: Sequence[str]) -> str:
+    return f"{'are' if len(names) > 1 else 'is'} {_listed(names)}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

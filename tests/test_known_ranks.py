@@ -1,0 +1,140 @@
+"""Ranks known down to a cut-off: what bias metrics say of rankings that end somewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bias_bench.bias import rank_distance, target_removal
+from bias_bench.bias.catalogue import measure_bias, per_query_bias
+from bias_bench.bias.parallel import is_ordered, known_ranks
+from bias_bench.bias.same_language_first import same_language_first
+from bias_bench.bias.single_target import single_target
+from bias_bench.bias.worst_rank import worst_rank
+from bias_bench.errors import BiasBenchError
+from bias_bench.evaluation.metrics import metrics_within
+from bias_bench.evaluation.ranks import RankTable, write_ranks
+from tests.bias_runs import DEPTH, World, random_world, write_world
+from tests.helpers import rank_rows
+
+SEEDS = range(3)
+
+
+def _plain_ap(ranking: list[str], relevant: set[str]) -> float:
+    hits = [place for place, name in enumerate(ranking, 1) if name in relevant]
+    return sum(number / place for number, place in enumerate(hits, 1)) / len(relevant)
+
+
+def _cut(world: World, folder: Path) -> RankTable:
+    """The world's ranks, known down to the depth of its runs."""
+    write_world(world, folder)
+    return RankTable(folder / "ranks.parquet", cutoff=DEPTH)
+
+
+def test_a_cut_off_is_written_and_read(tmp_path: Path) -> None:
+    rows = [("t", "en:0-0-0", 2), ("t", "de:0-0-0", 5)]
+    write_ranks(tmp_path / "ranks.parquet", [rank_rows("en-all", rows)], {}, cutoff=4)
+    table = RankTable(tmp_path / "ranks.parquet")
+    assert (table.cutoff, table.pools) == (4, {})
+    assert table.of("en-all").ranks.tolist() == [[2, 5]]
+    assert RankTable(tmp_path / "ranks.parquet", cutoff=1).of("en-all").ranks.tolist() == [[2, 2]]
+    with pytest.raises(BiasBenchError, match="ranks are known down to 4 only, not to 9"):
+        RankTable(tmp_path / "ranks.parquet", cutoff=9)
+
+
+def test_exact_ranks_can_be_read_as_known_down_to_a_cut_off(tmp_path: Path) -> None:
+    rows = [("t", "en:0-0-0", 2), ("t", "de:0-0-0", 70), ("u", "en:0-0-1", 50)]
+    write_ranks(tmp_path / "ranks.parquet", [rank_rows("en-all", rows)], {"all": 99})
+    assert RankTable(tmp_path / "ranks.parquet").cutoff is None
+    found = RankTable(tmp_path / "ranks.parquet", cutoff=10).of("en-all")
+    assert found.ranks.tolist() == [[2, 11], [11, 0]]
+
+
+def test_candidates_past_the_cut_off_have_no_order() -> None:
+    ranks = np.array([[1, 5, 5], [5, 5, 5], [5, 0, 5], [0, 5, 0], [3, 0, 5]])
+    assert is_ordered(ranks).tolist() == [True, False, False, False, True]
+    nan = np.nan
+    np.testing.assert_array_equal(
+        known_ranks(ranks), [[1, 5, 5], [nan] * 3, [nan] * 3, [nan, 5, nan], [3, nan, 5]]
+    )
+    np.testing.assert_array_equal(rank_distance.rank_distance(ranks), [4, nan, nan, nan, 2])
+    np.testing.assert_array_equal(
+        rank_distance.mean_pairwise_distance(ranks), [8 / 3, nan, nan, nan, 2]
+    )
+    np.testing.assert_array_equal(same_language_first(ranks, 0), [1, nan, nan, nan, 1])
+    np.testing.assert_array_equal(worst_rank(ranks), [5, 5, 5, nan, 5])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_distances_are_the_least_that_the_rankings_allow(tmp_path: Path, seed: int) -> None:
+    world = random_world(seed, partly=True)
+    cut, exact = (
+        per_query_bias(_cut(world, tmp_path)),
+        per_query_bias(RankTable(tmp_path / "ranks.parquet")),
+    )
+    for name in ("rank_distance", "mean_pairwise_distance", "worst_rank"):
+        of = dict(zip(zip(exact[name].settings, exact[name].topics, strict=True),
+                      exact[name].values, strict=True))  # fmt: skip
+        for setting, topic, value in zip(
+            cut[name].settings, cut[name].topics, cut[name].values, strict=True
+        ):
+            assert value <= of[setting, topic]
+            if max(world.ranks(setting.split("-")[0], topic).values()) <= DEPTH:
+                assert value == of[setting, topic]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_first_language_is_known_wherever_one_is_retrieved(tmp_path: Path, seed: int) -> None:
+    world = random_world(seed)
+    found = per_query_bias(_cut(world, tmp_path))["same_language_first"]
+    values = dict(zip(zip(found.settings, found.topics, strict=True), found.values, strict=True))
+    for language in world.rankings:
+        for topic in world.topics(language):
+            ranks = world.ranks(language, topic)
+            first = min(ranks, key=lambda name: ranks[name])
+            expected = float(first == language) if ranks[first] <= DEPTH else None
+            assert values.get((f"{language}-all", topic)) == expected
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_removal_and_single_targets_equal_changing_the_rankings_as_cut(seed: int) -> None:
+    world = random_world(seed, partly=True)
+    for language in world.rankings:
+        for topic in world.topics(language):
+            answers = world.answers[topic]
+            if len(answers) < 2:
+                continue
+            top = world.rankings[language][topic][:DEPTH]
+            exact = np.array([list(world.ranks(language, topic).values())])
+            ranks = np.minimum(exact, DEPTH + 1)
+            removed = target_removal.ap_without(ranks, DEPTH)[0]
+            alone = single_target(ranks, ranks, DEPTH)[0]
+            for column, name in enumerate(answers.values()):
+                others = set(answers.values()) - {name}
+                left = [found for found in top if found != name]
+                assert removed[column] == pytest.approx(_plain_ap(left, others))
+                rest = [found for found in top if found not in others]
+                assert alone[column] == pytest.approx(_plain_ap(rest, {name}))
+
+
+def test_measures_of_ranks_name_their_cut_off(tmp_path: Path) -> None:
+    world = random_world(1)
+    found = measure_bias(tmp_path, _cut(world, tmp_path), world.languages)
+    whole = measure_bias(tmp_path, RankTable(tmp_path / "ranks.parquet"), world.languages)
+    for name in ("rank_distance", "worst_rank", "target_removal", "language_gaps", "friedman"):
+        assert found[name]["cutoff"] == DEPTH
+        assert "cutoff" not in whole[name]
+    assert {key for key in found["worst_rank"] if "@" in key} == {"complete@10"}
+    assert found["rank_distance"]["normalised"] == found["rank_distance"]["macro"] / DEPTH
+    assert found["same_language_top1"] == whole["same_language_top1"]
+    assert found["peer"].keys() == whole["peer"].keys()
+
+
+def test_nothing_is_said_past_the_depth() -> None:
+    names = [[str(metric) for metric in metrics_within(depth)] for depth in (4, 10, 100, 1000)]
+    assert names[0] == ["AP@4", "R@1"]
+    assert names[1] == ["AP@10", "nDCG@10", "R@1", "R@10", "RR@10"]
+    assert names[2] == ["AP@100", "nDCG@10", "R@1", "R@10", "R@100", "RR@10"]
+    assert names[3] == ["AP@1000", *names[2]]
