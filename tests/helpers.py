@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -65,3 +66,14 @@ def rank_rows(setting: str, rows: Iterable[tuple[str, str, int]]) -> pa.Table:
     }
     arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
     return pa.table({**arrays, "rank": pa.array([rank for _, _, rank in table], pa.int32())})
+
+
+def set_dropout(model: Any, share: float) -> None:
+    """Give every dropout of a transformers model this share, that of attention included."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = share
+        if hasattr(module, "dropout_prob"):
+            module.dropout_prob = share

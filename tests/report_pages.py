@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from typing import Any
 
@@ -181,3 +182,15 @@ AUDIT = {
         }
     ],
 }
+
+
+def require_nothing_from_outside(html: str) -> None:
+    """The page forbids every request, and makes none."""
+    page = Page(html)
+    (policy,) = [m for m in page.of("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    assert str(policy["content"]).startswith("default-src 'none'")
+    assert not page.of("link")
+    assert not page.of("img")
+    assert all(attributes.get("type") == "application/json" for attributes in page.of("script"))
+    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", html)
+    assert not re.search(r"url\((?!#)", html)

@@ -15,6 +15,7 @@ from bias_bench.encoders.encoder import pad, pool
 from bias_bench.training.objective import Embeddings, Objective
 from bias_bench.training.step import Batch, How, backward
 from bias_bench.training.terms.contrastive import Contrastive
+from tests.helpers import set_dropout
 
 
 def embeddings(
@@ -156,11 +157,7 @@ class Case:
 
     def __init__(self, dropout: float) -> None:
         self.model = resolve_backbone("scratch:tiny").load().model.train()
-        for module in self.model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = dropout
-            if hasattr(module, "dropout_prob"):
-                module.dropout_prob = dropout
+        set_dropout(self.model, dropout)
         generator = np.random.default_rng(0)
         texts = [
             generator.integers(4, 900, size=length).tolist()

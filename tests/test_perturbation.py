@@ -15,6 +15,7 @@ from bias_bench.training.perturbation import CONTRASTIVE, Attack, Passes, pertur
 from bias_bench.training.step import Batch, How
 from bias_bench.training.terms.contrastive import Contrastive
 from bias_bench.training.terms.language_adversary import LanguageAdversary
+from tests.helpers import set_dropout
 
 
 class Case:
@@ -22,11 +23,7 @@ class Case:
 
     def __init__(self, dropout: float = 0.0, adversary: bool = False) -> None:
         self.model = resolve_backbone("scratch:tiny").load().model.train()
-        for module in self.model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = dropout
-            if hasattr(module, "dropout_prob"):
-                module.dropout_prob = dropout
+        set_dropout(self.model, dropout)
         random = np.random.default_rng(0)
         texts = [random.integers(4, 900, size=n).tolist() for n in random.integers(3, 20, size=18)]
         rows, languages = np.arange(8), np.arange(18) % 3

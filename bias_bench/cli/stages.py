@@ -52,6 +52,7 @@ def stage_command(name: str) -> Callable[..., None]:
         run_systems(until=name, **given)
 
     command.__name__, command.__doc__ = name, COMMANDS[name].help
+    # typer reads a command's options from here; functions have no such attribute for a type checker
     command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in options}
     return command

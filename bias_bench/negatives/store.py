@@ -130,6 +130,7 @@ def _header(record: Record | None, path: Path, pairs: Pairs) -> _Header:
             f"{record.where}: schema {fields['schema']!r}, but this version reads {SCHEMA}; "
             "mine again"
         )
+    # whatever JSON holds: the types are checked below
     header = _Header(fields.get("number"), fields.get("queries"), fields.get("provenance"))  # type: ignore[arg-type]
     numbers = all(_is_index(value) for value in header[:2]) and header.number > 0
     if not numbers or not isinstance(header.provenance, dict):
@@ -143,6 +144,7 @@ def _header(record: Record | None, path: Path, pairs: Pairs) -> _Header:
 
 
 def _row(record: Record, known: _Known, number: int) -> _Row:
+    # as in the header
     row = _Row(*(record.fields.get(name) for name in _Row._fields))  # type: ignore[arg-type]
     _require_known(row.query, known.queries, "query", record.where)
     for values in (row.negatives, row.scores):

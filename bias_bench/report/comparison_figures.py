@@ -13,11 +13,11 @@ from bias_bench.report.comparison_numbers import (
     kinds_of,
     settings_of,
 )
+from bias_bench.report.figure_parts import colour
 from bias_bench.report.forest import (
     Row,
     add_legend,
     axis_label,
-    colours,
     dodge,
     draw_forest,
     draw_points,
@@ -146,7 +146,7 @@ def bias_against_quality(result: dict[str, Any]) -> Figure | None:
             hue_order=names,
             style_order=names,
             markers=["h", *(marker_of(number) for number in range(len(names) - 1))],
-            palette=[INK, *colours(len(names) - 1)],
+            palette=[INK, *map(colour, range(len(names) - 1))],
             s=70,
             edgecolor=PAPER,
             clip_on=False,

@@ -1,15 +1,14 @@
-"""What the figures of a run's page share: their size, their colours, their labels."""
+"""What the figures of all pages share: their size, their colours, their labels."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from bias_bench.report.svg import figure_style
 
-_WIDTH = 7.6  # inches
+WIDTH = 7.6  # inches
 _LONGEST = 40  # characters of a label
 STEPS = 160  # points of a curve, so that a page stays small whatever the number of queries
 
@@ -24,12 +23,11 @@ class Figure(NamedTuple):
 
 @contextmanager
 def drawing(height: float) -> Iterator[Any]:
-    """An empty figure in the pages' style; signs that its font lacks are no reason to warn."""
+    """An empty figure in the pages' style."""
     from matplotlib.figure import Figure as Canvas
 
-    with figure_style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield Canvas(figsize=(_WIDTH, round(height, 2)), layout="constrained")
+    with figure_style():
+        yield Canvas(figsize=(WIDTH, round(height, 2)), layout="constrained")
 
 
 def plain(text: str) -> str:

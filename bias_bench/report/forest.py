@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bias_bench.report.comparison_numbers import Cell, Numbers
+from bias_bench.report.figure_parts import WIDTH, colour
 from bias_bench.report.svg import INK, PAPER
 
-_WIDTH = 7.6  # inches
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 _LONGEST = 28  # characters of a name
 
@@ -25,7 +25,7 @@ def new_panels(count: int, height: float) -> tuple[Any, list[Any]]:
     """A figure with panels side by side, all with one vertical axis."""
     from matplotlib.figure import Figure as Canvas
 
-    figure = Canvas(figsize=(_WIDTH, round(height, 2)), layout="constrained")
+    figure = Canvas(figsize=(WIDTH, round(height, 2)), layout="constrained")
     return figure, list(figure.subplots(1, count, sharey=count > 1, squeeze=False)[0])
 
 
@@ -59,14 +59,12 @@ def draw_points(
     """Points, filled where significant, and simultaneous intervals where there are any."""
     if not cells:
         return
-    colour = colours(system + 1)[system]
+    own = colour(system)
     known = [row for row, cell in enumerate(cells) if cell["simultaneous"][0] is not None]
     bounds = [cells[row]["simultaneous"] for row in known]
     if bounds:
         lines = axes.vlines if upright else axes.hlines
-        lines(
-            [places[row] for row in known], *zip(*bounds, strict=True), color=colour, linewidth=1.3
-        )
+        lines([places[row] for row in known], *zip(*bounds, strict=True), color=own, linewidth=1.3)
     differences = [cell["difference"] for cell in cells]
     x, y = (places, differences) if upright else (differences, places)
     axes.plot(
@@ -75,8 +73,8 @@ def draw_points(
         linestyle="none",
         marker=marker_of(system),
         markersize=4 if upright else 6,
-        markerfacecolor=colour if filled or not numbers.result["significance"] else PAPER,
-        markeredgecolor=colour,
+        markerfacecolor=own if filled or not numbers.result["significance"] else PAPER,
+        markeredgecolor=own,
         clip_on=False,
         zorder=3,
     )
@@ -88,20 +86,13 @@ def add_legend(figure: Any, axes: Any, labels: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=colour, marker=marker_of(row), label=shortened(label))
-        for row, (colour, label) in enumerate(zip(colours(len(labels)), labels, strict=True))
+        Line2D([], [], color=colour(row), marker=marker_of(row), label=shortened(label))
+        for row, label in enumerate(labels)
     ]
     figure.legend(
         handles=handles, loc="outside upper left", ncols=min(4, len(labels)), frameon=False
     )
     axes.set_axisbelow(True)
-
-
-def colours(count: int) -> list[Any]:
-    """Colours that differ for every kind of colour vision, and on light and dark paper."""
-    import seaborn as sns
-
-    return list(sns.color_palette("colorblind", max(count, 1)))
 
 
 def marker_of(number: int) -> str:
