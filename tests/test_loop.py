@@ -310,7 +310,7 @@ def test_validation_takes_smaller_batches_where_each_language_holds_out_few(
     pairs: Pairs, tmp_path: Path
 ) -> None:
     own = pairs.query_language == pairs.candidate_language
-    codes = np.unique(pairs.query_language)
+    codes = np.unique(pairs.query_language)[:2]
     apart = pairs.take(
         np.flatnonzero(own & (pairs.query_language == codes[pairs.group % len(codes)]))
     )

@@ -43,7 +43,7 @@ from bias_bench.training.step import Batch, embed_all, evaluate
 from bias_bench.training.termination import Termination
 
 _VALIDATION_BATCHES, _VALIDATION_PAIRS = 8, 512
-_SMALLEST_VALIDATION = 2
+_SMALLEST_VALIDATION = 8  # a query among fewer candidates tells little
 
 
 class Folders(NamedTuple):
