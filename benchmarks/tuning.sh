@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Trains the variants that the recipes' settings were chosen from: on a part of MLQA-R and NTREX,
+# evaluated on the rest of MLQA-R, never on XQuAD-R. Finished work is kept.
+# Usage: benchmarks/tuning.sh DATA_DIR OUT
+set -euo pipefail
+data=$(realpath "$1") out=$2
+mkdir -p "$out"
+python -m benchmarks.development "$data" "$out"
+cat > "$out/tuning.yaml" <<YAML
+benchmark: $(realpath "$out")/mlqa-r-held-out
+training:
+  steps: 100
+  batch_size: 32
+  held_out: 0
+  sources:
+    - form: squad
+      name: mlqa-r-rest
+      files: {$(for l in ar de en es hi vi zh; do printf '%s: %s/%s.json, ' $l "$(realpath "$out")/mlqa-r-rest" $l; done)}
+    - ntrex-128
+YAML
+variant() { # NAME RECIPE [SETTING...]
+  local name=$1 recipe=$2 settings=()
+  shift 2
+  for each in "$@"; do settings+=(--set "$each"); done
+  biasbench run "$out/tuning.yaml" --recipe "$recipe" --name "$name" --data-dir "$data" \
+    --set encoding.precision=bf16 "${settings[@]}" --out "$out/runs" --reports "$out/reports"
+}
+terms=training.terms
+adversary=$terms.language_adversary
+variant zero-shot zero-shot training.steps=0
+variant hybrid hybrid
+variant hard hybrid-hard
+variant hard-any hybrid-hard training.negatives.mining.languages=any
+variant hard-margin hybrid-hard training.negatives.mining.relative_margin=0.15
+variant adversary-0.01 hybrid-adversarial $adversary.strength=0.01
+variant adversary-0.1 hybrid-adversarial
+variant adversary-1 hybrid-adversarial $adversary.strength=1
+variant fgm-0.3 hybrid-perturbed $terms.perturbation.radius=0.3
+variant fgm-1 hybrid-perturbed
+variant fgm-3 hybrid-perturbed $terms.perturbation.radius=3
+variant distilled-0.1 hybrid-distilled $terms.distillation.weight=0.1
+variant distilled-1 hybrid-distilled
+variant bank-0.1 hybrid-bank $terms.negative_bank.weight=0.1
+variant bank-0.5 hybrid-bank
