@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from bias_bench import __version__, provenance
 from bias_bench.bias.catalogue import measure_bias
@@ -30,10 +30,9 @@ from bias_bench.files import (
     write_json,
     write_text,
 )
-from bias_bench.manifest import Manifest, Stage, read_manifest
+from bias_bench.manifest import EXTERNAL, Manifest, Policy, Stage, read_manifest
 from bias_bench.stages import METRICS_SCHEMA, score_settings
 
-KIND = "external"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -56,7 +55,16 @@ class ScoreOptions(NamedTuple):
     name: str | None = None
     out: Path = Path("runs")
     depth: int | None = None
-    policy: Literal["only-missing", "always"] = "only-missing"
+    policy: Policy = "only-missing"
+
+
+class Origin(NamedTuple):
+    """Where rankings come from if not from another tool: an experiment.yaml, and more of the
+    manifest.
+    """
+
+    experiment: str
+    manifest: dict[str, Any]
 
 
 class Benchmark(NamedTuple):
@@ -69,7 +77,7 @@ class Benchmark(NamedTuple):
     demonstration: bool
 
 
-def score_external(options: ScoreOptions) -> Path:
+def score_external(options: ScoreOptions, origin: Origin | None = None) -> Path:
     """Score the given rankings into a folder of their own; returns the folder.
 
     Nothing is written unless all input is sound. Finished stages are kept.
@@ -95,11 +103,14 @@ def score_external(options: ScoreOptions) -> Path:
     for note in notes(external):
         warn(note)
     described = _describe(options, benchmark, external, system, _inputs(options, runs, qrels))
+    experiment = _experiment(system, options.seed, external.depth)
+    if origin:
+        described, experiment = {**described, **origin.manifest}, origin.experiment
     _require_same(folder, described, options.policy)
     with folder_lock(folder):
         remove_temporary_files(folder)
         manifest = Manifest(folder)
-        write_text(folder / "experiment.yaml", _experiment(system, options.seed, external.depth))
+        write_text(folder / "experiment.yaml", experiment)
         manifest.update(status="running", name=name, **described)
         try:
             _stages(manifest, external, benchmark, options.policy)
@@ -115,7 +126,7 @@ def _stages(
     manifest: Manifest,
     external: External,
     benchmark: Benchmark,
-    policy: Literal["only-missing", "always"],
+    policy: Policy,
 ) -> None:
     """Write the rankings, score them, measure."""
     folder, content = manifest.folder, manifest.content
@@ -218,7 +229,7 @@ def _describe(
 ) -> dict[str, Any]:
     """The part of the manifest that says what was scored."""
     return {
-        "kind": KIND,
+        "kind": EXTERNAL,
         "benchmark": benchmark.name,
         "demonstration": benchmark.demonstration,
         "licence": None,
@@ -248,7 +259,7 @@ def _require_same(folder: Path, described: dict[str, Any], policy: str) -> None:
     if not (folder / "manifest.json").is_file():
         raise UsageError(f"{folder}: holds other files; give another --name")
     before = read_manifest(folder)
-    if before.get("kind") != KIND:
+    if before.get("kind") != EXTERNAL:
         raise UsageError(f"{folder}: holds a run of biasbench; give another --name")
     keys = ("inputs", "depth", "benchmark", "system", "collection")
     changed = [key for key in keys if before.get(key) != described[key]]
@@ -263,7 +274,7 @@ def _experiment(system: str, seed: int, depth: int) -> str:
     """Which system the rankings are of, for readers that group run folders by their settings."""
     import yaml
 
-    content = {"kind": KIND, "system": system, "seed": seed, "depth": depth}
+    content = {"kind": EXTERNAL, "system": system, "seed": seed, "depth": depth}
     return (
         "# No experiment to repeat: rankings of another tool, scored by `biasbench score`.\n"
         "# manifest.json says what was read.\n" + yaml.safe_dump(content, sort_keys=False)
@@ -277,7 +288,7 @@ def _measure(manifest: Manifest, external: External) -> dict[str, Any]:
     table = RankTable(folder / "ranks.parquet")
     return {
         "schema": METRICS_SCHEMA,
-        "kind": KIND,
+        "kind": EXTERNAL,
         "benchmark": content["benchmark"],
         "system": content["system"],
         "cutoff": external.depth,

@@ -118,7 +118,7 @@ def _metrics(folder: Path, table: RankTable) -> dict[str, Any]:
     return {
         "schema": 1,
         "retrieval": aggregate(mean_scores(folder / "scores.parquet")),
-        "bias": {"rank_distance": distance, "same_language_top1": {"macro": 0.5}},
+        "bias": {"rank_distance": distance, "same_language_top1": {"per_language": {"en": 0.5}}},
     }
 
 

@@ -6,6 +6,8 @@ import json
 import math
 import re
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from bias_bench.bias.catalogue import QUERY_METRICS
+from bias_bench.bias.catalogue import FIRST_RESULT, QUERY_METRICS
 from bias_bench.cli import run_command
 from bias_bench.cli.comparison_text import TSV_COLUMNS, as_latex, as_table, as_tsv
+from bias_bench.errors import DataError
 from bias_bench.evaluation.settings import parse_setting
 from bias_bench.significance.comparison import compare
 from bias_bench.significance.corrections import holm
@@ -76,7 +79,8 @@ def test_json_has_the_contracts_shape(runs: Path, capsys: pytest.CaptureFixture[
     assert found["benchmark"] == "made-up"
     assert found["metric"] == "AP"
     assert found["baseline"] == "zero-shot@scratch:tiny#0"
-    assert (found["cluster"], found["permutations"], found["correction"]) == ("topic", 199, "maxt")
+    assert found["cluster"] == "paragraph"
+    assert (found["permutations"], found["correction"]) == (199, "maxt")
     (entry,) = found["systems"]
     assert entry["system"] == "hybrid@scratch:tiny#0"
     assert sorted(entry["groups"]) == sorted(KINDS)
@@ -87,7 +91,7 @@ def test_json_has_the_contracts_shape(runs: Path, capsys: pytest.CaptureFixture[
         assert cell["difference"] == cell["system"] - cell["baseline"]
         assert cell["interval"][0] <= cell["difference"] <= cell["interval"][1]
         assert 0 < cell["p"] <= cell["p_adjusted"] <= 1
-        assert cell["wins"] + cell["ties"] + cell["losses"] == cell["n"] == 24
+        assert cell["wins"] + cell["ties"] + cell["losses"] == cell["n"] == 12
 
 
 @pytest.mark.parametrize("metric", ["AP", "nDCG@10", "RR", "R@1"])
@@ -139,7 +143,7 @@ def test_bias_metrics_are_compared_in_the_pool_alone(runs: Path) -> None:
 @pytest.mark.parametrize("name", sorted(QUERY_METRICS))
 def test_every_bias_metric_has_a_direction_and_compares(runs: Path, name: str) -> None:
     found = compare([runs / "zero", runs / "hybrid-0"], CompareOptions(name, permutations=19))
-    assert set(BIAS_MEASURES) == set(QUERY_METRICS)
+    assert set(BIAS_MEASURES) == {*QUERY_METRICS, FIRST_RESULT}
     assert found["better"] in as_table(found, False, 200)
 
 
@@ -170,12 +174,11 @@ def test_families_are_the_settings_of_a_kind_and_the_macro_averages(runs: Path) 
 def test_identical_runs_have_p_one(pair: tuple[Path, Path], tmp_path: Path) -> None:
     shutil.copytree(pair[0], tmp_path / "same")
     for folders in ([pair[0], tmp_path / "same"], [pair[0], pair[0]]):
-        (entry,) = compare(folders, CompareOptions(permutations=99, also=("t", "wilcoxon")))[
-            "systems"
-        ]
+        options = CompareOptions(cluster="topic", permutations=99, also=("t", "wilcoxon"))
+        (entry,) = compare(folders, options)["systems"]
         for cell in cells(entry):
             assert cell["p"] == cell["p_adjusted"] == 1
-            assert cell["interval"] == [0, 0]
+            assert cell["interval"] == cell["simultaneous"] == [0, 0]
             assert (cell["difference"], cell["d_z"], cell["ties"]) == (0, 0, 24)
             assert cell["t"]["p"] == cell["wilcoxon"]["p"] == 1
 
@@ -205,6 +208,69 @@ def test_whole_clusters_are_the_unit(runs: Path, cluster: Any, number: int) -> N
     assert {cell["n"] for cell in cells(found["systems"][0])} == {number}
     smallest = 2 / 2**6 if cluster == "article" else 1 / 200
     assert found["systems"][0]["groups"]["multilingual"]["p"] == pytest.approx(smallest)
+
+
+def _renamed(name: str) -> Callable[[pa.Table], pa.Table]:
+    """A change that gives every topic this paragraph, or `topic` its own."""
+
+    def change(table: pa.Table) -> pa.Table:
+        texts = table["topic"] if name == "topic" else pa.array([name] * len(table), pa.string())
+        return table.set_column(table.schema.get_field_index("paragraph"), "paragraph", texts)
+
+    return change
+
+
+@pytest.mark.parametrize("metric", ["AP", "rank_distance", "AP@50"])
+def test_paragraphs_are_resampled_where_all_runs_know_them(
+    pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str], metric: str
+) -> None:
+    options = (*pair, "--significance", "--metric", metric)
+    found = as_json(capsys, *options)
+    assert (found["cluster"], found["clusters"]) == ("paragraph", 12)
+    assert found["systems"] == as_json(capsys, *options, "--cluster", "paragraph")["systems"]
+    assert "The unit of resampling is the paragraph (12 of them)" in " ".join(found["methods"])
+    assert "12 paragraphs, 199 draws" in as_table(found, False, 120)
+    # not known in one run; not known in any; every topic has one of its own; all share one
+    for name, changed in (("", pair[1:]), ("", pair), ("topic", pair), ("one", pair)):
+        for folder in changed:
+            for file in ("scores.parquet", "ranks.parquet"):
+                rewrite(folder, file, _renamed(name))
+        found = as_json(capsys, *options)
+        assert (found["cluster"], found["clusters"]) == ("topic", 24)
+        assert found["systems"] == as_json(capsys, *options, "--cluster", "topic")["systems"]
+
+
+def test_runs_that_differ_in_paragraphs_are_compared_by_topic(pair: tuple[Path, Path]) -> None:
+    rewrite(pair[0], "scores.parquet", _renamed("one"))
+    assert compare(pair, FEW)["cluster"] == "topic"
+    with pytest.raises(DataError, match="topic t0 is in cluster one, elsewhere in paragraph0"):
+        compare(pair, CompareOptions(cluster="paragraph", permutations=99))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "cluster", "permutations", "why"),
+    [
+        (1, "topic", 119, "with 119 permutations; it takes 120 or more"),
+        (1, "topic", 120, None),
+        (2, "topic", 239, "with 239 permutations; it takes 240 or more"),
+        (2, "topic", 240, None),
+        (1, "article", 199, "as 6 articles have 2^6 sign flips; take smaller units"),
+        (1, "paragraph", 5_000, None),
+    ],
+)
+def test_a_correction_that_can_show_nothing_is_warned_of(
+    runs: Path, seeds: int, cluster: Any, permutations: int, why: str | None
+) -> None:
+    folders = [runs / "zero", *(runs / f"hybrid-{seed}" for seed in range(seeds))]
+    options = CompareOptions(cluster=cluster, permutations=permutations, correction="holm")
+    found = compare(folders, options)
+    start = "holm can bring none of the 6 cross-lingual settings below 0.05 "
+    warned = [line for line in found["warnings"] if line.startswith("holm")]
+    assert warned == ([f"{start}{why}, or maxt"] if why else [])
+    for name, cell in found["systems"][0]["settings"].items() if why else ():
+        assert cell["p_adjusted"] >= 0.05 or parse_setting(name).kind != "cross_lingual"
+    others = [replace(options, correction=name) for name in ("maxt", "bh")]
+    assert not any("can bring none" in str(compare(folders, one)["warnings"]) for one in others)
 
 
 def test_seeds_of_a_recipe_are_one_system(runs: Path) -> None:
@@ -314,7 +380,7 @@ def test_tsv_has_a_row_for_every_setting(runs: Path, capsys: pytest.CaptureFixtu
     (row,) = [row for row in rows if row[0].startswith("hybrid") and row[2] == "en-th"]
     assert float(row[head.index("difference")]) == cell["difference"]
     assert float(row[head.index("high")]) == cell["interval"][1]
-    assert int(row[head.index("n")]) == 24
+    assert int(row[head.index("n")]) == 12
 
 
 @pytest.mark.parametrize("all_settings", [False, True])
@@ -525,7 +591,7 @@ def test_real_runs_compare(real: Path, capsys: pytest.CaptureFixture[str], metri
         "zero-shot@scratch:tiny#0",
         "hybrid@scratch:tiny#0",
     )
-    assert found["topics"] == found["clusters"] == 60
+    assert (found["topics"], found["cluster"]) == (60, "paragraph")
     assert len(entry["settings"]) == (132 if metric == "AP" else 11)
     macros = [metrics_of(folder) for folder in folders[:2]]
     for kind, cell in entry["groups"].items():

@@ -15,9 +15,7 @@ from bias_bench.cli import run_command
 from bias_bench.evaluation.ranks import RankTable
 from tests.external_rankings import DEPTH, LANGUAGES, QRELS, RUN, Files
 from tests.helpers import qrels_text, run_text
-from tests.runs import manifest, results, run
-
-NATIVE = "mini-zero-shot-0"
+from tests.runs import manifest, results
 
 
 @pytest.fixture
@@ -117,23 +115,6 @@ def test_unretrieved_candidates_have_the_best_rank_that_they_can_have(example: P
     by_language = {name: found.ranks[0][found.languages[0] == place].item()
                    for place, name in enumerate(found.language_names)}  # fmt: skip
     assert by_language == {"de": 3, "en": 1, "fr": 5}
-
-
-@pytest.fixture(scope="module")
-def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the embedded benchmark."""
-    out = tmp_path_factory.mktemp("native")
-    assert run(out) == 0
-    return out / "runs" / NATIVE
-
-
-@pytest.fixture(scope="module")
-def rescored(native: Path) -> Path:
-    """Its TREC files, scored as if another tool had written them."""
-    out = native.parent
-    given = ["score", "--run", str(native), "--qrels", str(native), "--out", str(out)]
-    assert run_command([*given, "--depth", "100", "--name", "rescored"]) == 0
-    return out / "rescored"
 
 
 def test_a_run_s_own_files_get_the_run_s_scores(native: Path, rescored: Path) -> None:

@@ -216,7 +216,8 @@ def test_a_sound_pair_of_files_gives_nothing_to_note(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("run", "qrels", "expected"),
     [
-        ({"en:a": {"en:1": 1}}, {"en:a": {"en:1": 3}}, "1 judgement above 1: every grade above 0"),
+        ({"en:a": {"en:1": 1}}, {"en:a": {"en:1": 3}},
+         "1 judgement above 1: grades are the gains of nDCG"),
         ({"en:a": {"en:1": 1}}, {"en:a": {"en:1": 1}, "de:b": {"de:1": 0}},
          "no query has a relevant candidate in de-all; left out"),
         ({"en:a": {"en:1": 1}}, {"en:a": {"en:2": 1}}, "no relevant candidate is in any ranking"),

@@ -15,8 +15,6 @@ from bias_bench.significance.bootstrap import (
     bootstrap_p,
     macro_replicates,
     percentile_intervals,
-    simultaneous_intervals,
-    simultaneous_p,
 )
 from bias_bench.significance.draws import Stream, blocks, resampled_counts
 from bias_bench.significance.effects import effects, unit_means
@@ -78,28 +76,6 @@ def test_intervals_cover_the_truth_as_often_as_they_say(skewed: bool) -> None:
     assert 0.75 <= _coverage(narrow[:2], 1.0) <= 0.84
 
 
-def test_simultaneous_intervals_cover_all_settings_together() -> None:
-    covered = []
-    for seed in range(300):
-        values = _normal(80, 10, seed=seed) + _normal(80, 1, seed=1_000 + seed)
-        means = bootstrap_means(values, np.arange(80), 300, seed)
-        joint = simultaneous_intervals(means, values.mean(axis=0))
-        covered.append(((joint.low <= 0) & (joint.high >= 0)).all())
-    assert 0.90 <= np.mean(covered) <= 0.985
-
-
-def test_simultaneous_intervals_equal_their_definition() -> None:
-    values = _normal(50, 6) * np.arange(1, 7)
-    means, estimates = bootstrap_means(values, np.arange(50), 500), values.mean(axis=0)
-    found = simultaneous_intervals(means, estimates, 0.9)
-    error = means.std(axis=0)
-    reach = np.quantile((np.abs(means - estimates) / error).max(axis=1), 0.9) * error
-    np.testing.assert_allclose(found.low, estimates - reach, rtol=1e-12)
-    np.testing.assert_allclose(found.high, estimates + reach, rtol=1e-12)
-    own = percentile_intervals(means, 0.9)
-    assert (found.high - found.low > own.high - own.low).all()
-
-
 def test_macro_replicates_average_the_settings() -> None:
     values = np.where(np.arange(40)[:, None] % np.array([50, 3, 4]) == 1, np.nan, _normal(40, 3))
     means = bootstrap_means(values, np.arange(40) // 2, 20)
@@ -113,36 +89,18 @@ def test_a_constant_difference_has_an_interval_without_width() -> None:
     values = np.full((9, 2), 0.3)
     values[:, 1] = 0
     means = bootstrap_means(values, np.arange(9) // 2, 50)
-    for found in (
-        percentile_intervals(means),
-        simultaneous_intervals(means, values.mean(axis=0)),
-    ):
-        assert found.low == pytest.approx([0.3, 0.0], abs=1e-12)
-        assert found.high == pytest.approx([0.3, 0.0], abs=1e-12)
-
-
-def test_a_constant_setting_does_not_widen_the_others() -> None:
-    values = _normal(31, 3)
-    constant = np.concatenate([values, np.full((31, 1), 1 / 3)], axis=1)
-    estimates = constant.mean(axis=0) + np.array([0, 0, 0, 1e-14])
-    together, alone = (
-        simultaneous_intervals(bootstrap_means(part, np.arange(31) // 2, 200), estimates[:columns])
-        for part, columns in ((constant, 4), (values, 3))
-    )
-    np.testing.assert_allclose(together.low[:3], alone.low, rtol=1e-12)
-    assert (together.low[3], together.high[3]) == pytest.approx((1 / 3, 1 / 3))
-    drifting = np.stack([np.arange(5.0), 0.3 + np.arange(5) * 1e-17], axis=1)
-    wide = simultaneous_intervals(drifting, np.array([2.0, 0.3 + 1e-13]))
-    assert wide.high[0] < 6
+    found = percentile_intervals(means)
+    assert found.low == pytest.approx([0.3, 0.0], abs=1e-12)
+    assert found.high == pytest.approx([0.3, 0.0], abs=1e-12)
 
 
 def test_one_cluster_has_no_interval() -> None:
     values = np.array([[0.1, 0.2], [0.3, np.nan], [0.5, np.nan]])
     means = bootstrap_means(values, np.arange(3), 40)
-    for found in (percentile_intervals(means), simultaneous_intervals(means, [0.3, 0.2])):
-        assert np.isnan([found.low[1], found.high[1]]).all()
-        assert found.undefined[1] == 40
-        assert found.low[0] < 0.3 < found.high[0]
+    found = percentile_intervals(means)
+    assert np.isnan([found.low[1], found.high[1]]).all()
+    assert found.undefined[1] == 40
+    assert found.low[0] < 0.3 < found.high[0]
     assert np.isnan(bootstrap_means(values, np.zeros(3, dtype=int), 40)).all()
 
 
@@ -183,43 +141,10 @@ def test_bootstrap_p_agrees_with_the_interval() -> None:
     assert bootstrap_p(np.full((99, 1), np.nan)).tolist() == [1.0]
 
 
-def test_simultaneous_p_steps_down_over_the_columns() -> None:
-    values = _normal(60, 8, seed=4) + np.linspace(0, 0.6, 8)
-    means, estimates = bootstrap_means(values, np.arange(60), 499), values.mean(axis=0)
-    found = simultaneous_p(means, estimates)
-    deviations = np.abs(means - estimates) / means.std(axis=0)
-    sizes = np.abs(estimates) / means.std(axis=0)
-    expected, left, largest = np.ones(8), list(range(8)), 0.0
-    while left:
-        strongest = max(left, key=lambda column: sizes[column])
-        reached = (deviations[:, left].max(axis=1) >= sizes[strongest]).sum()
-        largest = expected[strongest] = max(largest, (1 + reached) / 500)
-        left.remove(strongest)
-    assert found == pytest.approx(expected)
-
-
-@given(seed=st.integers(0, 10**6), shift=st.floats(0, 1))
-@unhurried
-def test_simultaneous_p_agrees_with_simultaneous_intervals(seed: int, shift: float) -> None:
-    values = _normal(30, 4, seed=seed) + shift
-    means, estimates = bootstrap_means(values, np.arange(30), 199), values.mean(axis=0)
-    interval = simultaneous_intervals(means, estimates, 0.95)
-    outside = (interval.low > 0) | (interval.high < 0)
-    assert (simultaneous_p(means, estimates)[outside] <= 0.06).all()
-
-
-def test_simultaneous_p_without_spread_or_knowledge() -> None:
-    means = np.column_stack([np.zeros(99), np.full(99, 0.5), np.full(99, np.nan)])
-    found = simultaneous_p(means, np.array([0, 0.5, 0.5]))
-    assert found.tolist() == [1, 0.01, 1]
-
-
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0, np.nan])
 def test_impossible_confidence_is_refused(confidence: float) -> None:
     with pytest.raises(UsageError, match="confidence must lie between 0 and 1"):
         percentile_intervals(np.zeros((5, 1)), confidence)
-    with pytest.raises(UsageError, match="confidence must lie between 0 and 1"):
-        simultaneous_intervals(np.zeros((5, 1)), np.zeros(1), confidence)
 
 
 def test_impossible_replicates_are_refused() -> None:

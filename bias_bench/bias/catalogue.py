@@ -26,8 +26,10 @@ from bias_bench.bias import (
     worst_rank,
 )
 from bias_bench.bias.parallel import LanguageRanks, Parallel, parallel_ranks
-from bias_bench.bias.pooled import PooledRun, read_pooled
+from bias_bench.bias.pooled import PooledRun, first_results, read_pooled
+from bias_bench.datasets.ids import language_of
 from bias_bench.evaluation.ranks import RankTable
+from bias_bench.evaluation.settings import parse_setting
 
 
 class Pooled(NamedTuple):
@@ -88,6 +90,8 @@ QUERY_METRICS: dict[str, Callable[[LanguageRanks], np.ndarray]] = {
     ),
     "target_removal": lambda part: target_removal.preference(part.ranks, part.own, part.cutoff),
 }
+# Of the first result, so from the pooled TREC files; neutral: the language's share of the pool.
+FIRST_RESULT = "same_language_top1"
 
 
 def measure_bias(folder: Path, table: RankTable, languages: Sequence[str]) -> dict[str, Any]:
@@ -109,6 +113,24 @@ def per_query_bias(table: RankTable) -> dict[str, QueryValues]:
     """Every metric of `QUERY_METRICS` for each query that has a value, in the order of settings."""
     parts = list(parallel_ranks(table).parts.values())
     return {name: _long(parts, metric) for name, metric in QUERY_METRICS.items()}
+
+
+def query_bias(folder: Path, name: str, cutoff: int | None = None) -> QueryValues:
+    """One metric of a run folder per query: of `QUERY_METRICS`, or `FIRST_RESULT`.
+
+    Ranks are taken as known down to `cutoff` only; None: as far as the folder knows them.
+    """
+    parts = list(parallel_ranks(RankTable(folder / "ranks.parquet", cutoff)).parts.values())
+    if name == FIRST_RESULT:
+        return _long(parts, lambda part: _own_language_first_result(folder, part))
+    return _long(parts, QUERY_METRICS[name])
+
+
+def _own_language_first_result(folder: Path, part: LanguageRanks) -> np.ndarray:
+    """1 where the first result is in the query's language, else 0, NaN without results."""
+    own = parse_setting(part.setting).query_language
+    found = first_results(folder, part)
+    return np.array([np.nan if name is None else float(language_of(name) == own) for name in found])
 
 
 def _long(

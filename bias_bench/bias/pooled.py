@@ -54,6 +54,16 @@ def read_pooled(folder: Path, parallel: Parallel) -> dict[str, PooledRun]:
     }
 
 
+def first_results(folder: Path, part: LanguageRanks) -> list[str | None]:
+    """The candidate that stands first for each query of `part`; None where nothing was found."""
+    run = read_run(run_file(folder, parse_setting(part.setting)))
+    found = pc.fill_null(pc.index_in(run.queries, pa.array(part.source.queries)), -1).to_numpy()
+    rows, first = np.unique(found, return_index=True)
+    names = run.candidates.take(pa.array(first)).to_pylist()
+    by_row = dict(zip(rows.tolist(), names, strict=True))
+    return [by_row.get(row) for row in range(len(part.source.queries))]
+
+
 def _column(language: str, languages: tuple[str, ...]) -> int:
     if language not in languages:
         raise BiasBenchError(

@@ -13,6 +13,7 @@ matrices of signed differences are this project's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,15 @@ def differences_to_own(part: LanguageRanks) -> np.ndarray:
     return column_means(known - known[:, [part.own]])
 
 
+def medians(distances: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Median of distances [queries] by query language, without NaN and languages that have none."""
+    return {
+        language: float(np.nanmedian(values))
+        for language, values in distances.items()
+        if not np.isnan(values).all()
+    }
+
+
 def summarise(parallel: Parallel) -> dict[str, Any]:
     """Rank distance, mean and median per query language and their means over languages.
 
@@ -95,18 +105,16 @@ def summarise(parallel: Parallel) -> dict[str, Any]:
     summary = averages(distances)
     if not summary:
         return {}
-    medians = {
-        language: float(np.nanmedian(distances[language])) for language in summary["per_language"]
-    }
+    of_languages = medians(distances)
     ceiling = parallel.cutoff or parallel.pools.get("all", 1) - 1
     answered = sum(int(is_parallel(ranks).sum()) for ranks in parts.values())
     measured = sum(int((~np.isnan(values)).sum()) for values in distances.values())
     asked = sum(len(ranks) for ranks in parts.values())
     return {
         **summary,
-        "median": float(np.mean(list(medians.values()))),
+        "median": float(np.mean(list(of_languages.values()))),
         **({"normalised": summary["macro"] / ceiling} if ceiling else {}),
-        "median_per_language": medians,
+        "median_per_language": of_languages,
         "left_out": asked - answered,
         **({"not_retrieved": answered - measured} if parallel.cutoff else {}),
         "log": averages({language: log_rank_distance(ranks) for language, ranks in parts.items()}),

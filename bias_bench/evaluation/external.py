@@ -8,7 +8,7 @@ The rules:
   has the rank depth + 1, the best that it can have;
 - judged queries without results count 0; queries without judgements, and queries without a relevant
   candidate in the pool, are left out and counted;
-- grades above 0 are relevant.
+- grades above 0 are relevant, and are the gains of nDCG.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Ranked(NamedTuple):
     `queries` are ids in this project's form, sorted, with their `clusters`. Of each result `rows`
     has the query's row, `candidates` the id (str), `places` the rank and `scores` float32 that
     strictly decrease within a query. Of each relevant candidate `relevant_rows`, `relevant` and
-    `relevant_languages` likewise, and `ranks` int32. `longest` is the longest ranking's length.
+    `relevant_languages` likewise, and `ranks` and `grades` int32. `longest` is the length of the
+    longest ranking.
     """
 
     setting: Setting
@@ -53,6 +54,7 @@ class Ranked(NamedTuple):
     relevant: list[str]
     relevant_languages: list[str]
     ranks: np.ndarray
+    grades: np.ndarray
     longest: int
     counts: dict[str, int]
 
@@ -61,7 +63,7 @@ class External(NamedTuple):
     """All settings, down to one depth.
 
     `languages` are all that occur; `data` identifies the judgements and topics; `extra` holds per
-    run file the queries without judgements; `graded` counts judgements above 1, taken as relevant;
+    run file the queries without judgements; `graded` counts judgements above 1;
     `empty` are settings without one query that has a relevant candidate.
     """
 
@@ -202,6 +204,7 @@ def _rank(
         relevant=loaded.candidates.written[relevant].tolist(),
         relevant_languages=loaded.candidates.languages[relevant].tolist(),
         ranks=ranks[by_query],
+        grades=judged.grades[by_query].astype(np.int32),
         longest=min(search.longest, depth),
         counts={
             "queries": len(names),

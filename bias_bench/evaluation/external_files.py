@@ -14,14 +14,15 @@ from bias_bench.evaluation.trec import qrels_bytes, ragged_run_bytes, write_gzip
 
 def write_external(folder: Path, external: External, tag: str, pools: dict[str, int]) -> list[Path]:
     """Write all settings; returns the paths. `pools` are sizes by language, as far as known."""
-    paths = [path for ranked in external.settings for path in _write(folder, ranked, tag)]
-    tables = [_rank_rows(ranked) for ranked in external.settings]
+    graded = external.graded > 0
+    paths = [path for ranked in external.settings for path in _write(folder, ranked, tag, graded)]
+    tables = [_rank_rows(ranked, graded) for ranked in external.settings]
     path = folder / "ranks.parquet"
     write_ranks(path, tables, pools, cutoff=external.depth)
     return [*paths, path]
 
 
-def _write(folder: Path, ranked: Ranked, tag: str) -> list[Path]:
+def _write(folder: Path, ranked: Ranked, tag: str, graded: bool) -> list[Path]:
     """The run and qrels of one setting in this project's form."""
     run_path, qrels_path = run_file(folder, ranked.setting), qrels_file(folder, ranked.setting)
     names = pa.array(ranked.queries, pa.string())
@@ -34,11 +35,12 @@ def _write(folder: Path, ranked: Ranked, tag: str) -> list[Path]:
     )
     write_gzip(run_path, content)
     of_relevant = [ranked.queries[row] for row in ranked.relevant_rows]
-    write_gzip(qrels_path, qrels_bytes(of_relevant, ranked.relevant))
+    grades = ranked.grades.tolist() if graded else None
+    write_gzip(qrels_path, qrels_bytes(of_relevant, ranked.relevant, grades))
     return [run_path, qrels_path]
 
 
-def _rank_rows(ranked: Ranked) -> pa.Table:
+def _rank_rows(ranked: Ranked, graded: bool) -> pa.Table:
     """The rows of one setting in ranks.parquet."""
     clusters = [ranked.clusters[row] for row in ranked.relevant_rows]
     columns = {
@@ -51,4 +53,7 @@ def _rank_rows(ranked: Ranked) -> pa.Table:
         "candidate_language": ranked.relevant_languages,
     }
     arrays = {name: pa.array(column, pa.string()) for name, column in columns.items()}
-    return pa.table({**arrays, "rank": pa.array(ranked.ranks, pa.int32())})
+    arrays["rank"] = pa.array(ranked.ranks, pa.int32())
+    if graded:
+        arrays["grade"] = pa.array(ranked.grades, pa.int32())
+    return pa.table(arrays)

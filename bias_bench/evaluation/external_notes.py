@@ -31,8 +31,8 @@ def notes(external: External) -> list[str]:
         )
     if external.graded:
         found.append(
-            f"{_number(external.graded, 'judgement', 'judgements')} above 1: every grade above 0 "
-            "counts as relevant, 1"
+            f"{_number(external.graded, 'judgement', 'judgements')} above 1: grades are the gains "
+            "of nDCG; to all other metrics every grade above 0 is relevant, 1"
         )
     relevant = sum(ranked.counts["relevant"] for ranked in settings)
     lost = sum(ranked.counts["not_retrieved"] for ranked in settings)

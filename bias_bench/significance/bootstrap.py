@@ -2,11 +2,12 @@
 
 A replicate's mean is the sum of its values over their number (a ratio, when clusters differ in
 size or cells are missing), as the mean itself is. Everything else reads the replicates: intervals
-of one column, of all at once, of macro averages, and equivalence (`equivalence`).
+of one column, of macro averages, and equivalence (`equivalence`). Intervals of all columns at once
+are in `simultaneous`.
 
 Sources: Efron and Tibshirani 1993, chapters 6 and 13; Davison and Hinkley 1997, section 3.8
-(clusters); Romano and Wolf 2005 (simultaneous intervals). With few clusters percentile intervals
-are too short: about 94 % instead of 95 % with 48 clusters, 91 % with 12.
+(clusters). With few clusters percentile intervals are too short: about 94 % instead of 95 % with 48
+clusters, 91 % with 12.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ import numpy as np
 from bias_bench.errors import UsageError
 from bias_bench.significance.draws import Stream, blocks, check_draws, resampled_counts
 from bias_bench.significance.sums import cluster_sums, on_grid
-
-_CONSTANT = 1e-10  # a standard error that is this share of the mean or less is rounding
 
 
 class Intervals(NamedTuple):
@@ -72,7 +71,7 @@ def bootstrap_means(
     raw, cells = cluster_sums(values, clusters)
     sums, divisors = on_grid(raw), Divisors(cells)
     means = np.empty((replicates, values.shape[1]))
-    for block in blocks(replicates, len(sums)):
+    for block in blocks(replicates, len(sums), "bootstrap"):
         counts = resampled_counts(seed, Stream.CLUSTERS, block, len(sums))
         means[block.start : block.stop] = divisors.means(counts, counts @ sums)
     return means
@@ -91,48 +90,9 @@ def percentile_intervals(means: np.ndarray, confidence: float = 0.95) -> Interva
 
     Raises UsageError for a confidence outside (0, 1).
     """
-    tail = (1 - _checked(confidence)) / 2
+    tail = (1 - check_confidence(confidence)) / 2
     low, high = (quantile(means, level) for level in (tail, 1 - tail))
     return Intervals(low, high, np.isnan(means).sum(axis=0))
-
-
-def simultaneous_intervals(
-    means: np.ndarray, estimates: np.ndarray, confidence: float = 0.95
-) -> Intervals:
-    """Intervals that hold for all columns at once.
-
-    Estimate ± c × standard error, where c is the quantile of the largest |replicate - estimate| /
-    standard error over columns (max-T). `estimates` float64 [columns] are the observed means. A
-    column whose replicates are all equal has an interval of no width and leaves c alone.
-
-    Raises UsageError for a confidence outside (0, 1).
-    """
-    _checked(confidence)
-    standard = _standardise(means, estimates)
-    largest = np.abs(standard.deviations).max(axis=1, initial=0.0)
-    reach = np.where(standard.known, np.quantile(largest, confidence) * standard.error, np.nan)
-    return Intervals(estimates - reach, estimates + reach, np.isnan(means).sum(axis=0))
-
-
-def simultaneous_p(means: np.ndarray, estimates: np.ndarray) -> np.ndarray:
-    """Step-down max-T p-values float64 [columns] of "no difference", adjusted over all columns.
-
-    The test of `simultaneous_intervals`: (1 + #{largest |replicate - estimate| / standard error
-    over the columns not yet rejected >= |estimate| / standard error}) / (1 + replicates); 1 where
-    nothing is defined or no replicate differs from 0. Use it, like `bootstrap_p`, for what
-    `sign_flips` cannot resample, such as seeds.
-    """
-    standard = _standardise(means, estimates)
-    observed = np.where(standard.known, np.abs(np.nan_to_num(estimates) * standard.scale), 0.0)
-    constant = standard.known & (standard.scale == 0) & (estimates != 0)
-    observed[constant] = np.inf
-    order = np.argsort(-observed, kind="stable")
-    drawn = np.abs(standard.deviations)[:, order[::-1]]
-    largest = np.maximum.accumulate(drawn, axis=1)[:, ::-1]
-    reached = (largest >= observed[order]).sum(axis=0)
-    p = np.empty(len(observed))
-    p[order] = np.maximum.accumulate((reached + 1) / (len(means) + 1))
-    return np.where(observed > 0, p, 1.0)
 
 
 def bootstrap_p(means: np.ndarray) -> np.ndarray:
@@ -157,33 +117,8 @@ def quantile(means: np.ndarray, level: float) -> np.ndarray:
     return found
 
 
-class _Standard(NamedTuple):
-    """Replicates minus estimates in standard errors [replicates, columns], 0 where undefined.
-
-    `error` is the standard error and `scale` its inverse, 0 where no replicate differs from
-    another; `known` says whether the column has any replicate. All [columns].
-    """
-
-    deviations: np.ndarray
-    error: np.ndarray
-    scale: np.ndarray
-    known: np.ndarray
-
-
-def _standardise(means: np.ndarray, estimates: np.ndarray) -> _Standard:
-    defined = ~np.isnan(means)
-    count = np.maximum(defined.sum(axis=0), 1)
-    deviations = np.where(defined, means - estimates, 0.0)
-    centre = deviations.sum(axis=0) / count
-    squares = np.where(defined, (deviations - centre) ** 2, 0.0).sum(axis=0)
-    error = np.sqrt(squares / count)
-    size = np.where(defined, np.abs(means), 0.0).max(axis=0, initial=0.0)
-    varies = error > _CONSTANT * size
-    scale = np.divide(1.0, error, out=np.zeros_like(error), where=varies)
-    return _Standard(deviations * scale, error, scale, defined.any(axis=0))
-
-
-def _checked(confidence: float) -> float:
+def check_confidence(confidence: float) -> float:
+    """The confidence; UsageError unless it lies in (0, 1)."""
     if not 0 < confidence < 1:
         raise UsageError(f"confidence must lie between 0 and 1, not {confidence}; 0.95 is usual")
     return confidence

@@ -13,17 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from bias_bench.significance.differences import Aligned, align, difference, groups_by_kind
-from bias_bench.significance.measures import Measure
-from bias_bench.significance.methods import describe
-from bias_bench.significance.options import ALSO, CompareOptions
-from bias_bench.significance.pairwise import compare_pair, tukey_groups
-from bias_bench.significance.run_values import (
-    find_measure,
-    read_overview,
-    read_run,
-    read_values,
+from bias_bench.significance.clusters import by_topic, default_cluster
+from bias_bench.significance.corrections import draws_for_holm
+from bias_bench.significance.cutoff import choose_measure
+from bias_bench.significance.differences import (
+    Aligned,
+    Observations,
+    align,
+    difference,
+    groups_by_kind,
 )
+from bias_bench.significance.draws import all_signs_fit
+from bias_bench.significance.measures import Measure, capped_name
+from bias_bench.significance.methods import KIND_WORDS, describe
+from bias_bench.significance.options import ALSO, CompareOptions
+from bias_bench.significance.pairwise import SIGN_FLIPS, Groups, compare_pair, tukey_groups
+from bias_bench.significance.run_values import Cluster, read_overview, read_run, read_values
 from bias_bench.significance.systems import Compared, gather_systems, warnings_about
 
 SCHEMA = 1
@@ -39,25 +44,25 @@ def compare(
     """
     options.check()
     systems = gather_systems([read_run(folder) for folder in _baseline_first(folders, baseline)])
-    measure = find_measure(options.metric, [run for system in systems for run in system.runs])
-    aligned = align(
-        {
-            system.name: {
-                str(run.seed): read_values(run, measure, options.cluster) for run in system.runs
-            }
-            for system in systems
-        }
+    measure, cutoff, notes = choose_measure(
+        options.metric, [run for system in systems for run in system.runs]
     )
+    values = _values(systems, measure, options.cluster or "paragraph")
+    cluster = options.cluster or default_cluster(values)
+    aligned = align(values if cluster != "topic" else by_topic(values))
+    groups = groups_by_kind(aligned.settings)
+    pooled = [aligned.settings[column] for column in groups.get("multilingual", [])]
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "benchmark": systems[0].runs[0].benchmark,
         "metric": measure.name,
+        "cutoff": cutoff,
         "direction": measure.direction,
         "unit": measure.unit,
         "better": measure.better,
         "significance": options.significance,
         "baseline": systems[0].name,
-        "cluster": options.cluster,
+        "cluster": cluster,
         "permutations": options.permutations if options.significance else None,
         "correction": options.correction if options.significance else None,
         "confidence": options.confidence if options.significance else None,
@@ -72,12 +77,22 @@ def compare(
             "cells": aligned.omitted.cells,
             "missing": aligned.omitted.missing,
         },
-        "overview": [_overview(system) for system in systems],
-        **_pairs(systems, aligned, measure, options),
+        "overview": [_overview(system, pooled, cutoff) for system in systems],
+        **_pairs(systems, aligned, groups, measure, options),
     }
-    result["warnings"] = [*warnings_about(systems), *_own_warnings(result)]
+    result["warnings"] = [*notes, *warnings_about(systems), *_own_warnings(result, measure)]
     result["methods"], result["references"] = describe(result)
     return result
+
+
+def _values(
+    systems: Sequence[Compared], measure: Measure, cluster: Cluster
+) -> dict[str, dict[str, Observations]]:
+    """Every run's values, by system and seed."""
+    return {
+        system.name: {str(run.seed): read_values(run, measure, cluster) for run in system.runs}
+        for system in systems
+    }
 
 
 def _baseline_first(folders: Sequence[Path], baseline: Path | None) -> list[Path]:
@@ -93,11 +108,14 @@ def _baseline_first(folders: Sequence[Path], baseline: Path | None) -> list[Path
 
 
 def _pairs(
-    systems: Sequence[Compared], aligned: Aligned, measure: Measure, options: CompareOptions
+    systems: Sequence[Compared],
+    aligned: Aligned,
+    groups: Groups,
+    measure: Measure,
+    options: CompareOptions,
 ) -> dict[str, Any]:
     """The part `systems`, and `tukey` when there are more than two and tests are asked for."""
     base, *others = systems
-    groups = groups_by_kind(aligned.settings)
     entries = []
     for system in others:
         pair = compare_pair(difference(aligned, system.name, base.name), groups, measure, options)
@@ -118,29 +136,36 @@ def _identity(system: Compared) -> dict[str, Any]:
     }
 
 
-def _overview(system: Compared) -> dict[str, Any]:
+def _overview(system: Compared, settings: Sequence[str], cutoff: int | None) -> dict[str, Any]:
     """Pooled AP (higher is better) and rank distance (lower is better), mean and by seed.
 
-    From metrics.json, so over all of a run's queries; None where a run has no such figure.
+    Over the compared pooled settings, but all of a run's queries; None where it has no such figure.
     """
-    found = [read_overview(run) for run in system.runs]
-    columns = dict(zip(("AP", "rank_distance", "same_language_top1"), zip(*found, strict=True),
-                       strict=True))  # fmt: skip
+    found = [read_overview(run, settings, cutoff) for run in system.runs]
+    precision, distance = (capped_name(name, cutoff) for name in ("AP", "rank_distance"))
+    names = [precision, distance, "same_language_top1", *([f"R@{cutoff}"] if cutoff else [])]
+    columns = dict(zip(names, zip(*found, strict=True), strict=False))
     return {
         "system": system.name,
         "label": system.label,
         **{name: _number(float(np.mean(values))) for name, values in columns.items()},
         "seeds": [
-            {"AP": _number(run.average_precision), "rank_distance": _number(run.rank_distance)}
+            {precision: _number(run.average_precision), distance: _number(run.rank_distance)}
             for run in found
         ],
     }
 
 
-def _own_warnings(result: dict[str, Any]) -> list[str]:
+def _own_warnings(result: dict[str, Any], measure: Measure) -> list[str]:
     """What was left out, and where the tests at hand say little."""
     found = []
-    omitted = result["omitted"]
+    cutoff, omitted = measure.cutoff, result["omitted"]
+    if cutoff:
+        shares = ", ".join(f"{row['label']} {row[f'R@{cutoff}']:.2f}" for row in result["overview"])
+        found.append(
+            f"share of the relevant candidates in the top {cutoff}: {shares}; deeper ones count as "
+            "equally deep, so a system that finds fewer can seem less biased"
+        )
     settings = omitted["settings"]
     if settings:
         more = f" and {len(settings) - 3} more" if len(settings) > 3 else ""
@@ -151,8 +176,10 @@ def _own_warnings(result: dict[str, Any]) -> list[str]:
     if omitted["topics"]:
         found.append(f"left out: {omitted['topics']:,} topics that not all runs have")
     if omitted["cells"]:
+        why = f", such as where all relevant ones are deeper than {cutoff}" if cutoff else ""
         found.append(
-            f"left out: {omitted['cells']:,} values of a topic in a setting that some runs lack"
+            f"left out: {omitted['cells']:,} values of a topic in a setting that some runs "
+            f"lack{why}"
         )
     if not result["significance"]:
         return found
@@ -167,7 +194,34 @@ def _own_warnings(result: dict[str, Any]) -> list[str]:
             f"only {clusters} {result['cluster']}s to resample: intervals are too short (95 % ones "
             "hold about 91 % of the time with 12)"
         )
+    found += _out_of_reach(result)
     return found + [warning for entry in result["systems"] for warning in _flags(entry)]
+
+
+def _out_of_reach(result: dict[str, Any]) -> list[str]:
+    """A warning where Holm's correction can leave no p-value of the largest family below the level.
+
+    Step-down max-T has no such bound, and Benjamini-Hochberg none where many tests are significant.
+    """
+    if result["correction"] != "holm" or result["clusters"] < 2:
+        return []
+    kind, tests = max(
+        ((kind, cell["settings"]) for kind, cell in result["systems"][0]["groups"].items()),
+        key=lambda family: family[1],
+    )
+    level = round(1 - result["confidence"], 10)
+    draws, clusters = result["permutations"], result["clusters"]
+    flips = all(entry["test"] == SIGN_FLIPS for entry in result["systems"])
+    if flips and all_signs_fit(clusters, draws):
+        enough = tests * 2 / 2**clusters < level
+        unit = result["cluster"]
+        why = f"as {clusters} {unit}s have 2^{clusters} sign flips; take smaller units, or maxt"
+    else:
+        needed = draws_for_holm(tests, level, 1 if flips else 2)
+        enough = draws >= needed
+        why = f"with {draws:,} permutations; it takes {needed:,} or more, or maxt"
+    out_of_reach = f"holm can bring none of the {tests} {KIND_WORDS[kind]} settings below {level:g}"
+    return [] if enough else [f"{out_of_reach} {why}"]
 
 
 def _flags(entry: dict[str, Any]) -> list[str]:

@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bias_bench.console import progress
 from bias_bench.errors import UsageError
 
 _BLOCK_VALUES = 2**20  # values of one block's matrix: 8 MB in float64
 _LARGEST_BLOCK = 1024
+_LONG = 5.0  # seconds from which progress is shown
 
 
 class Stream(IntEnum):
@@ -48,14 +50,17 @@ def check_draws(draws: int, seed: int, what: str = "permutations") -> None:
         raise UsageError(f"the seed must not be negative, but is {seed}")
 
 
-def blocks(draws: int, width: int) -> Iterator[Block]:
+def blocks(draws: int, width: int, what: str = "draws") -> Iterator[Block]:
     """Split the draws so that a block of float64 [draws, width] stays small.
 
-    The sizes follow from `width` alone.
+    The sizes follow from `width` alone. `what` is drawn; it names the progress of long work.
     """
     size = max(1, min(_LARGEST_BLOCK, _BLOCK_VALUES // max(width, 1)))
-    for number, start in enumerate(range(0, draws, size)):
-        yield Block(number, start, min(start + size, draws))
+    with progress(what, draws, "draws", after=_LONG) as advance:
+        for number, start in enumerate(range(0, draws, size)):
+            block = Block(number, start, min(start + size, draws))
+            yield block
+            advance(block.size)
 
 
 def generator(seed: int, stream: Stream, block: Block) -> np.random.Generator:
@@ -76,6 +81,18 @@ def every_sign(block: Block, clusters: int) -> np.ndarray:
     """Signs by number: the rows `start` to `stop` of all 2^clusters, the first all positive."""
     codes = np.arange(block.start, block.stop)[:, None]
     return 1.0 - 2.0 * ((codes >> np.arange(clusters)) & 1)
+
+
+def all_signs_fit(clusters: int, draws: int) -> bool:
+    """Whether `draws` are enough for each of the 2^clusters sign vectors."""
+    return 2**clusters <= draws
+
+
+def sign_blocks(draws: int, clusters: int, seed: int) -> Iterator[np.ndarray]:
+    """Blocks of signs float64 [draws, clusters]: each vector once where they fit, else random."""
+    exact = all_signs_fit(clusters, draws)
+    for block in blocks(2**clusters if exact else draws, clusters, "sign flips"):
+        yield every_sign(block, clusters) if exact else random_signs(seed, block, clusters)
 
 
 def resampled_counts(seed: int, stream: Stream, block: Block, items: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """What can be compared, and which way is better: the one place that knows.
 
 Retrieval metrics are those of scores.parquet (higher is better, as `evaluation.metrics` says); bias
-metrics those of `bias.catalogue.per_query_bias`, in the pool of all languages only.
+metrics those of `bias.catalogue.query_bias`, in the pool of all languages only. Ranks can be taken
+as known down to a cut-off only; it is then in the metric's name (`rank_distance@100`).
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ Direction = Literal["higher", "lower", "none"]
 
 
 class Measure(NamedTuple):
-    """A metric as comparisons show it.
+    """A metric as comparisons show it. `name` prints and parses back, with `parse_measure`.
 
     `direction` says which values are better; "none" where both large and small ones are a fault,
     and then `neutral` names the value without bias. `digits` are decimals to print, `unit` follows
-    the name.
+    the name. `capped_unit` takes its place, with {k} the cut-off and {past} the rank of what is
+    deeper; empty for what no cut-off of the ranks changes. A `cutoff` of 0 is none.
     """
 
     name: str
@@ -25,6 +27,13 @@ class Measure(NamedTuple):
     digits: int
     bias: bool
     neutral: str = ""
+    capped_unit: str = ""
+    cutoff: int = 0
+
+    @property
+    def base(self) -> str:
+        """The name without the cut-off."""
+        return self.name.partition("@")[0]
 
     @property
     def better(self) -> str:
@@ -38,20 +47,40 @@ class Measure(NamedTuple):
         """Whether an increase counts as a win; so it does where there is no better direction."""
         return self.direction != "lower"
 
+    def capped(self, cutoff: int) -> Measure:
+        """The same of ranks known down to `cutoff` only; itself where that changes nothing."""
+        if not self.capped_unit or not cutoff:
+            return self
+        return self._replace(
+            name=capped_name(self.base, cutoff),
+            unit=self.capped_unit.format(k=cutoff, past=cutoff + 1),
+            cutoff=cutoff,
+        )
+
 
 _RANKS = "ranks in the pool of all languages"
+_DEEPER = ", {past:,} where deeper than {k:,}"
+_LOG = "natural logarithm of ranks"
 BIAS_MEASURES = {
     measure.name: measure
     for measure in (
-        Measure("rank_distance", "lower", _RANKS, 1, bias=True),
-        Measure("log_rank_distance", "lower", "natural logarithm of ranks", 3, bias=True),
-        Measure("mean_pairwise_distance", "lower", _RANKS, 1, bias=True),
-        Measure("worst_rank", "lower", _RANKS, 1, bias=True),
+        Measure("rank_distance", "lower", _RANKS, 1, True, capped_unit=_RANKS + _DEEPER),
+        Measure("log_rank_distance", "lower", _LOG, 3, True, capped_unit=_LOG + _DEEPER),
+        Measure("mean_pairwise_distance", "lower", _RANKS, 1, True, capped_unit=_RANKS + _DEEPER),
+        Measure("worst_rank", "lower", _RANKS, 1, True, capped_unit=_RANKS + _DEEPER),
         Measure(
-            "same_language_first", "none", "share of queries", 4, bias=True,
+            "same_language_first", "none", "share of queries", 4, True,
             neutral="1 / the number of languages in which the topic is answered",
+            capped_unit="share of queries with a parallel candidate in the top {k}",
         ),
-        Measure("target_removal", "none", "difference of two losses of AP", 4, True, "0"),
+        Measure(
+            "same_language_top1", "none", "share of queries", 4, True,
+            neutral="the language's share of the pool",
+        ),
+        Measure(
+            "target_removal", "none", "difference of two losses of AP", 4, True, neutral="0",
+            capped_unit="difference of two losses of AP@{k}",
+        ),
     )
 }  # fmt: skip
 
@@ -59,3 +88,17 @@ BIAS_MEASURES = {
 def score_measure(name: str) -> Measure:
     """A metric of scores.parquet: in [0, 1], higher is better."""
     return Measure(name, "higher", "from 0 to 1", 4, bias=False)
+
+
+def parse_measure(name: str) -> Measure:
+    """The measure that prints as `name`, one of bias or else one of scores.parquet."""
+    base, _, cutoff = name.partition("@")
+    known = BIAS_MEASURES.get(base)
+    if known and cutoff.isdecimal() and known.capped(int(cutoff)).name == name:
+        return known.capped(int(cutoff))
+    return known if known and name == base else score_measure(name)
+
+
+def capped_name(name: str, cutoff: int | None) -> str:
+    """The name of a metric that ends at a cut-off: it is always in the name; 0 or None is none."""
+    return f"{name}@{cutoff}" if cutoff else name

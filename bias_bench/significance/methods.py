@@ -21,8 +21,8 @@ _REFERENCES = {
     "Journal of the Royal Statistical Society B 57(1), 1995.",
     "Efron and Tibshirani 1993": "Efron, Tibshirani. An introduction to the bootstrap. Chapman and "
     "Hall 1993.",
-    "Romano and Wolf 2005": "Romano, Wolf. Stepwise multiple testing as formalized data snooping. "
-    "Econometrica 73(4), 2005.",
+    "Cameron et al. 2008": "Cameron, Gelbach, Miller. Bootstrap-based improvements for inference "
+    "with clustered errors. Review of Economics and Statistics 90(3), 2008.",
     "Owen 2007": "Owen. The pigeonhole bootstrap. Annals of Applied Statistics 1(2), 2007.",
     "Carterette 2012": "Carterette. Multiple testing in statistical analysis of systems-based "
     "information retrieval experiments. ACM Transactions on Information Systems 30(1), 2012.",
@@ -74,10 +74,11 @@ def _data(result: dict[str, Any]) -> str:
 def _unit(result: dict[str, Any]) -> str:
     unit = result["cluster"]
     whole = "topics" if unit == "topic" else f"{unit}s with all their topics"
+    too = "" if unit == "topic" else f", and questions about one {unit},"
     return (
         f"The unit of resampling is the {unit} ({result['clusters']:,} of them): {whole} are drawn "
-        "or flipped as one, in all settings together, since the translations of a question are "
-        "not independent."
+        f"or flipped as one, in all settings together, since the translations of a question{too} "
+        "are not independent."
     )
 
 
@@ -114,12 +115,18 @@ def _correction(result: dict[str, Any]) -> str:
 
 
 def _intervals(result: dict[str, Any]) -> str:
+    seeds = any("seeds" in entry["test"] for entry in result["systems"])
+    also = " and, where there are several, seeds" if seeds else ""
+    adjusted = (
+        " So is max-T with several seeds." if seeds and result["correction"] == "maxt" else ""
+    )
     return (
         f"Intervals are {100 * result['confidence']:g} % percentile intervals of "
         f"{result['permutations']:,} bootstrap replicates over {result['cluster']}s (Efron and "
-        "Tibshirani 1993); simultaneous ones hold for all members of a family at once (Romano and "
-        "Wolf 2005). The effect size d_z is the mean of the differences over their standard "
-        f"deviation, a unit being the {result['cluster']} (Cohen 1988)."
+        "Tibshirani 1993). Simultaneous ones hold for all members of a family at once: they are "
+        f"from joint random signs of the residuals of {result['cluster']}s{also}, studentised "
+        f"(Cameron et al. 2008).{adjusted} The effect size d_z is the mean of the differences over "
+        f"their standard deviation, a unit being the {result['cluster']} (Cohen 1988)."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -17,13 +17,14 @@ ALSO = ("t", "wilcoxon")
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """How to compare. `permutations` also counts bootstrap replicates; `margin` is in the metric's
-    unit; `also` names further tests of `ALSO`. Without `significance` nothing is tested.
+    """How to compare. `metric` None is AP, as deep as all runs know it. `permutations` also counts
+    bootstrap replicates; `margin` is in the metric's unit; `also` names further tests of `ALSO`.
+    `cluster` None is what `default_cluster` says. Without `significance` nothing is tested.
     """
 
-    metric: str = "AP"
+    metric: str | None = None
     significance: bool = True
-    cluster: Cluster = "topic"
+    cluster: Cluster | None = None
     correction: Correction = "maxt"
     permutations: int = 10_000
     confidence: float = 0.95
@@ -33,6 +34,12 @@ class CompareOptions:
 
     def check(self) -> None:
         """Raise UsageError for options that cannot be used, before any work."""
+        for name, value, known in (
+            ("cluster", self.cluster, get_args(Cluster)),
+            ("correction", self.correction, get_args(Correction)),
+        ):
+            if value is not None and value not in known:
+                raise UsageError(f"unknown {name} '{value}': {nearest(value, known)}")
         check_draws(self.permutations, self.seed)
         if not 0.5 < self.confidence < 1:
             raise UsageError(

@@ -2,13 +2,14 @@
 
 With one seed of each, p-values come from sign flips and intervals from the bootstrap, both over
 clusters of topics. With several seeds of either, both come from the bootstrap over seeds and
-clusters, since flipping signs speaks of the checkpoints at hand only.
+clusters, since flipping signs of differences speaks of the checkpoints at hand only. What holds for
+a whole family at once comes from random signs of residuals, of clusters and of seeds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,8 +19,6 @@ from bias_bench.significance.bootstrap import (
     bootstrap_p,
     macro_replicates,
     percentile_intervals,
-    simultaneous_intervals,
-    simultaneous_p,
 )
 from bias_bench.significance.corrections import benjamini_hochberg, holm
 from bias_bench.significance.differences import Aligned, Differences, macro_values
@@ -29,7 +28,13 @@ from bias_bench.significance.measures import Measure
 from bias_bench.significance.options import CompareOptions
 from bias_bench.significance.parametric import Parametric, t_test, wilcoxon_test
 from bias_bench.significance.randomization import sign_flips
-from bias_bench.significance.seeds import seed_means
+from bias_bench.significance.seeds import SeedResiduals, seed_means, seed_residuals, seeds_at_once
+from bias_bench.significance.simultaneous import (
+    Residuals,
+    macro,
+    residuals,
+    simultaneous_intervals,
+)
 from bias_bench.significance.tukey import tukey_hsd
 
 SIGN_FLIPS = "sign flips of clusters"
@@ -39,6 +44,7 @@ _CORRECTIONS = {"holm": holm, "bh": benjamini_hochberg}
 _PARAMETRIC = {"t": t_test, "wilcoxon": wilcoxon_test}
 
 Groups = Mapping[str, list[int]]
+Spread = TypeVar("Spread", Residuals, SeedResiduals)
 
 
 class _Columns(NamedTuple):
@@ -53,6 +59,14 @@ class _Columns(NamedTuple):
     baseline: np.ndarray
     system: np.ndarray
     families: tuple[list[int], ...]
+
+
+class _Family(NamedTuple):
+    """Of the columns of one family: p-values, step-down max-T ones, simultaneous intervals."""
+
+    p: np.ndarray
+    step_down: np.ndarray
+    joint: Intervals
 
 
 def compare_pair(
@@ -75,13 +89,15 @@ def compare_pair(
     test: dict[str, Any] = {"test": None}
     if options.significance:
         replicates = _replicates(found, options)
-        parts = (macro_replicates(replicates, families), replicates)
-        seeds = _several_seeds(found)
-        for table, columns, means_of in zip(tables, (kinds, settings), parts, strict=True):
-            drawn = None if seeds else _flip(columns, found.clusters, options)
-            _add_tests(table, columns, means_of, drawn, options)
+        means = (macro_replicates(replicates, families), replicates)
+        spreads = _spreads(found, families)
+        for table, columns, means_of, spread in zip(
+            tables, (kinds, settings), means, spreads, strict=True
+        ):
+            tested = _test(columns, means_of, spread, found.clusters, options)
+            _add_tests(table, columns, means_of, tested, options)
             _add_requested(table, columns, means_of, found.clusters, measure, options)
-        test = {"test": SEED_BOOTSTRAP if seeds else SIGN_FLIPS}
+        test = {"test": SEED_BOOTSTRAP if _several_seeds(found) else SIGN_FLIPS}
     for name, cell in tables[0].items():
         cell["settings"] = len(groups[name])
     return {**test, "groups": tables[0], "settings": tables[1]}
@@ -105,6 +121,9 @@ def tukey_groups(
     )
     found = tukey_hsd(scores, aligned.clusters, options.permutations, options.seed)
     pairs = [(a, b) for b in range(len(names)) for a in range(b + 1, len(names))]
+    sizes = {
+        (a, b): effects(unit_means(scores[a] - scores[b], aligned.clusters)).d_z for a, b in pairs
+    }
     return {
         "permutations": found.draws,
         "exact": found.exact,
@@ -115,6 +134,7 @@ def tukey_groups(
                     "other": names[b],
                     "difference": float(found.means[column, a] - found.means[column, b]),
                     "p": float(found.p[column, a, b]),
+                    "d_z": _number(sizes[a, b][column]),
                 }
                 for a, b in pairs
             ]
@@ -133,9 +153,33 @@ def _replicates(found: Differences, options: CompareOptions) -> np.ndarray:
     if not _several_seeds(found):
         return bootstrap_means(found.values, found.clusters, *draws)
     means = seed_means(found.system, found.baseline, found.clusters, *draws)
-    size = max(np.nanmax(np.abs(part)) for part in (found.system, found.baseline))
-    means[np.abs(means) <= _ROUNDING * size] = 0.0
+    means[np.abs(means) <= _rounding(found)] = 0.0
     return means
+
+
+def _rounding(found: Differences) -> float:
+    """What equal means of several seeds can differ by."""
+    return _ROUNDING * max(np.nanmax(np.abs(part)) for part in (found.system, found.baseline))
+
+
+def _spreads(
+    found: Differences, families: Sequence[list[int]]
+) -> tuple[Residuals | SeedResiduals, Residuals | SeedResiduals]:
+    """How the macro averages and the settings vary."""
+    settings = residuals(found.values, found.clusters)
+    kinds = macro(settings, families)
+    if not _several_seeds(found):
+        return kinds, settings
+    several = [part for part in (found.system, found.baseline) if len(part) > 1]
+    of_settings = [np.nanmean(part, axis=1) for part in several]
+    of_kinds = [
+        np.stack([part[:, family].mean(axis=1) for family in families], axis=1)
+        for part in of_settings
+    ]
+    return (
+        seed_residuals(kinds, of_kinds, _rounding(found)),
+        seed_residuals(settings, of_settings, _rounding(found)),
+    )
 
 
 def _descriptive(
@@ -163,41 +207,48 @@ def _descriptive(
     }
 
 
-def _flip(
-    columns: _Columns, clusters: np.ndarray, options: CompareOptions
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Each family's p-values and step-down max-T ones, by sign flips."""
-    found = [
-        sign_flips(columns.values[:, family], clusters, options.permutations, options.seed)
-        for family in columns.families
-    ]
-    return [(part.p, part.step_down) for part in found]
+def _test(
+    columns: _Columns,
+    replicates: np.ndarray,
+    spread: Residuals | SeedResiduals,
+    clusters: np.ndarray,
+    options: CompareOptions,
+) -> list[_Family]:
+    """Each family's tests, over seeds too where `spread` has them."""
+    draws, found = (options.permutations, options.seed), []
+    for family in columns.families:
+        if isinstance(spread, SeedResiduals):
+            p = bootstrap_p(replicates[:, family])
+            seeds = seeds_at_once(_of(spread, family), options.confidence, *draws)
+            found.append(_Family(p, np.maximum(seeds.step_down, p), seeds.intervals))
+        else:
+            flips = sign_flips(columns.values[:, family], clusters, *draws)
+            joint = simultaneous_intervals(_of(spread, family), options.confidence, *draws)
+            found.append(_Family(flips.p, flips.step_down, joint))
+    return found
+
+
+def _of(spread: Spread, columns: list[int]) -> Spread:
+    return type(spread)(*(part[..., columns] for part in spread))
 
 
 def _add_tests(
     table: dict[str, dict[str, Any]],
     columns: _Columns,
     replicates: np.ndarray,
-    flipped: list[tuple[np.ndarray, np.ndarray]] | None,
+    tested: Sequence[_Family],
     options: CompareOptions,
 ) -> None:
-    """Put p-values and intervals in place; with several seeds `flipped` is None."""
+    """Put p-values and intervals in place."""
     own = percentile_intervals(replicates, options.confidence)
-    estimates = columns.system - columns.baseline
-    for number, family in enumerate(columns.families):
-        part = replicates[:, family]
-        joint = simultaneous_intervals(part, estimates[family], options.confidence)
-        if flipped is None:
-            p = bootstrap_p(part)
-            largest = np.maximum(simultaneous_p(part, estimates[family]), p)
-        else:
-            p, largest = flipped[number]
-        corrected = largest if options.correction == "maxt" else _CORRECTIONS[options.correction](p)
+    adjust = _CORRECTIONS.get(options.correction)
+    for family, found in zip(columns.families, tested, strict=True):
+        corrected = adjust(found.p) if adjust else found.step_down
         for place, column in enumerate(family):
             table[columns.names[column]].update(
                 interval=_bounds(own, column),
-                simultaneous=_bounds(joint, place),
-                p=_number(p[place]),
+                simultaneous=_bounds(found.joint, place),
+                p=_number(found.p[place]),
                 p_adjusted=_number(corrected[place]),
             )
 

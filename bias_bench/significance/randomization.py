@@ -10,12 +10,11 @@ algorithms 2.5 and 2.8 (single-step and step-down max-T); Boytsov, Belova, Westf
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from bias_bench.significance.draws import blocks, check_draws, every_sign, random_signs
+from bias_bench.significance.draws import all_signs_fit, check_draws, sign_blocks
 from bias_bench.significance.sums import cluster_sums, on_grid
 
 # In units of the statistic, whose standard deviation is 1. What comes this close to the observed
@@ -66,13 +65,13 @@ def sign_flips(
     spread = np.sqrt((sums**2).sum(axis=0))
     scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
     count = len(sums)
-    exact = 2**count <= permutations
+    exact = all_signs_fit(count, permutations)
     draws = 2**count if exact else permutations
     observed = np.abs(sums.sum(axis=0)) * scale
     order = np.argsort(-observed, kind="stable")
     threshold = observed - TIE
     reached = np.zeros((3, len(observed)), dtype=np.int64)
-    for signs in _signs(draws, count, seed, exact):
+    for signs in sign_blocks(permutations, count, seed):
         drawn = np.abs(signs @ sums) * scale
         # of each column and all that were observed no larger: the successive maxima
         largest = np.maximum.accumulate(drawn[:, order[::-1]], axis=1)[:, ::-1]
@@ -85,9 +84,3 @@ def sign_flips(
     return SignFlips(
         difference, np.sign(difference) * observed, p[0], p[1], p[2], draws=draws, exact=exact
     )
-
-
-def _signs(draws: int, clusters: int, seed: int, exact: bool) -> Iterator[np.ndarray]:
-    """Blocks of signs float64 [draws, clusters]."""
-    for block in blocks(draws, clusters):
-        yield every_sign(block, clusters) if exact else random_signs(seed, block, clusters)

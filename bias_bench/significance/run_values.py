@@ -13,14 +13,18 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from bias_bench.errors import BiasBenchError, DataError, UsageError, nearest
+from bias_bench.errors import BiasBenchError, DataError, UsageError
+from bias_bench.evaluation.metrics import Metric, compute, parse_metric
+from bias_bench.evaluation.ranks import RankTable
+from bias_bench.evaluation.settings import parse_setting
 from bias_bench.files import digest, read_json
-from bias_bench.manifest import read_manifest
+from bias_bench.manifest import EXTERNAL, read_manifest
 from bias_bench.significance.differences import Observations
-from bias_bench.significance.measures import BIAS_MEASURES, Measure, score_measure
+from bias_bench.significance.measures import Measure
 
 Cluster = Literal["topic", "paragraph", "article"]
 _METRICS_SCHEMA = 1
+_POOLED = ("retrieval", "multilingual", "per_setting")
 # of an experiment: what makes a repetition of the same system, or decides no result
 _NOT_OF_THE_RECIPE = ("benchmark", "data_dir", "seed")
 _NOT_OF_THE_ENCODING = ("precision", "batch_tokens")
@@ -30,7 +34,8 @@ class RunFolder(NamedTuple):
     """A complete run: what it is, and on what.
 
     `system` prints as ``recipe@backbone#seed``. Runs of equal `settings` differ at most in seed and
-    precision. `data` identifies the benchmark's content.
+    precision. `data` identifies the benchmark's content. `depth` is down to where ranks are known,
+    in a folder of `biasbench score`; None: all are.
     """
 
     folder: Path
@@ -42,24 +47,34 @@ class RunFolder(NamedTuple):
     settings: str
     precision: str
     demonstration: bool
+    depth: int | None
 
 
 class Overview(NamedTuple):
-    """Pooled macro figures of one run, from metrics.json: AP, and two of bias (NaN if absent)."""
+    """Macro figures of a run in the pool of all languages: AP, and two of bias (NaN if absent).
+
+    `retrieved` is the share of relevant candidates down to the cut-off, NaN without one.
+    """
 
     average_precision: float
     rank_distance: float
     same_language_top1: float
+    retrieved: float
 
 
 def read_run(folder: Path) -> RunFolder:
     """What a run folder holds; BiasBenchError where it is no complete run."""
     manifest = read_manifest(folder)
     status = manifest.get("status")
+    scored = manifest.get("kind") == EXTERNAL
     if status != "complete":
+        advice = (
+            "repeat the command that made it"
+            if scored
+            else f"finish it with `biasbench run {folder / 'experiment.yaml'}`"
+        )
         raise BiasBenchError(
-            f"{folder}: the run is {status or 'not begun'}, not complete; finish it with "
-            f"`biasbench run {folder / 'experiment.yaml'}`"
+            f"{folder}: the run is {status or 'not begun'}, not complete; {advice}"
         )
     try:
         return RunFolder(
@@ -72,13 +87,17 @@ def read_run(folder: Path) -> RunFolder:
             settings=_settings_key(folder),
             precision=manifest["encoding"]["precision"],
             demonstration=bool(manifest.get("demonstration")),
+            depth=int(manifest["depth"]) if scored else None,
         )
     except (KeyError, IndexError, TypeError) as error:
         raise DataError(f"{folder}: manifest.json lacks {error}; repeat the run") from None
 
 
-def read_overview(run: RunFolder) -> Overview:
-    """The run's pooled figures; NaN for those that it lacks."""
+def read_overview(run: RunFolder, settings: Sequence[str], cutoff: int | None) -> Overview:
+    """The run's figures over these pooled settings; NaN for those that it lacks.
+
+    From metrics.json, but AP and rank distance with a cut-off from the ranks, as known down to it.
+    """
     path = run.folder / "metrics.json"
     metrics = read_json(path)
     schema = metrics.get("schema") if isinstance(metrics, dict) else None
@@ -86,33 +105,46 @@ def read_overview(run: RunFolder) -> Overview:
         raise BiasBenchError(
             f"{path}: schema {schema} is not known to this version of biasbench; update it"
         )
-    return Overview(
-        _number(metrics, "retrieval", "multilingual", "macro", "AP"),
-        _number(metrics, "bias", "rank_distance", "macro"),
-        _number(metrics, "bias", "same_language_top1", "macro"),
+    languages = [parse_setting(name).query_language for name in settings]
+    same = _mean(metrics, ("bias", "same_language_top1", "per_language"), languages)
+    if cutoff and settings:
+        return _cut_overview(run, languages, cutoff)._replace(same_language_top1=same)
+    precision = _known_mean([_number(metrics, *_POOLED, name, "AP") for name in settings])
+    distance = _mean(metrics, ("bias", "rank_distance", "per_language"), languages)
+    return Overview(precision, distance, same, np.nan)
+
+
+def _cut_overview(run: RunFolder, languages: Sequence[str], cutoff: int) -> Overview:
+    """What follows from ranks known down to the cut-off, over these query languages."""
+    from bias_bench.bias.parallel import averages, parallel_ranks
+    from bias_bench.bias.rank_distance import rank_distance
+
+    parts = parallel_ranks(RankTable(run.folder / "ranks.parquet", cutoff)).parts
+    values = (
+        {name: compute(Metric("AP", cutoff), parts[name].relevant) for name in languages},
+        {name: rank_distance(parts[name].ranks) for name in languages},
+        {name: compute(Metric("R", cutoff), parts[name].relevant) for name in languages},
     )
-
-
-def find_measure(name: str, runs: Sequence[RunFolder]) -> Measure:
-    """The metric that is called `name`, if all runs have it; UsageError with the nearest if not."""
-    if name in BIAS_MEASURES:
-        return BIAS_MEASURES[name]
-    held = [(run, _metrics_of(run)) for run in runs]
-    if not any(name in found for _, found in held):
-        known = {*BIAS_MEASURES, *(metric for _, found in held for metric in found)}
-        raise UsageError(f"unknown metric '{name}': {nearest(name, known)}")
-    for run, found in held:
-        if name not in found:
-            raise UsageError(
-                f"{run.folder}: its scores hold no {name}, but {', '.join(sorted(found))}; choose "
-                "a metric that all runs have, or repeat the run"
-            )
-    return score_measure(name)
+    precision, distance, retrieved = (averages(part).get("macro", np.nan) for part in values)
+    return Overview(precision, distance, np.nan, retrieved)
 
 
 def read_values(run: RunFolder, measure: Measure, cluster: Cluster) -> Observations:
-    """One value per query: the exact scorer's, or the bias metric from the exact ranks."""
-    return _bias(run, measure, cluster) if measure.bias else _scores(run, measure, cluster)
+    """One value per query: the exact scorer's, or from the exact ranks.
+
+    A metric with a cut-off that the run's scores lack is computed from its ranks.
+    """
+    if measure.bias:
+        return _bias(run, measure, cluster)
+    if measure.name in metrics_of(run):
+        return _scores(run, measure, cluster)
+    return _computed(run, parse_metric(measure.name), cluster)
+
+
+def metrics_of(run: RunFolder) -> set[str]:
+    """The metrics that the run's scores hold."""
+    column = _read_scores(run.folder / "scores.parquet", ["metric"])["metric"]
+    return set(column.unique().to_pylist())
 
 
 def _scores(run: RunFolder, measure: Measure, cluster: Cluster) -> Observations:
@@ -129,11 +161,25 @@ def _scores(run: RunFolder, measure: Measure, cluster: Cluster) -> Observations:
     )
 
 
-def _bias(run: RunFolder, measure: Measure, cluster: Cluster) -> Observations:
-    from bias_bench.bias.catalogue import per_query_bias
-    from bias_bench.evaluation.ranks import RankTable
+def _computed(run: RunFolder, metric: Metric, cluster: Cluster) -> Observations:
+    table = RankTable(run.folder / "ranks.parquet")
+    topics: list[str] = []
+    settings: list[str] = []
+    clusters: list[str] = []
+    values = []
+    for setting in table.settings:
+        part = table.of(setting)
+        values.append(compute(metric, part.ranks, part.grades))
+        topics.extend(part.topics)
+        settings.extend([setting] * len(part.topics))
+        clusters.extend({"paragraph": part.paragraphs, "article": part.articles}.get(cluster, []))
+    return Observations(topics, settings, np.concatenate(values), clusters or None)
 
-    found = per_query_bias(RankTable(run.folder / "ranks.parquet"))[measure.name]
+
+def _bias(run: RunFolder, measure: Measure, cluster: Cluster) -> Observations:
+    from bias_bench.bias.catalogue import query_bias
+
+    found = query_bias(run.folder, measure.base, measure.cutoff or None)
     clusters = {"topic": None, "paragraph": found.paragraphs, "article": found.articles}[cluster]
     return Observations(found.topics, found.settings, found.values, clusters)
 
@@ -149,11 +195,6 @@ def _read_scores(path: Path, columns: list[str], filters: Any = None) -> Any:
     except (pa.ArrowException, OSError) as error:
         problem = str(error).splitlines()[0]
         raise DataError(f"{path}: damaged ({problem}); repeat the run") from None
-
-
-def _metrics_of(run: RunFolder) -> set[str]:
-    column = _read_scores(run.folder / "scores.parquet", ["metric"])["metric"]
-    return set(column.unique().to_pylist())
 
 
 def _texts(column: Any) -> list[str]:
@@ -183,6 +224,16 @@ def _settings_key(folder: Path) -> str:
             key: value for key, value in encoding.items() if key not in _NOT_OF_THE_ENCODING
         }
     return digest(kept)
+
+
+def _mean(content: Any, path: tuple[str, ...], names: Sequence[str]) -> float:
+    """The mean of the numbers under `path` that there are, NaN without any."""
+    return _known_mean([_number(content, *path, name) for name in names])
+
+
+def _known_mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def _number(content: Any, *path: str) -> float:

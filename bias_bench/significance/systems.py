@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bias_bench.errors import DataError, UsageError
+from bias_bench.manifest import NO_PRECISION
 from bias_bench.significance.run_values import RunFolder
 
 FEW_SEEDS = 5
@@ -67,7 +68,8 @@ def warnings_about(systems: Sequence[Compared]) -> list[str]:
     """What a reader must know of the runs before believing a comparison."""
     found = []
     runs = [run for system in systems for run in system.runs]
-    precisions = {run.precision: run.name for run in runs}
+    encoded = [run for run in runs if run.depth is None and run.precision != NO_PRECISION]
+    precisions = {run.precision: run.name for run in encoded}
     if len(precisions) > 1:
         named = ", ".join(f"{key} in {name}" for key, name in sorted(precisions.items()))
         found.append(

@@ -80,7 +80,7 @@ def _assignments(
 ) -> Iterator[np.ndarray]:
     """Blocks of int [draws, clusters, systems]: whose scores each system gets in each cluster."""
     every = np.array(list(orderings(range(systems))) if exact else range(systems), dtype=np.int8)
-    for block in blocks(draws, clusters * systems):
+    for block in blocks(draws, clusters * systems, "Tukey HSD"):
         if exact:
             codes = np.arange(block.start, block.stop)[:, None]
             yield every[codes // len(every) ** np.arange(clusters) % len(every)]
