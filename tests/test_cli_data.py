@@ -18,7 +18,7 @@ from bias_bench.datasets import registry
 from bias_bench.datasets.registry import BenchmarkSpec, benchmarks, data_folder
 
 MINI = data_folder("mini", None)
-KNOWN = ("mini", "mlqa-r", "xquad-r")
+KNOWN = ("mini", "miracl", "miracl-judged", "mlqa-r", "xquad-r")
 
 
 class Outcome(NamedTuple):
@@ -85,7 +85,7 @@ def test_list_names_every_benchmark_with_size_licence_and_state(
     assert tuple(name for name, _, _ in entries) == KNOWN
     for name, title, details in entries:
         assert title == benchmarks()[name].title
-        assert f"({' '.join(benchmarks()[name].files)})" in details
+        assert f"({' '.join(benchmarks()[name].contents)})" in details
         assert benchmarks()[name].licence in details
     assert "13,090 queries, 13,014 candidates" in listed.out
     assert "4,199 queries, 20,534 candidates" in listed.out
@@ -107,6 +107,7 @@ def test_list_as_json_is_one_document_with_the_same_facts(
         "candidates": 20534,
         "licence": "CC BY-NC 4.0",
         "state": "7 of 7 files missing",
+        "note": None,
     }
 
 
@@ -307,8 +308,8 @@ def test_fetch_without_a_server_shows_the_terms_then_fails_with_3(
     [
         ("xquad", "unknown benchmark 'xquad': did you mean 'xquad-r'?"),
         ("mlqa", "unknown benchmark 'mlqa': did you mean 'mlqa-r'?"),
-        ("???", "unknown benchmark '???': known: mini, mlqa-r, xquad-r"),
-        ("two\nlines", "unknown benchmark 'two lines': known: mini, mlqa-r, xquad-r"),
+        ("???", f"unknown benchmark '???': known: {', '.join(KNOWN)}"),
+        ("two\nlines", f"unknown benchmark 'two lines': known: {', '.join(KNOWN)}"),
     ],
 )
 def test_unknown_name_exits_with_2_and_the_nearest_match(

@@ -132,8 +132,8 @@ damaged = pytest.mark.parametrize(
         ),
         ("mlqar", "did you mean 'mlqa-r'?"),
         ("minni", "did you mean 'mini'?"),
-        ("something else", "known: mini, mlqa-r, xquad-r"),
-        ("no/such/folder", "known: mini, mlqa-r, xquad-r"),
+        ("something else", "known: mini, miracl, miracl-judged, mlqa-r, xquad-r"),
+        ("no/such/folder", "known: mini, miracl, miracl-judged, mlqa-r, xquad-r"),
     ],
 )
 def test_unknown_benchmark_is_a_usage_error_with_the_nearest_name(wrong: str, hint: str) -> None:

@@ -1,4 +1,4 @@
-"""`biasbench data list|fetch|verify|cite|audit`."""
+"""`biasbench data list|fetch|verify|generate|cite|audit`."""
 
 from __future__ import annotations
 
@@ -7,84 +7,178 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bias_bench.cli.options import DataDir, OutputFormat
+from bias_bench.cli.complete import (
+    complete_benchmark,
+    complete_known_benchmark,
+    complete_training_data,
+)
+from bias_bench.cli.options import DataDir, OutputFormat, Verbose, listen
 
 if TYPE_CHECKING:
     from bias_bench.datasets.audit import Audit
     from bias_bench.datasets.pairs import Pairs
 
-_FILE_WIDTH = 160
-_ROWS_SHOWN = 50
+_ROWS_SHOWN, _FILES_SHOWN = 50, 11
 
 app = typer.Typer(
-    help="Benchmarks: what there is, fetch it, check it, cite it.", no_args_is_help=True
+    help="Benchmarks: what there is, fetch it, check it, cite it.",
+    no_args_is_help=True,
+    epilog="Examples:\n\nbiasbench data list\n\nbiasbench data fetch xquad-r",
 )
-Name = Annotated[str, typer.Argument(help="A benchmark's name, as `biasbench data list` shows.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="A benchmark's name, as `biasbench data list` shows.",
+        autocompletion=complete_known_benchmark,
+    ),
+]
+
+Languages = Annotated[
+    list[str] | None,
+    typer.Option(help="Only this language; may be repeated. Default: all.", show_default=False),
+]
 
 
-@app.command("list", epilog="Example: biasbench data list --data-dir data")
+def _examples(*lines: str) -> str:
+    return "\n\n".join(("Examples:", *lines))
+
+
+@app.command(
+    "list",
+    epilog=_examples("biasbench data list --data-dir data", "biasbench data list --format json"),
+)
 def list_benchmarks(data_dir: DataDir = None, output_format: OutputFormat = "table") -> None:
     """List the known benchmarks and whether their files are in place."""
+    from bias_bench.cli.output import print_json
     from bias_bench.console import result
-    from bias_bench.datasets.registry import benchmarks, check_files
-    from bias_bench.files import json_text
+    from bias_bench.datasets.registry import benchmarks, check_files, data_note
 
     rows: list[dict[str, Any]] = []
     for name, spec in sorted(benchmarks().items()):
-        problems = [check.problem for check in check_files(name, data_dir) if check.problem]
-        state = "ready" if not problems else f"{len(problems)} of {len(spec.files)} files missing"
+        checks = check_files(name, data_dir, deep=False)
+        problems = [check.problem for check in checks if check.problem]
+        state = "ready" if not problems else f"{len(problems)} of {len(checks)} files missing"
         if any(problem != "missing" for problem in problems):
             state = f"{len(problems)} files missing or damaged"
         rows.append(
             {
                 "name": name,
                 "title": spec.title,
-                "languages": list(spec.files),
-                "queries": sum(file.queries for file in spec.files.values()),
-                "candidates": sum(file.candidates for file in spec.files.values()),
+                "languages": list(spec.contents),
+                "queries": sum(size.queries for size in spec.contents.values()),
+                "candidates": sum(size.candidates for size in spec.contents.values()),
                 "licence": spec.licence,
                 "state": state,
+                "note": data_note(name, data_dir),
             }
         )
     if output_format == "json":
-        result(json_text(rows, indent=1))
+        print_json({"benchmarks": rows})
         return
     for row in rows:
         result(
             f"{row['name']}: {row['title']}\n  {len(row['languages'])} languages "
             f"({' '.join(row['languages'])}), {row['queries']:,} queries, "
             f"{row['candidates']:,} candidates; {row['licence']}; {row['state']}"
+            + (f"\n  {row['note']}" if row["note"] else "")
         )
 
 
-@app.command(epilog="Example: biasbench data fetch xquad-r")
-def fetch(name: Name, data_dir: DataDir = None) -> None:
+@app.command(
+    epilog=_examples(
+        "biasbench data fetch xquad-r",
+        "biasbench data fetch miracl --language sw --language yo --data-dir data",
+    )
+)
+def fetch(
+    name: Name,
+    data_dir: DataDir = None,
+    language: Languages = None,
+    verbose: Verbose = None,
+) -> None:
     """Download a benchmark's files, checked against their sha256; resumes a broken download."""
     from bias_bench.console import result
     from bias_bench.datasets.download import fetch_benchmark
 
-    result(str(fetch_benchmark(name, data_dir)))
+    listen(verbose)
+    result(str(fetch_benchmark(name, data_dir, languages=language)))
 
 
-@app.command(epilog="Example: biasbench data verify mlqa-r --data-dir data")
-def verify(name: Name, data_dir: DataDir = None) -> None:
+@app.command(
+    epilog=_examples(
+        "biasbench data verify mlqa-r --data-dir data", "biasbench data verify mini --format json"
+    )
+)
+def verify(
+    name: Name,
+    data_dir: DataDir = None,
+    language: Languages = None,
+    output_format: OutputFormat = "table",
+) -> None:
     """Compare every file with its recorded size and sha256; exit code 3 if one differs."""
+    from bias_bench.cli.output import print_json
     from bias_bench.console import result
     from bias_bench.datasets.registry import check_files, mend
     from bias_bench.errors import DataError
 
-    checks = check_files(name, data_dir)
-    for check in checks:
-        result(f"{check.path}: {check.problem or 'ok'}")
+    checks = check_files(name, data_dir, language)
+    if output_format == "json":
+        files = [
+            {"language": check.language, "path": str(check.path), "problem": check.problem}
+            for check in checks
+        ]
+        print_json({"benchmark": name, "files": files})
+    else:
+        for check in checks:
+            result(f"{check.path}: {check.problem or 'ok'}")
     bad = [check.path.name for check in checks if check.problem]
     if bad:
+        shown = ", ".join(bad[:_FILES_SHOWN]) + (", …" if len(bad) > _FILES_SHOWN else "")
         raise DataError(
-            f"{name}: {len(bad)} of {len(checks)} files missing or damaged ({', '.join(bad)}); "
+            f"{name}: {len(bad)} of {len(checks)} files missing or damaged ({shown}); "
             f"{mend(name, data_dir)}"
         )
 
 
-@app.command(epilog="Example: biasbench data cite xquad-r >> references.bib")
+@app.command(
+    epilog=_examples(
+        "biasbench data generate miracl --passages 1000 --out data",
+        "biasbench data generate miracl --passages 4000 --language sw --judged miracl --out data",
+    )
+)
+def generate(
+    name: Annotated[str, typer.Argument(help="miracl, whose layout is the only one known here.")],
+    passages: Annotated[int, typer.Option(help="Passages of each language.", min=1)],
+    out: Annotated[Path, typer.Option(help="What --data-dir is to be; gets a folder `miracl`.")],
+    language: Languages = None,
+    topics: Annotated[
+        int | None,
+        typer.Option(help="Questions of each language. Default: 20.", min=1, show_default=False),
+    ] = None,
+    judged: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with MIRACL's own topics and qrels, to generate passages for. Without "
+            "it questions and judgements are made up too.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal data.", min=0)] = 0,
+) -> None:
+    """Make up data in a benchmark's layout, to try things out; their figures mean nothing."""
+    from bias_bench.console import result
+    from bias_bench.datasets.miracl_folder import miracl_facts
+    from bias_bench.datasets.miracl_generate import Plan
+    from bias_bench.datasets.miracl_generate import generate as make
+    from bias_bench.errors import UsageError, nearest
+
+    if name != "miracl":
+        raise UsageError(f"data of '{name}' cannot be generated: {nearest(name, ['miracl'])}")
+    languages = language or list(miracl_facts().languages)
+    result(str(make(Plan(passages, languages, seed, topics, judged), out / "miracl")))
+
+
+@app.command(epilog=_examples("biasbench data cite xquad-r >> references.bib"))
 def cite(name: Name) -> None:
     """Print a benchmark's BibTeX entries."""
     from bias_bench.console import result
@@ -93,33 +187,46 @@ def cite(name: Name) -> None:
     result(benchmark_spec(name).citation.rstrip())
 
 
-@app.command("audit", epilog="Example: biasbench data audit mlqa-r xquad-r --data-dir data")
+@app.command(
+    "audit",
+    epilog=_examples(
+        "biasbench data audit mlqa-r xquad-r --data-dir data",
+        "biasbench data audit mini-train mini --format json",
+    ),
+)
 def audit_data(
     train: Annotated[
         str,
         typer.Argument(
             help="Training data: a training source such as ntrex-128, a benchmark's name, "
-            "`mini-train`, or a folder in LAReQA's form."
+            "`mini-train`, or a folder in LAReQA's form.",
+            autocompletion=complete_training_data,
         ),
     ],
     benchmark: Annotated[
-        str, typer.Argument(help="The benchmark: its name, or a folder in LAReQA's form.")
+        str,
+        typer.Argument(
+            help="The benchmark: its name, or a folder in LAReQA's form.",
+            autocompletion=complete_benchmark,
+        ),
     ],
     data_dir: DataDir = None,
+    verbose: Verbose = None,
     output_format: OutputFormat = "table",
 ) -> None:
     """Report what training data and a benchmark share: ids, titles, equal and similar texts.
 
     The verdict says what a run would drop from training; this command changes nothing.
     """
+    from bias_bench.cli.output import print_json
     from bias_bench.console import result
     from bias_bench.datasets.audit import audit
     from bias_bench.datasets.registry import load_benchmark
-    from bias_bench.files import json_text
 
+    listen(verbose)
     found = audit(_training_pairs(train, data_dir), load_benchmark(benchmark, data_dir).collection)
     if output_format == "json":
-        result(json_text(found.to_json(), indent=1))
+        print_json(found.to_json())
         return
     if found.findings:
         _print_findings(found)
@@ -154,12 +261,10 @@ def _training_pairs(name: str, data_dir: Path | None) -> Pairs:
 
 def _print_findings(found: Audit) -> None:
     """The findings as a table, at most `_ROWS_SHOWN` of them; JSON has all."""
-    import sys
-
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from bias_bench.cli.output import table_console
     from bias_bench.console import result
 
     table = Table()
@@ -169,6 +274,6 @@ def _print_findings(found: Audit) -> None:
         # as Text, since a title may hold what rich would read as markup
         cells = (finding.kind, finding.data_set, finding.topic, finding.matched, finding.item)
         table.add_row(*map(Text, cells), f"{finding.similarity:.3f}")
-    Console(width=None if sys.stdout.isatty() else _FILE_WIDTH).print(table)
+    table_console().print(table)
     if len(found.findings) > _ROWS_SHOWN:
         result(f"… and {len(found.findings) - _ROWS_SHOWN:,} more; --format json has all")

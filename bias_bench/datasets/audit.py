@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from bias_bench.console import progress
 from bias_bench.datasets.collection import Candidate, Collection, Query
 from bias_bench.datasets.pairs import Pairs
 
@@ -30,6 +31,7 @@ CONTAINED = 0.95
 # Distinct n-grams of the shorter text (24 characters), below which only identical texts count.
 SHORTEST = 20
 _TEXTS_AT_ONCE = 50_000  # of training, to bound the memory
+_LONG = 5.0  # seconds from which progress is shown
 
 
 class Finding(NamedTuple):
@@ -235,13 +237,16 @@ def _similar(training: Sequence[str], benchmark: Sequence[str]) -> Iterator[_Mat
     """
     if not training or not benchmark:
         return
-    for start in range(0, len(training), _TEXTS_AT_ONCE):
-        ours, theirs = _ngram_sets(training[start : start + _TEXTS_AT_ONCE], benchmark)
-        near = _join("near", ours, theirs, _first(ours, NEAR), _first(theirs, NEAR))
-        inside = _join("contained", ours, theirs, _first(ours, CONTAINED), theirs)
-        around = _join("contained", ours, theirs, ours, _first(theirs, CONTAINED))
-        for match in chain(near, inside, around):
-            yield match._replace(ours=start + match.ours)
+    with progress("audit", len(training), "texts", after=_LONG) as advance:
+        for start in range(0, len(training), _TEXTS_AT_ONCE):
+            part = training[start : start + _TEXTS_AT_ONCE]
+            ours, theirs = _ngram_sets(part, benchmark)
+            near = _join("near", ours, theirs, _first(ours, NEAR), _first(theirs, NEAR))
+            inside = _join("contained", ours, theirs, _first(ours, CONTAINED), theirs)
+            around = _join("contained", ours, theirs, ours, _first(theirs, CONTAINED))
+            for match in chain(near, inside, around):
+                yield match._replace(ours=start + match.ours)
+            advance(len(part))
 
 
 def _ngram_sets(training: Sequence[str], benchmark: Sequence[str]) -> tuple[Any, Any]:

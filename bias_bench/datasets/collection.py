@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from bias_bench.datasets.ids import language_of, topic_of
-from bias_bench.errors import DataError
+from bias_bench.errors import DataError, UsageError, nearest
 from bias_bench.files import digest_texts
 
 
@@ -51,7 +51,12 @@ class Collection:
     """A benchmark in memory.
 
     `queries` and `candidates` are grouped by language in the order of `languages`; `relevance`
-    lists pairs (topic id, candidate id); a parallel topic has one per language that answers it.
+    lists pairs (topic id, candidate id); a parallel topic has one or more per language that answers
+    it. `grades` are those of `relevance`, from 1; none means 1 for all. `not_relevant` lists pairs
+    judged not to be relevant (grade 0).
+
+    Without `parallel` every topic is asked and answered in one language alone, and candidates of
+    another language are not judged for it, so only pools of one language can be searched.
     """
 
     name: str
@@ -60,6 +65,9 @@ class Collection:
     queries: tuple[Query, ...]
     candidates: tuple[Candidate, ...]
     relevance: tuple[tuple[str, str], ...]
+    grades: tuple[int, ...] = ()
+    not_relevant: tuple[tuple[str, str], ...] = ()
+    parallel: bool = True
 
     def __post_init__(self) -> None:
         validate(self)
@@ -89,13 +97,31 @@ class Collection:
     def relevant_rows(self) -> np.ndarray:
         """int32 [topics, most relevant candidates of a topic]: candidate rows, padded with -1."""
         candidate_row = {candidate.id: row for row, candidate in enumerate(self.candidates)}
+        rows = [candidate_row[candidate] for _, candidate in self.relevance]
+        return self._by_topic(rows, fill=-1)
+
+    @cached_property
+    def relevant_grades(self) -> np.ndarray | None:
+        """int32, shaped as `relevant_rows`: grades, padded with 0; None where all are 1."""
+        return self._by_topic(self.grades, fill=0) if set(self.grades) - {1} else None
+
+    def _by_topic(self, values: Sequence[int], fill: int) -> np.ndarray:
+        """int32 [topics, most relevant candidates of a topic], from a value per relevant pair."""
         of_topic: list[list[int]] = [[] for _ in self.topics]
-        for topic, candidate in self.relevance:
-            of_topic[self.topic_rows[topic]].append(candidate_row[candidate])
-        rows = np.full((len(of_topic), max(map(len, of_topic), default=0)), -1, dtype=np.int32)
+        for (topic, _), value in zip(self.relevance, values, strict=True):
+            of_topic[self.topic_rows[topic]].append(value)
+        rows = np.full((len(of_topic), max(map(len, of_topic), default=0)), fill, dtype=np.int32)
         for row, relevant in enumerate(of_topic):
             rows[row, : len(relevant)] = relevant
         return rows
+
+    @cached_property
+    def not_relevant_of(self) -> dict[str, list[str]]:
+        """Ids of the candidates judged not relevant, by topic id."""
+        found: dict[str, list[str]] = {}
+        for topic, candidate in self.not_relevant:
+            found.setdefault(topic, []).append(candidate)
+        return found
 
     def query_topics(self, language: str) -> np.ndarray:
         """int32 [queries of the language]: each query's row in `topics`."""
@@ -103,10 +129,12 @@ class Collection:
         return np.array(rows, dtype=np.int32)
 
     def candidate_texts(self, language: str, with_context: bool) -> list[str]:
-        """Texts to encode: the sentence, or the sentence, a space and its paragraph."""
+        """Texts to encode: the sentence, or the sentence, a space and its paragraph (if any)."""
         start, stop = self.pools[language]
         return [
-            f"{candidate.text} {candidate.context}" if with_context else candidate.text
+            f"{candidate.text} {candidate.context}"
+            if with_context and candidate.context
+            else candidate.text
             for candidate in self.candidates[start:stop]
         ]
 
@@ -123,7 +151,46 @@ class Collection:
             parts += candidate
         for pair in self.relevance:
             parts += pair
+        if not self.parallel:  # what only some benchmarks have is hashed for those alone
+            parts.append("not parallel")
+        if self.relevant_grades is not None:
+            parts += ["grades", *map(str, self.grades)]
+        if self.not_relevant:
+            parts.append("not relevant")
+            for pair in self.not_relevant:
+                parts += pair
         return digest_texts(parts)
+
+    def keep(self, languages: Sequence[str]) -> Collection:
+        """The part of the benchmark in some of its languages; topics are those still asked in one.
+
+        UsageError for a language that it does not have.
+        """
+        for language in languages:
+            if language not in self.languages:
+                raise UsageError(
+                    f"{self.name}: no language '{language}': {nearest(language, self.languages)}"
+                )
+        kept = [language for language in self.languages if language in set(languages)]
+        if len(kept) == len(self.languages):
+            return self
+        queries = tuple(query for query in self.queries if language_of(query.id) in kept)
+        asked = {topic_of(query.id) for query in queries}
+
+        def stays(pair: tuple[str, str]) -> bool:
+            return pair[0] in asked and language_of(pair[1]) in kept
+
+        places = [place for place, pair in enumerate(self.relevance) if stays(pair)]
+        return replace(
+            self,
+            languages=tuple(kept),
+            topics=tuple(topic for topic in self.topics if topic.id in asked),
+            queries=queries,
+            candidates=tuple(item for item in self.candidates if language_of(item.id) in kept),
+            relevance=tuple(self.relevance[place] for place in places),
+            grades=tuple(self.grades[place] for place in places) if self.grades else (),
+            not_relevant=tuple(filter(stays, self.not_relevant)),
+        )
 
 
 def validate(collection: Collection) -> None:
@@ -160,14 +227,37 @@ def _validate_links(collection: Collection) -> None:
         if topic_of(query.id) not in topics:
             raise DataError(f"{collection.name}: query '{query.id}' belongs to no topic")
     known = {candidate.id for candidate in collection.candidates}
+    judged = (*collection.relevance, *collection.not_relevant)
     _require_unique(
-        [f"{topic} -> {candidate}" for topic, candidate in collection.relevance],
+        [f"{topic} -> {candidate}" for topic, candidate in judged],
         f"{collection.name}: relevance",
     )
-    for topic, candidate in collection.relevance:
+    for topic, candidate in judged:
         if topic not in topics or candidate not in known:
             raise DataError(
                 f"{collection.name}: relevance '{topic}' -> '{candidate}' points to nothing"
+            )
+    if collection.grades and len(collection.grades) != len(collection.relevance):
+        raise DataError(
+            f"{collection.name}: {len(collection.grades)} grades for "
+            f"{len(collection.relevance)} relevant candidates"
+        )
+    if min(collection.grades, default=1) < 1:
+        raise DataError(f"{collection.name}: grade {min(collection.grades)} is not relevant")
+    if not collection.parallel:
+        _validate_apart(collection, judged)
+
+
+def _validate_apart(collection: Collection, judged: Sequence[tuple[str, str]]) -> None:
+    """No topic is asked or judged in two languages."""
+    language: dict[str, str] = {}
+    pairs = [(topic_of(query.id), language_of(query.id)) for query in collection.queries]
+    pairs += [(topic, language_of(candidate)) for topic, candidate in judged]
+    for topic, found in pairs:
+        if language.setdefault(topic, found) != found:
+            raise DataError(
+                f"{collection.name}: topic '{topic}' is in '{language[topic]}' and '{found}', but "
+                "the benchmark's topics are not parallel"
             )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bias_bench.console import progress, say
-from bias_bench.datasets.registry import benchmark_spec, check_files, data_folder
+from bias_bench.console import Advance, progress, say
+from bias_bench.datasets.registry import benchmark_spec, check_files, data_folder, languages_of
 from bias_bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,17 +17,31 @@ _CHUNK = 1 << 16
 _TIMEOUT = 30
 
 
-def fetch_benchmark(name: str, data_dir: Path | None = None, base_url: str | None = None) -> Path:
-    """Download what is missing or damaged; returns the folder. Raises DataError offline."""
+def fetch_benchmark(
+    name: str,
+    data_dir: Path | None = None,
+    base_url: str | None = None,
+    languages: Sequence[str] | None = None,
+) -> Path:
+    """Download what is missing or damaged; returns the folder. Raises DataError offline.
+
+    With `languages` only their files.
+    """
     import logging
 
     import pooch
 
     spec = benchmark_spec(name)
     folder = data_folder(name, data_dir)
+    if spec.folder is not None:
+        return folder
+    if spec.reader is not None:
+        if spec.reader.fetch is not None:
+            spec.reader.fetch(folder, languages_of(name, languages) if languages else None)
+        return folder
     if spec.base_url is None:
         return folder
-    wanted = [check for check in check_files(name, data_dir) if check.problem]
+    wanted = [check for check in check_files(name, data_dir, languages) if check.problem]
     if not wanted:
         return folder
     say(f"{name}: {spec.licence} ({spec.licence_url}). {spec.terms}")
@@ -41,7 +56,8 @@ def fetch_benchmark(name: str, data_dir: Path | None = None, base_url: str | Non
     with progress(f"fetch {name}", total, "bytes") as advance:
 
         def download(url: str, output_file: str, _: pooch.Pooch) -> None:
-            advance(_resume(url, folder / (url.rsplit("/", 1)[1] + ".part"), Path(output_file)))
+            partial = folder / (url.rsplit("/", 1)[1] + ".part")
+            _resume(url, partial, Path(output_file), advance)
 
         for check in wanted:
             _fetch_one(source, check.path.name, download)
@@ -70,8 +86,8 @@ def _fetch_one(source: pooch.Pooch, file_name: str, download: object) -> None:
         ) from None
 
 
-def _resume(url: str, partial: Path, target: Path) -> int:
-    """Continue `partial` by an HTTP range request, then move it to `target`; returns bytes."""
+def _resume(url: str, partial: Path, target: Path, advance: Advance) -> None:
+    """Continue `partial` by an HTTP range request, then move it to `target`."""
     import requests
 
     have = partial.stat().st_size if partial.is_file() else 0
@@ -79,11 +95,13 @@ def _resume(url: str, partial: Path, target: Path) -> int:
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             partial.unlink()
-            return _resume(url, partial, target)
+            _resume(url, partial, target, advance)
+            return
         response.raise_for_status()
         resumed = response.status_code == requests.codes.partial_content
+        advance(have if resumed else 0)
         with partial.open("ab" if resumed else "wb") as stream:
             for chunk in response.iter_content(_CHUNK):
                 stream.write(chunk)
+                advance(len(chunk))
     partial.replace(target)
-    return target.stat().st_size

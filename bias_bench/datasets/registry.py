@@ -2,73 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
-from bias_bench.datasets.collection import Collection
+from bias_bench.datasets.benchmark import (
+    BenchmarkSpec,
+    DataFile,
+    FileCheck,
+    LoadedBenchmark,
+    file_problem,
+)
 from bias_bench.datasets.lareqa import load_lareqa
+from bias_bench.datasets.plugins import installed_benchmarks
 from bias_bench.errors import DataError, UsageError, nearest
 from bias_bench.files import cache_root, sha256_file
 
-
-class DataFile(BaseModel):
-    """One language's file, with what it must hold."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    bytes: int
-    queries: int
-    candidates: int
-    sha256: str
-
-
-class BenchmarkSpec(BaseModel):
-    """A benchmark known by name. `base_url` is None for one that ships with the package.
-
-    `training` holds settings of `training` that recipes which train take on this benchmark;
-    `recipes` are run where none is asked for; `robustness` is the suite it has by default.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    title: str
-    licence: str
-    licence_url: str
-    terms: str
-    base_url: str | None = None
-    demonstration: bool = False
-    training: dict[str, Any] = {}
-    recipes: tuple[str, ...] = ("zero-shot",)
-    robustness: dict[str, Any] | None = None
-    files: dict[str, DataFile]
-    citation: str
-
-
-class LoadedBenchmark(NamedTuple):
-    """A collection with the sha256 of every file it was read from."""
-
-    collection: Collection
-    sha256: dict[str, str]
-    spec: BenchmarkSpec | None
-
-
-class FileCheck(NamedTuple):
-    """One file of a benchmark: `problem` is None when it is present and intact."""
-
-    language: str
-    path: Path
-    problem: str | None
+__all__ = [
+    "BenchmarkSpec", "DataFile", "FileCheck", "LoadedBenchmark", "benchmark_spec", "benchmarks",
+    "check_files", "data_folder", "data_note", "languages_of", "load_benchmark", "mend",
+]  # fmt: skip
 
 
 @cache
 def benchmarks() -> dict[str, BenchmarkSpec]:
-    """The benchmarks known by name."""
+    """The benchmarks known by name: those of this package, then those of others, by name."""
+    own = _own_benchmarks()
+    return {**own, **installed_benchmarks(own)}
+
+
+def _own_benchmarks() -> dict[str, BenchmarkSpec]:
     import yaml
 
+    from bias_bench.datasets.miracl import miracl_benchmarks
+
     text = package_files("bias_bench.datasets").joinpath("benchmarks.yaml").read_text("utf-8")
-    return {name: BenchmarkSpec(**fields) for name, fields in yaml.safe_load(text).items()}
+    read = {name: BenchmarkSpec(**fields) for name, fields in yaml.safe_load(text).items()}
+    return {**read, **miracl_benchmarks()}
 
 
 def benchmark_spec(name: str) -> BenchmarkSpec:
@@ -80,63 +51,102 @@ def benchmark_spec(name: str) -> BenchmarkSpec:
 
 def data_folder(name: str, data_dir: Path | None) -> Path:
     """Where the files of a known benchmark are looked up: package, `data_dir` or the cache."""
-    if benchmark_spec(name).base_url is None:
+    spec = benchmark_spec(name)
+    if spec.folder is not None:
+        return spec.folder
+    if spec.reader is None and spec.base_url is None:
         return Path(str(package_files("bias_bench.datasets").joinpath(name)))
     if data_dir is not None:
-        return data_dir / name
-    return cache_root() / "data" / name
+        return data_dir / (spec.data or name)
+    return cache_root() / "data" / (spec.data or name)
 
 
-def check_files(name: str, data_dir: Path | None) -> list[FileCheck]:
-    """Compare every file of a known benchmark with its recorded size and sha256."""
-    folder = data_folder(name, data_dir)
+def data_note(name: str, data_dir: Path | None) -> str | None:
+    """What must stand beside every figure from the files of a known benchmark, if anything."""
+    spec = benchmark_spec(name)
+    found = spec.reader.note(data_folder(name, data_dir)) if spec.reader else None
+    return " ".join(filter(None, (found, spec.note))) or None
+
+
+def languages_of(name: str, wanted: Sequence[str] | None) -> list[str]:
+    """The languages of a known benchmark, or those wanted; UsageError for one that it lacks."""
+    known = benchmark_spec(name).contents
+    for language in wanted or ():
+        if language not in known:
+            raise UsageError(f"{name}: no language '{language}': {nearest(language, known)}")
+    return [language for language in known if not wanted or language in wanted]
+
+
+def check_files(
+    name: str, data_dir: Path | None, languages: Sequence[str] | None = None, deep: bool = True
+) -> list[FileCheck]:
+    """Compare every file of a known benchmark with its recorded size and sha256.
+
+    Without `deep`, large files are not read: it is only looked whether they are there.
+    """
+    folder, spec = data_folder(name, data_dir), benchmark_spec(name)
+    if spec.reader is not None:
+        return spec.reader.check(folder, languages and languages_of(name, languages), deep)
     return [
-        FileCheck(language, folder / f"{language}.json", _problem(folder, language, expected))
-        for language, expected in benchmark_spec(name).files.items()
+        _check(folder, language, spec.files[language]) for language in languages_of(name, languages)
     ]
 
 
-def _problem(folder: Path, language: str, expected: DataFile) -> str | None:
+def _check(folder: Path, language: str, expected: DataFile) -> FileCheck:
     path = folder / f"{language}.json"
-    if not path.is_file():
-        return "missing"
-    size = path.stat().st_size
-    if size != expected.bytes:
-        return f"damaged: {size:,} bytes, expected {expected.bytes:,}"
-    actual = sha256_file(path)
-    return None if actual == expected.sha256 else f"damaged: sha256 {actual[:12]}… differs"
+    return FileCheck(language, path, file_problem(path, expected.bytes, expected.sha256))
 
 
 def mend(name: str, data_dir: Path | None) -> str:
     """What to do about a missing or damaged file of a known benchmark."""
-    if benchmark_spec(name).base_url is None:
+    spec = benchmark_spec(name)
+    if spec.folder is not None:
+        return f"reinstall the package that brings {name}"
+    if spec.reader is None and spec.base_url is None:
         return "reinstall biasbench"
+    if spec.reader is not None and spec.reader.fetch is None:
+        return f"put the files of {name} there"
     folder = f" --data-dir {data_dir}" if data_dir else ""
     return f"run `biasbench data fetch {name}{folder}`"
 
 
-def load_benchmark(name: str, data_dir: Path | None) -> LoadedBenchmark:
-    """Load a known benchmark (checked against its checksums) or a folder of language files."""
+def load_benchmark(
+    name: str, data_dir: Path | None, languages: Sequence[str] | None = None
+) -> LoadedBenchmark:
+    """Load a known benchmark (checked against its checksums) or a folder of language files.
+
+    With `languages` only their part of it; UsageError where it lacks one.
+    """
     if name not in benchmarks():
         if Path(name).is_dir():
-            return _load_folder(Path(name))
+            return _load_folder(Path(name), languages)
         raise UsageError(
             f"unknown benchmark '{name}': {nearest(name, benchmarks())} "
             "(or give a folder with one <language>.json each)"
         )
     spec = benchmark_spec(name)
-    checks = check_files(name, data_dir)
+    if languages:
+        languages_of(name, languages)
+    if spec.reader is not None:
+        content = spec.reader.load(name, data_folder(name, data_dir), languages)
+        collection = content.collection.keep(languages) if languages else content.collection
+        return LoadedBenchmark(collection, content.sha256, spec, data_note(name, data_dir))
+    checks = check_files(name, data_dir, languages)
     for check in checks:
         if check.problem:
             raise DataError(f"{check.path}: {check.problem}; {mend(name, data_dir)}")
     collection = load_lareqa(name, {check.language: check.path for check in checks})
-    sha256 = {f"{language}.json": file.sha256 for language, file in spec.files.items()}
-    return LoadedBenchmark(collection, sha256, spec)
+    sha256 = {check.path.name: spec.files[check.language].sha256 for check in checks}
+    return LoadedBenchmark(collection, sha256, spec, spec.note)
 
 
-def _load_folder(folder: Path) -> LoadedBenchmark:
+def _load_folder(folder: Path, languages: Sequence[str] | None) -> LoadedBenchmark:
     paths = {path.stem: path for path in sorted(folder.glob("*.json"))}
     if not paths:
         raise DataError(f"{folder}: holds no <language>.json file in LAReQA's form")
+    for language in languages or ():
+        if language not in paths:
+            raise UsageError(f"{folder}: no {language}.json: {nearest(language, paths)}")
+    paths = {name: path for name, path in paths.items() if not languages or name in languages}
     collection = load_lareqa(folder.resolve().name, paths)
     return LoadedBenchmark(collection, {p.name: sha256_file(p) for p in paths.values()}, None)

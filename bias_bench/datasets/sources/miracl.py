@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -22,8 +21,15 @@ from bias_bench.datasets.sources.build import (
     TopicName,
     make_pairs,
 )
+from bias_bench.datasets.sources.miracl_files import (
+    Judgements,
+    Passage,
+    read_judgements,
+    read_passages,
+    read_topics,
+    shard_number,
+)
 from bias_bench.datasets.sources.place import Place
-from bias_bench.datasets.sources.readers import read_json_lines, read_table
 from bias_bench.datasets.sources.source import Options, Source
 from bias_bench.errors import DataError
 
@@ -41,21 +47,6 @@ class MiraclOptions(Options):
     title: bool = True
     corpus_hub: str | None = None
     corpus_revision: str | None = None
-
-
-class Passage(NamedTuple):
-    """A judged passage."""
-
-    title: str
-    text: str
-
-
-class Judgements(NamedTuple):
-    """Passages that answer each topic (grade 1 or more), and those that do not (grade 0)."""
-
-    positives: dict[str, list[str]]
-    negatives: dict[str, list[str]]
-    line: dict[str, int]
 
 
 def load_miracl(source: Source) -> LoadedSource:
@@ -80,8 +71,11 @@ def load_miracl(source: Source) -> LoadedSource:
     negatives: dict[int, tuple[str, ...]] = {}
     for language in languages:
         questions, judged, passages = _read_language(source, options, root, language)
-        for topic, positives in judged.positives.items():
-            not_relevant = judged.negatives.get(topic, [])[: options.max_negatives]
+        for topic in judged.grades:
+            positives = judged.relevant(topic)
+            if not positives:
+                continue
+            not_relevant = judged.not_relevant(topic)[: options.max_negatives]
             texts = tuple(_text(passages[passage], options) for passage in not_relevant)
             query = queries.row(language, questions[topic])
             for passage in positives:
@@ -97,7 +91,7 @@ def load_miracl(source: Source) -> LoadedSource:
 
 
 def _text(passage: Passage, options: MiraclOptions) -> str:
-    return f"{passage.title} {passage.text}".strip() if options.title else passage.text
+    return passage.with_title() if options.title else passage.text
 
 
 def _read_language(
@@ -106,54 +100,36 @@ def _read_language(
     folder = posixpath.normpath(posixpath.join(root, f"miracl-v1.0-{language}"))
     stem = f"miracl-v1.0-{language}-train.tsv"
     topics_path = source.place.file(f"{folder}/topics/topics.{stem}")
-    questions: dict[str, str] = {}
-    for number, (topic, text) in read_table(topics_path, 2):
-        if not topic.strip() or not text.strip():
-            raise DataError(f"{topics_path}: line {number}: empty id or question")
-        questions[topic] = text
+    questions = read_topics(topics_path)
     qrels_path = source.place.file(f"{folder}/qrels/qrels.{stem}")
-    positives: dict[str, list[str]] = {}
-    negatives: dict[str, list[str]] = {}
-    line: dict[str, int] = {}
-    for number, (topic, _, passage, grade) in read_table(qrels_path, 4):
-        if topic not in questions:
-            raise DataError(f"{qrels_path}: line {number}: topic '{topic}' is not in {topics_path}")
-        if not grade.strip().isdecimal():
-            raise DataError(f"{qrels_path}: line {number}: grade '{grade}' is no whole number")
-        side = positives if int(grade) > 0 else negatives
-        side.setdefault(topic, []).append(passage)
-        line.setdefault(passage, number)
-    judged = Judgements(positives, negatives, line)
+    judged = read_judgements(qrels_path, questions, topics_path)
     place = source.place
     if options.corpus_hub:
         place = place.at(options.corpus_hub, options.corpus_revision)
         root = "."
     corpus = posixpath.normpath(posixpath.join(root, f"miracl-corpus-v1.0-{language}"))
-    passages = _read_passages(place, corpus, judged)
-    if len(passages) < len(line):
-        lost = min(line.keys() - passages.keys(), key=line.__getitem__)
+    passages = _judged_passages(place, corpus, judged)
+    if len(passages) < len(judged.line):
+        lost, line = judged.first_of(judged.line.keys() - passages.keys())
         raise DataError(
-            f"{qrels_path}: line {line[lost]}: passage '{lost}' is in no file of {corpus}; fetch "
+            f"{qrels_path}: line {line}: passage '{lost}' is in no file of {corpus}; fetch "
             "all its parts"
         )
     return questions, judged, passages
 
 
-def _read_passages(place: Place, corpus: str, judged: Judgements) -> dict[str, Passage]:
+def _judged_passages(place: Place, corpus: str, judged: Judgements) -> dict[str, Passage]:
     """The judged passages by id; reading ends with the last of them."""
-    parts = [name for name in place.names(corpus) if re.search(r"/docs-\d+\.jsonl(\.gz)?$", name)]
+    parts = [name for name in place.names(corpus) if shard_number(name) is not None]
     if not parts:
         raise DataError(f"{corpus}: holds no docs-*.jsonl.gz (training source '{place.source}')")
     passages: dict[str, Passage] = {}
     for name in parts:
         if len(passages) == len(judged.line):
             break
-        for where, fields in read_json_lines(place.file(name)):
-            identifier, text = fields.get("docid"), fields.get("text")
-            if not isinstance(identifier, str) or not isinstance(text, str):
-                raise DataError(f"{where}: no 'docid' and 'text'; expected MIRACL's form")
-            if identifier in judged.line and not text.strip():
-                raise DataError(f"{where}: passage '{identifier}' has an empty text")
-            if identifier in judged.line:
-                passages[identifier] = Passage(str(fields.get("title") or ""), text)
+        for passage in read_passages(place.file(name)):
+            if passage.id in judged.line and not passage.text.strip():
+                raise DataError(f"{passage.where}: passage '{passage.id}' has an empty text")
+            if passage.id in judged.line:
+                passages[passage.id] = passage
     return passages

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from bias_bench.datasets.hub import hub_errors
 from bias_bench.errors import DataError
 from bias_bench.files import sha256_file
 
@@ -93,11 +94,9 @@ class Place:
         )
 
     def _ask(self, what: str, request: Callable[[], _Fetched]) -> _Fetched:
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
         try:
             return request()
-        except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+        except hub_errors() as error:
             raise DataError(
                 f"{what}: not on this disk and not fetched from the hub ({type(error).__name__}; "
                 f"training source '{self.source}'); check name, revision, access and network"

@@ -1,0 +1,151 @@
+"""Fetch MIRACL from the hub at pinned commits: resumed where it broke off, and checked.
+
+Topics and judgements have recorded checksums. Those of the corpus are what the hub lists at the
+commit; they are kept beside the shards, so that later checks need no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from bias_bench.console import progress, say
+from bias_bench.datasets.benchmark import file_problem
+from bias_bench.datasets.hub import hub_errors
+from bias_bench.datasets.miracl_folder import (
+    SUMS,
+    Kind,
+    Repository,
+    annotation_file,
+    annotation_name,
+    corpus_folder,
+    expected_shards,
+    languages_in,
+    miracl_facts,
+    read_generated,
+)
+from bias_bench.datasets.sources.miracl_files import shard_number
+from bias_bench.errors import DataError
+from bias_bench.files import write_text
+
+_Found = TypeVar("_Found")
+
+
+class Remote(NamedTuple):
+    """A file to fetch: `name` below the folder as in the repository; `size` in bytes, if known."""
+
+    repository: Repository
+    name: str
+    sha256: str
+    size: int = 0
+
+
+def fetch_folder(folder: Path, wanted: Sequence[str] | None) -> None:
+    """Fetch what is missing or damaged of the languages; DataError names what could not be had."""
+    if read_generated(folder):
+        raise DataError(f"{folder}: holds generated data; fetch MIRACL into another --data-dir")
+    missing = []
+    for language in languages_in(folder, wanted):
+        missing += _annotations(folder, language)
+        missing += [remote for remote in _shards(folder, language) if _is_wanted(folder, remote)]
+    if not missing:
+        return
+    total = sum(remote.size for remote in missing)
+    say(
+        f"MIRACL: Apache 2.0 (https://www.apache.org/licenses/LICENSE-2.0); {len(missing)} files, "
+        f"{total / 1e9:.1f} GB, into {folder}"
+    )
+    with progress("fetch miracl", total, "bytes") as advance:
+        for remote in missing:
+            _fetch(folder, remote)
+            advance(remote.size)
+
+
+def _annotations(folder: Path, language: str) -> list[Remote]:
+    """Topics and judgements that are missing or damaged."""
+    facts = miracl_facts()
+    own = facts.languages[language]
+    names: list[tuple[Kind, str]] = [("topics", own.topics), ("qrels", own.qrels)]
+    return [
+        Remote(facts.annotations, annotation_name(language, kind), sha256)
+        for kind, sha256 in names
+        if file_problem(annotation_file(folder, language, kind), None, sha256)
+    ]
+
+
+def _shards(folder: Path, language: str) -> list[Remote]:
+    """The shards that the hub lists at the pinned commit; the list is kept, and asked for once."""
+    repository = miracl_facts().corpus
+    below = corpus_folder(folder, language).name
+    if (folder / below / SUMS).is_file():
+        return [
+            Remote(repository, f"{below}/{path.name}", sha256 or "")
+            for path, sha256 in expected_shards(folder, language)
+        ]
+    found = [
+        remote
+        for remote in list_repository(repository, below)
+        if shard_number(remote.name) is not None
+    ]
+    if not found:
+        raise DataError(f"{repository.hub}/{below}: lists no docs-<n>.jsonl.gz; try again later")
+    lines = [f"{remote.sha256}  {Path(remote.name).name}\n" for remote in found]
+    write_text(folder / below / SUMS, "".join(lines))
+    return found
+
+
+def _is_wanted(folder: Path, remote: Remote) -> bool:
+    return file_problem(folder / remote.name, remote.size or None, remote.sha256) is not None
+
+
+def list_repository(repository: Repository, below: str) -> list[Remote]:
+    """The large files in a folder of a repository, with the checksums that its commit pins."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    entries = _ask(
+        f"{repository.hub}/{below}",
+        lambda: list(
+            HfApi().list_repo_tree(
+                repository.hub, below, repo_type="dataset", revision=repository.revision
+            )
+        ),
+    )
+    return [
+        Remote(repository, entry.path, entry.lfs.sha256, entry.size)
+        for entry in entries
+        if isinstance(entry, RepoFile) and entry.lfs is not None
+    ]
+
+
+def _fetch(folder: Path, remote: Remote) -> None:
+    from huggingface_hub import hf_hub_download
+
+    where = f"{remote.repository.hub}/{remote.name}"
+    path = folder / remote.name
+    path.unlink(missing_ok=True)  # damaged, or it would not be fetched
+    _ask(
+        where,
+        lambda: hf_hub_download(
+            remote.repository.hub,
+            remote.name,
+            repo_type="dataset",
+            revision=remote.repository.revision,
+            local_dir=folder,
+        ),
+    )
+    if problem := file_problem(path, remote.size or None, remote.sha256):
+        path.unlink(missing_ok=True)
+        raise DataError(f"{where}: fetched, but {problem}; nothing was kept, try again later")
+
+
+def _ask(what: str, request: Callable[[], _Found]) -> _Found:
+    try:
+        return request()
+    except hub_errors() as error:
+        raise DataError(
+            f"{what}: cannot be fetched from the hub ({type(error).__name__}); check the network "
+            "and that you may read it (`hf auth login`), and run the same command again, or point "
+            "--data-dir at a copy"
+        ) from None

@@ -1,0 +1,191 @@
+"""Where MIRACL's files lie, how they are checked, and how they are fetched from the hub.
+
+Below one folder, as published: ``miracl-v1.0-<language>/topics/`` and ``/qrels/`` (or all languages
+in ``topics/`` and ``qrels/``) and ``miracl-corpus-v1.0-<language>/docs-<n>.jsonl.gz``. Beside the
+shards ``SHA256SUMS`` has their checksums, in the form of the program sha256sum.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bias_bench.datasets.benchmark import FileCheck, file_problem
+from bias_bench.datasets.sources.miracl_files import shard_number
+from bias_bench.datasets.sources.readers import read_lines
+from bias_bench.errors import DataError
+from bias_bench.files import read_json
+
+SUMS = "SHA256SUMS"
+GENERATED = "GENERATED.json"
+_SUM = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
+Kind = Literal["topics", "qrels"]
+
+
+class Language(BaseModel):
+    """What one language holds, with the sha256 of its topics and judgements."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    queries: int
+    judged: int
+    passages: int
+    topics: str
+    qrels: str
+
+
+class Repository(BaseModel):
+    """A data set repository of the hub at a commit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    hub: str
+    revision: str
+
+
+class Facts(BaseModel):
+    """All of ``miracl.yaml``; `shard` is how many passages a file of a corpus holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    annotations: Repository
+    corpus: Repository
+    shard: int
+    languages: dict[str, Language]
+
+
+class Generated(BaseModel):
+    """``GENERATED.json``: says that a folder holds no MIRACL, and what was made up instead."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    schema_version: Literal[1] = 1
+    what: str
+    seed: int
+    passages: dict[str, int]
+
+
+class Shard(NamedTuple):
+    """One file of a corpus; `sha256` is None where no checksum is recorded."""
+
+    path: Path
+    sha256: str | None
+
+
+@cache
+def miracl_facts() -> Facts:
+    """What MIRACL's development part holds and where it comes from."""
+    import yaml
+
+    text = package_files("bias_bench.datasets").joinpath("miracl.yaml").read_text("utf-8")
+    return Facts(**yaml.safe_load(text))
+
+
+def annotation_name(language: str, kind: Kind) -> str:
+    """The published name of a language's topics or judgements, relative to the folder."""
+    return f"miracl-v1.0-{language}/{kind}/{kind}.miracl-v1.0-{language}-dev.tsv"
+
+
+def annotation_file(folder: Path, language: str, kind: Kind) -> Path:
+    """Where a language's topics or judgements lie; the published name where they are missing."""
+    published = folder / annotation_name(language, kind)
+    flat = folder / kind / published.name
+    return flat if flat.is_file() and not published.is_file() else published
+
+
+def corpus_folder(folder: Path, language: str) -> Path:
+    """The folder of a language's shards."""
+    return folder / f"miracl-corpus-v1.0-{language}"
+
+
+def read_generated(folder: Path) -> Generated | None:
+    """What is known of generated data; None for any other folder."""
+    path = folder / GENERATED
+    if not path.is_file():
+        return None
+    try:
+        return Generated.model_validate(read_json(path))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise DataError(f"{path}: {place}: {problem['msg']}; generate the data again") from None
+
+
+def expected_passages(folder: Path, language: str) -> int:
+    """How many passages the corpus of a language must hold."""
+    generated = read_generated(folder)
+    return (
+        generated.passages[language] if generated else miracl_facts().languages[language].passages
+    )
+
+
+def expected_shards(folder: Path, language: str) -> list[Shard]:
+    """The shards that a corpus must have, by number: those with checksums, else as published."""
+    corpus = corpus_folder(folder, language)
+    sums = _read_sums(corpus / SUMS)
+    if not sums:
+        number = -(-expected_passages(folder, language) // miracl_facts().shard)
+        sums = {f"docs-{place}.jsonl.gz": "" for place in range(number)}
+    ordered = sorted(sums, key=lambda name: (shard_number(name) or 0, name))
+    return [Shard(corpus / name, sums[name] or None) for name in ordered]
+
+
+def _read_sums(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    sums = {}
+    for number, line in enumerate(read_lines(path), 1):
+        match = _SUM.fullmatch(line)
+        if not match or shard_number(match[2]) is None or "/" in match[2]:
+            raise DataError(f"{path}: line {number}: expected a sha256 and docs-<n>.jsonl.gz")
+        sums[match[2]] = match[1]
+    return sums
+
+
+def languages_in(folder: Path, wanted: Sequence[str] | None) -> list[str]:
+    """The languages to read: those wanted, else those generated, else all; in MIRACL's order."""
+    generated = read_generated(folder)
+    known = generated.passages if generated else miracl_facts().languages
+    return [name for name in known if not wanted or name in wanted]
+
+
+def check_folder(folder: Path, wanted: Sequence[str] | None, deep: bool) -> list[FileCheck]:
+    """Every file of the languages; `deep` compares checksums, and unpacks shards that have none."""
+    checks = []
+    for language in languages_in(folder, wanted):
+        checks += [
+            FileCheck(language, path, _problem(path, sha256, deep))
+            for path, sha256 in annotated_files(folder, language)
+        ]
+        checks += [
+            FileCheck(language, shard.path, _problem(shard.path, shard.sha256, deep))
+            for shard in expected_shards(folder, language)
+        ]
+    return checks
+
+
+def annotated_files(folder: Path, language: str) -> list[tuple[Path, str | None]]:
+    """Topics and judgements with their checksums; generated ones have none."""
+    facts = miracl_facts().languages[language]
+    known = read_generated(folder) is None
+    return [
+        (annotation_file(folder, language, "topics"), facts.topics if known else None),
+        (annotation_file(folder, language, "qrels"), facts.qrels if known else None),
+    ]
+
+
+def _problem(path: Path, sha256: str | None, deep: bool) -> str | None:
+    if not path.is_file():
+        return "missing"
+    if not deep:
+        return None
+    if sha256 is not None:
+        return file_problem(path, None, sha256)
+    try:
+        for _ in read_lines(path):  # gzip has a checksum of its own
+            pass
+    except DataError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return None
