@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+import bias_bench.report
 from bias_bench.report.run_content import RunContent
 from bias_bench.report.run_page import render_run_page
 
@@ -184,13 +188,27 @@ AUDIT = {
 }
 
 
+def require_own_scripts_only(html: str) -> None:
+    """Nothing but embedded JSON and the package's script, which the policy knows by its hash."""
+    page = Page(html)
+    (policy,) = [m for m in page.of("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    *data, own = page.of("script")
+    assert [attributes.get("type") for attributes in data] == ["application/json"] * len(data)
+    assert own == {}
+    script = html.rpartition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in str(policy["content"])
+    shipped = Path(bias_bench.report.__file__).parent / "page.js"
+    assert script == shipped.read_text(encoding="utf-8")
+
+
 def require_nothing_from_outside(html: str) -> None:
     """The page forbids every request, and makes none."""
+    require_own_scripts_only(html)
     page = Page(html)
     (policy,) = [m for m in page.of("meta") if m.get("http-equiv") == "Content-Security-Policy"]
     assert str(policy["content"]).startswith("default-src 'none'")
     assert not page.of("link")
     assert not page.of("img")
-    assert all(attributes.get("type") == "application/json" for attributes in page.of("script"))
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", html)
     assert not re.search(r"url\((?!#)", html)

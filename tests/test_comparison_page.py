@@ -5,16 +5,30 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bias_bench.cli import run_command
+from bias_bench.report.comparison_numbers import Named, Numbers
 from bias_bench.report.comparison_page import render_comparison_page, write_comparison_page
+from bias_bench.report.comparison_tables import (
+    command_of,
+    language_matrices,
+    pair_matrices,
+    search_words,
+)
 from bias_bench.significance.comparison import compare
 from bias_bench.significance.options import CompareOptions
 from tests.comparisons import make_run
-from tests.report_pages import HOSTILE, Page, require_nothing_from_outside
+from tests.report_pages import (
+    HOSTILE,
+    Page,
+    require_nothing_from_outside,
+    require_own_scripts_only,
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +93,88 @@ def test_matrix_shows_each_pair_and_marks_what_is_significant(
     assert len(found) == 3
 
 
+def test_pairs_of_systems_stand_both_ways_round_with_their_effect_sizes(
+    result: dict[str, Any],
+) -> None:
+    changed = copy.deepcopy(result)
+    pair = changed["tukey"]["groups"]["multilingual"][0]
+    assert (pair["system"], pair["other"]) == tuple(row["system"] for row in result["overview"])[
+        1::-1
+    ]
+    pair.update(difference=0.1234, p=0.004, d_z=0.567)
+    (_, _, matrix) = pair_matrices(changed, Numbers(changed))
+    assert matrix.kind == "multilingual"
+    better, worse = matrix.matrix.cells[1][0], matrix.matrix.cells[0][1]
+    assert better
+    assert worse
+    assert (better.text, better.fall, better.star) == ("+0.1234", False, True)
+    assert (worse.text, worse.fall, worse.star) == ("−0.1234", True, True)
+    assert (better.notes, worse.notes) == (("p 0.004", "d +0.57"), ("p 0.004", "d −0.57"))
+    assert all(row[place] is None for place, row in enumerate(matrix.matrix.cells))
+
+
+def test_effect_sizes_of_pairs_are_those_of_the_comparison_with_the_baseline(
+    result: dict[str, Any],
+) -> None:
+    entry = result["systems"][0]
+    for kind, pairs in result["tukey"]["groups"].items():
+        assert pairs[0]["system"] == entry["system"]
+        assert pairs[0]["d_z"] == pytest.approx(entry["groups"][kind]["d_z"])
+
+
+def test_p_values_and_effect_sizes_stand_by_language_pair(result: dict[str, Any]) -> None:
+    entry = copy.deepcopy(result)["systems"][0]
+    entry["settings"]["en-th"].update(difference=-0.1, p_adjusted=0.0123, d_z=-0.456)
+    entry["settings"]["th"].update(p_adjusted=0.3)
+    found = language_matrices(entry, Numbers(result))
+    assert found
+    assert found.p_adjusted
+    assert found.p_adjusted.cells[1][2] == ("0.012", 0.5, True, True, ())
+    assert found.p_adjusted.cells[2][2][:2] == ("0.300", 0.0)
+    assert found.d_z.cells[1][2][0] == "−0.46"
+    untested = {**result, "significance": False}
+    assert language_matrices(entry, Numbers(untested)).p_adjusted is None
+
+
+def test_settings_are_found_by_language_kind_and_outcome(result: dict[str, Any]) -> None:
+    cell = {**result["systems"][0]["settings"]["en-th"], "difference": -0.1, "p_adjusted": 0.01}
+    numbers = Numbers(result)
+    words = search_words(Named("en-th", cell), numbers)
+    assert words == "English Thai cross-lingual worse significant"
+    cell |= {"difference": 0.1, "p_adjusted": 0.5}
+    assert search_words(Named("th-all", cell), numbers) == "Thai all pool of all better"
+
+
+def test_the_command_of_a_page_makes_the_comparison_again(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    names = ["a run", "mono", "hybrid"]
+    folders = [
+        make_run(tmp_path / "runs" / name, name.replace("a run", "zero-shot"), noise=number)
+        for number, name in enumerate(names)
+    ]
+    options = CompareOptions(
+        "RR", permutations=29, margin=0.05, also=("t",), seed=3, cluster="article"
+    )
+    found = compare(folders, options, baseline=folders[1])
+    program, *arguments = shlex.split(command_of(found))
+    assert program == "biasbench"
+    for place, argument in enumerate(arguments):
+        if argument.startswith("runs/") or argument.endswith(".html"):
+            arguments[place] = str(tmp_path / argument)
+    assert run_command(arguments) == 0
+    page = (tmp_path / "comparison.html").read_text("utf-8")
+    embedded = page.split('id="results">', 1)[1].split("</script>", 1)[0]
+    assert json.loads(embedded) == found
+
+
+def test_a_page_says_where_topics_are_taken_as_independent(
+    html: str, result: dict[str, Any]
+) -> None:
+    phrase = "The tests take topics as independent"
+    assert phrase not in html
+    assert phrase in render_comparison_page({**result, "cluster": "topic"})
+
+
 def test_hostile_names_show_as_text(result: dict[str, Any]) -> None:
     names = {row["system"]: HOSTILE + row["system"] + "$x^2$" for row in result["overview"]}
     text = json.dumps(result)
@@ -91,7 +187,7 @@ def test_hostile_names_show_as_text(result: dict[str, Any]) -> None:
     changed["benchmark"] = HOSTILE
     page = render_comparison_page(changed)
     assert "<script>alert(1)" not in page
-    assert page.count("<script") == 1
+    require_own_scripts_only(page)
 
 
 def test_names_in_any_script_are_drawn_without_a_warning(result: dict[str, Any]) -> None:
@@ -111,7 +207,7 @@ def test_methods_say_what_was_done(html: str, result: dict[str, Any]) -> None:
     text = " ".join(result["methods"])
     for phrase in (
         "higher is better",
-        "24 of them",
+        "12 of them",
         "99 random joint sign flips",
         "step-down max-T",
         "the 3 monolingual settings; the 6 cross-lingual settings; the 3 pooled settings",

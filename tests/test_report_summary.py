@@ -56,10 +56,10 @@ def test_crossing_claims_a_difference_only_where_the_interval_excludes_none() ->
 
 def test_distance_stands_beside_its_bounds() -> None:
     assert summary.distance(Estimate(321.4, 300.2, 343.6), 46.36, 10, 13013, 0.917) == (
-        "In the pool of all languages the answers to one question in different languages are 321 "
-        "ranks apart in the mean (300 to 344) and 46.4 in the median; possible are at least 10 and "
-        "at most 13,013, and lower is better. At least one of them is among the first ten results "
-        "for 91.7 % of the queries."
+        "In the pool of all languages the first and the last answer to one question, over its "
+        "languages, are 321 ranks apart in the mean (300 to 344) and 46.4 in the median; "
+        "possible are at least 10 and at most 13,013, and lower is better. At least one of them "
+        "is among the first ten results for 91.7 % of the queries."
     )
     bare = summary.distance(Estimate(7.0), 5, None, None, None)
     assert bare.endswith("are 7 ranks apart in the mean and 5 in the median; lower is better.")
@@ -99,7 +99,8 @@ def test_query_languages_are_ranked_only_as_far_as_shown() -> None:
     mixed = {"en": SURE, "ar": negated(SURE), "th": UNSURE}
     text = summary.query_languages(values, mixed)
     assert text == (
-        "Pooled AP is highest for English queries (0.700) and lowest for Arabic ones (0.500). "
+        "Pooled AP is highest for English queries (0.700) and lowest for Arabic ones (0.500), as "
+        "measured; neighbours in this order were not tested against each other. "
         "Above the mean of all is English; below it is Arabic; for the other one no difference "
         "could be shown."
     )
@@ -120,13 +121,13 @@ def test_candidate_languages_are_ordered_only_where_the_test_rejects() -> None:
         "relative_ranks": {"en": 0.31, "th": 0.64},
     }
     assert summary.candidate_languages(found) == (
-        "Candidate languages are not ranked alike (Friedman test over 1,190 topics, p < 0.001): "
-        "on a scale from 0 (always first among the translations) to 1 (always last), English is "
-        "at 0.31 and Thai at 0.64."
+        "Candidate languages are not ranked alike (Friedman test over 1,190 topics, taken as "
+        "independent, p < 0.001): on a scale from 0 (always first among the translations) to 1 "
+        "(always last), English is at 0.31 and Thai at 0.64."
     )
     assert summary.candidate_languages({**found, "p": 0.05}) == (
         "No systematic order among candidate languages could be shown (Friedman test over 1,190 "
-        "topics, p = 0.050)."
+        "topics, taken as independent, p = 0.050)."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from bias_bench.evaluation.settings import parse_setting
 from bias_bench.languages import language_name
@@ -11,9 +11,10 @@ from bias_bench.report.comparison_numbers import (
     KIND_TITLES,
     Numbers,
     kinds_of,
+    overviews,
     settings_of,
 )
-from bias_bench.report.figure_parts import colour
+from bias_bench.report.figure_parts import Figure, colour
 from bias_bench.report.forest import (
     Row,
     add_legend,
@@ -26,13 +27,6 @@ from bias_bench.report.forest import (
     shortened,
 )
 from bias_bench.report.svg import INK, PAPER, as_svg, figure_style
-
-
-class Figure(NamedTuple):
-    """`svg` is an element with title and description, `caption` says how to read it."""
-
-    svg: str
-    caption: str
 
 
 def macro_forest(result: dict[str, Any], numbers: Numbers) -> Figure:
@@ -49,8 +43,11 @@ def macro_forest(result: dict[str, Any], numbers: Numbers) -> Figure:
         figure, (axes,) = new_panels(1, height)
         draw_forest(axes, rows, numbers, [KIND_TITLES[kind] for kind in kinds])
         add_legend(figure, axes, [entry["label"] for entry in entries])
-        svg = as_svg(figure, "macro", "Differences of the macro averages", _words(entries, numbers))
-    return Figure(svg, _caption(result, numbers, "the macro averages of the kinds of setting"))
+        title = "Differences of the macro averages"
+        svg = as_svg(figure, "macro", title, _words(entries, numbers))
+    return Figure(
+        title, svg, _caption(result, numbers, "the macro averages of the kinds of setting")
+    )
 
 
 def settings_forest(
@@ -75,10 +72,11 @@ def settings_forest(
             draw_forest(axes, rows, numbers, [language_name(name) for name in languages])
             axes.set_title(KIND_TITLES[kind], fontsize=10)
         label = entry["label"]
+        title = f"{label}: differences by query language"
         svg = as_svg(
             figure,
             prefix,
-            f"{label}: differences by query language",
+            title,
             "; ".join(
                 f"{KIND_TITLES[kind]}: "
                 + ", ".join(
@@ -88,7 +86,7 @@ def settings_forest(
                 for kind in kinds
             ),
         )
-    return Figure(svg, _caption(result, numbers, f"{label}, by query language"))
+    return Figure(title, svg, _caption(result, numbers, f"{label}, by query language"))
 
 
 def pairs_forest(
@@ -114,35 +112,36 @@ def pairs_forest(
         axes.set_xlim(-1, len(named))
         ends = [*named[:3], *named[-3:]] if len(named) > 6 else named
         label = entry["label"]
+        title = f"{label}: differences of the cross-lingual settings"
         svg = as_svg(
             figure,
             prefix,
-            f"{label}: differences of the cross-lingual settings",
+            title,
             f"{len(named)} settings, from {named[0].name} "
             f"{numbers.signed(named[0].cell['difference'])} to {named[-1].name} "
             f"{numbers.signed(named[-1].cell['difference'])}.",
         )
     extremes = ", ".join(f"{part.name} {numbers.signed(part.cell['difference'])}" for part in ends)
     caption = _caption(result, numbers, f"{label}, cross-lingual settings")
-    return Figure(svg, f"{caption} The ends: {extremes}.")
+    return Figure(title, svg, f"{caption} The ends: {extremes}.")
 
 
 def bias_against_quality(result: dict[str, Any]) -> Figure | None:
     """Pooled AP against rank distance, a point per seed; None where a system lacks either."""
-    rows = result["overview"]
-    if any(row["AP"] is None or row["rank_distance"] is None for row in rows):
+    precision, distance, rows = overviews(result)
+    if any(row.precision is None or row.distance is None for row in rows):
         return None
-    points = [(row["label"], seed) for row in rows for seed in row["seeds"]]
+    points = [(row.label, *seed) for row in rows for seed in row.seeds]
     with figure_style():
         import seaborn as sns
 
         figure, (axes,) = new_panels(1, 4.0)
-        names = [row["label"] for row in rows]
+        names = [row.label for row in rows]
         sns.scatterplot(
-            x=[seed["rank_distance"] for _, seed in points],
-            y=[seed["AP"] for _, seed in points],
-            hue=[name for name, _ in points],
-            style=[name for name, _ in points],
+            x=[point[2] for point in points],
+            y=[point[1] for point in points],
+            hue=[point[0] for point in points],
+            style=[point[0] for point in points],
             hue_order=names,
             style_order=names,
             markers=["h", *(marker_of(number) for number in range(len(names) - 1))],
@@ -153,34 +152,36 @@ def bias_against_quality(result: dict[str, Any]) -> Figure | None:
             legend=False,
             ax=axes,
         )
-        distances = [row["rank_distance"] for row in rows]
+        distances = [row.distance or 0.0 for row in rows]
         middle = (min(distances) + max(distances)) / 2
         for number, row in enumerate(rows):
-            right = row["rank_distance"] > middle
+            right = distances[number] > middle
             axes.annotate(
-                shortened(row["label"]),
-                (row["rank_distance"], row["AP"]),
+                shortened(row.label),
+                (distances[number], row.precision),
                 xytext=(-7 if right else 7, 7 if number % 2 == 0 else -13),
                 textcoords="offset points",
                 horizontalalignment="right" if right else "left",
             )
         axes.margins(0.15)
-        axes.set_xlabel("rank distance in the pool of all (lower is better)")
-        axes.set_ylabel("AP in the pool (higher is better)")
+        axes.set_xlabel(f"{distance} in the pool of all (lower is better)")
+        axes.set_ylabel(f"{precision} in the pool (higher is better)")
+        title = "Language bias against quality"
         svg = as_svg(
             figure,
             "bias",
-            "Language bias against quality",
+            title,
             "; ".join(
-                f"{row['label']}: AP {row['AP']:.4f}, rank distance {row['rank_distance']:,.1f}"
+                f"{row.label}: {precision} {row.precision:.4f}, {distance} {row.distance:,.1f}"
                 for row in rows
             ),
         )
     return Figure(
+        title,
         svg,
-        "Bias against quality in the pool of all languages: mean rank distance and AP, macro "
-        "averages over query languages, a point per seed. Good systems are at the top left. A "
-        "system that finds nothing can have a low rank distance, so read one beside the other.",
+        f"Bias against quality in the pool of all languages: mean {distance} and {precision}, "
+        "macro averages over query languages, a point per seed. Good systems are at the top left. "
+        "A system that finds nothing can have a low rank distance, so read one beside the other.",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from bias_bench.evaluation.settings import KINDS, parse_setting
-from bias_bench.significance.measures import BIAS_MEASURES, Measure, score_measure
+from bias_bench.significance.measures import Measure, capped_name, parse_measure
 
 KIND_TITLES = {
     "monolingual": "monolingual",
@@ -46,8 +46,7 @@ class Numbers:
 
     def __init__(self, result: dict[str, Any]) -> None:
         self.result = result
-        name = result["metric"]
-        self.measure: Measure = BIAS_MEASURES.get(name) or score_measure(name)
+        self.measure: Measure = parse_measure(result["metric"])
 
     @property
     def level(self) -> float:
@@ -89,7 +88,9 @@ class Numbers:
         return "<0.001" if number < 0.001 else f"{number:.3f}"
 
     def effect(self, number: float | None) -> str:
-        return MISSING if number is None else f"{number:+.2f}".replace("-", "−")
+        if number is None:
+            return MISSING
+        return f"{number:+.2f}".replace("-", "−") if round(number, 2) else "0.00"
 
     def shown(self, cell: Cell) -> bool:
         """Whether the adjusted p-value is below the level."""
@@ -141,11 +142,48 @@ def labels(result: dict[str, Any]) -> dict[str, str]:
     return {row["system"]: row["label"] for row in result["overview"]}
 
 
+class Overview(NamedTuple):
+    """One system's pooled figures, macro averages (None where a run lacks one), also by seed."""
+
+    label: str
+    precision: float | None
+    distance: float | None
+    same_language: float | None
+    seeds: list[tuple[float | None, float | None]]
+
+
+class Overviews(NamedTuple):
+    """Quality and bias of all systems; `precision` and `distance` are what the figures are called.
+
+    Both names carry the cut-off where ranks are known down to one only.
+    """
+
+    precision: str
+    distance: str
+    rows: list[Overview]
+
+
+def overviews(result: dict[str, Any]) -> Overviews:
+    """The overview of a comparison, the baseline first."""
+    precision, distance = (capped_name(name, result["cutoff"]) for name in ("AP", "rank_distance"))
+    rows = [
+        Overview(
+            row["label"],
+            row[precision],
+            row[distance],
+            row["same_language_top1"],
+            [(seed[precision], seed[distance]) for seed in row["seeds"]],
+        )
+        for row in result["overview"]
+    ]
+    return Overviews(precision, distance.replace("_", " "), rows)
+
+
 def beside(result: dict[str, Any]) -> str:
     """Pooled AP and rank distance of each system, without which a bias metric says little."""
-    parts = []
-    for row in result["overview"]:
-        precision, distance = row["AP"], row["rank_distance"]
-        if precision is not None and distance is not None:
-            parts.append(f"{row['label']} AP {precision:.4f}, rank distance {distance:,.1f}")
-    return "; ".join(parts)
+    found = overviews(result)
+    return "; ".join(
+        f"{row.label} {found.precision} {row.precision:.4f}, {found.distance} {row.distance:,.1f}"
+        for row in found.rows
+        if row.precision is not None and row.distance is not None
+    )

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bias_bench import __version__
 from bias_bench.console import warn
 from bias_bench.errors import UsageError
-from bias_bench.evaluation.settings import Setting, parse_setting
-from bias_bench.files import json_text, require_writable, write_text
+from bias_bench.files import require_writable, write_text
 from bias_bench.languages import language_name
 from bias_bench.report.comparison_figures import (
-    Figure,
     bias_against_quality,
     macro_forest,
     pairs_forest,
@@ -19,36 +18,26 @@ from bias_bench.report.comparison_figures import (
 )
 from bias_bench.report.comparison_numbers import (
     KIND_TITLES,
-    Cell,
     KindSummary,
     Named,
     Numbers,
     kinds_of,
     labels,
+    overviews,
     settings_of,
 )
-from bias_bench.report.render import render
+from bias_bench.report.comparison_tables import (
+    LanguageMatrices,
+    command_of,
+    language_matrices,
+    pair_matrices,
+    search_words,
+)
+from bias_bench.report.figure_parts import Figure
+from bias_bench.report.index_page import comparison_entry
+from bias_bench.report.render import embeddable, render
 
 LARGEST_PAGE = 2_000_000  # bytes
-
-
-class Shaded(NamedTuple):
-    """A cell of a matrix. `share` in [0, 1] is the difference's size over the table's largest.
-
-    `gain` says whether it is an improvement (an increase, for a metric without direction).
-    """
-
-    text: str
-    share: float
-    gain: bool
-    shown: bool
-
-
-class Matrix(NamedTuple):
-    """Differences of one system: query languages (rows) by candidate languages (columns)."""
-
-    languages: list[str]
-    rows: list[list[Shaded | None]]
 
 
 class Section(NamedTuple):
@@ -56,7 +45,7 @@ class Section(NamedTuple):
 
     entry: dict[str, Any]
     summaries: list[KindSummary]
-    matrix: Matrix | None
+    matrices: LanguageMatrices | None
     figures: list[Figure]
     settings: list[Named]
 
@@ -88,15 +77,14 @@ def write_comparison_page(result: dict[str, Any], path: Path) -> Path:
 
 def render_comparison_page(result: dict[str, Any]) -> str:
     """The page's HTML; equal results give equal bytes."""
-    numbers = Numbers(result)
+    numbers, found = Numbers(result), overviews(result)
     return render(
         "comparison.html.j2",
         result=result,
         numbers=numbers,
         label=labels(result)[result["baseline"]],
-        members=list(
-            zip(result["overview"], [result["baseline_system"], *result["systems"]], strict=True)
-        ),
+        overview=found,
+        members=list(zip(found.rows, [result["baseline_system"], *result["systems"]], strict=True)),
         kind_titles=KIND_TITLES,
         kinds_of=kinds_of,
         language_name=language_name,
@@ -107,7 +95,12 @@ def render_comparison_page(result: dict[str, Any]) -> str:
             for number, entry in enumerate(result["systems"])
         ],
         pairs=_pairs(result),
-        embedded=json_text(result).replace("<", "\\u003c"),
+        pair_matrices=pair_matrices(result, numbers),
+        search_words=search_words,
+        command=command_of(result),
+        version=__version__,
+        entry=embeddable(comparison_entry(result)),
+        embedded=embeddable(result),
     )
 
 
@@ -121,41 +114,9 @@ def _section(
     return Section(
         entry=entry,
         summaries=numbers.summaries(entry),
-        matrix=_matrix(entry, numbers),
+        matrices=language_matrices(entry, numbers),
         figures=[figure for figure in figures if figure],
         settings=[named for kind in kinds_of(entry) for named in settings_of(entry, kind)],
-    )
-
-
-def _matrix(entry: dict[str, Any], numbers: Numbers) -> Matrix | None:
-    """Differences of the settings of one and of two languages; None without the latter."""
-    if "cross_lingual" not in entry["groups"]:
-        return None
-    cells: dict[Setting, Cell] = {
-        parse_setting(named.name): named.cell
-        for kind in ("monolingual", "cross_lingual")
-        for named in settings_of(entry, kind)
-    }
-    languages = sorted({language for setting in cells for language in setting})
-    largest = max(abs(cell["difference"]) for cell in cells.values()) or 1.0
-    rows = [
-        [
-            _shaded(cells.get(Setting(query, pool)), numbers, largest)
-            for pool in languages
-        ]
-        for query in languages
-    ]  # fmt: skip
-    return Matrix(languages, rows)
-
-
-def _shaded(cell: Cell | None, numbers: Numbers, largest: float) -> Shaded | None:
-    if cell is None:
-        return None
-    return Shaded(
-        numbers.signed(cell["difference"]),
-        round(abs(cell["difference"]) / largest, 3),
-        numbers.gain(cell) >= 0,
-        numbers.shown(cell),
     )
 
 

@@ -1,26 +1,32 @@
-"""reports/index.html: the runs that have a page, side by side, one table per benchmark."""
+"""reports/index.html: the pages of runs and comparisons beside it, newest first.
+
+Each page carries in its element `entry` what is said of it here, so that the index is made of the
+pages alone, whatever folders their runs were in.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bias_bench.evaluation.settings import KINDS
 from bias_bench.files import write_text
-from bias_bench.manifest import read_manifest
+from bias_bench.report.comparison_numbers import labels
 from bias_bench.report.render import render
-from bias_bench.report.run_content import RunContent, read_metrics
+from bias_bench.report.run_content import RunContent
 from bias_bench.report.run_summary import precision_by_kind
 
 INDEX = "index.html"
+_OPENING, _CLOSING = '<script type="application/json" id="entry">', "</script>"
 
 
 class Row(NamedTuple):
     """One run: `precision` by kind of setting is macro AP (higher is better).
 
     None for what was not measured. `cutoff` is down to where AP is known, of rankings that another
-    tool made.
+    tool made. `note` must stand beside every figure.
     """
 
     name: str
@@ -33,46 +39,89 @@ class Row(NamedTuple):
     same_language_top1: float | None
     demonstration: bool
     cutoff: int | None = None
+    note: str | None = None
 
 
-def write_index(runs: Path, reports: Path) -> Path:
-    """Write the index of the complete runs below `runs` that have a page in `reports`."""
-    folders = sorted(path.parent for path in runs.glob("*/metrics.json"))
-    rows = [_row(folder) for folder in folders if (reports / f"{folder.name}.html").is_file()]
+class ComparisonRow(NamedTuple):
+    """One comparison: `baseline` and `systems` are short names; `tested` with significance."""
+
+    benchmark: str
+    metric: str
+    baseline: str
+    systems: list[str]
+    tested: bool
+    page: str
+
+
+def run_entry(content: RunContent) -> dict[str, Any]:
+    """What the page of a run tells the index: a `Row` but for the page's name."""
+    manifest, bias = content.manifest, content.metrics["bias"]
+    distance = bias.get("rank_distance") or {}
+    found = precision_by_kind(content)
+    return {
+        "name": manifest["name"],
+        "benchmark": manifest["benchmark"],
+        "system": manifest["system"],
+        "precision": {kind: found[kind].value if kind in found else None for kind in KINDS},
+        "rank_distance": distance.get("macro"),
+        "median_rank_distance": distance.get("median"),
+        "same_language_top1": (bias.get("same_language_top1") or {}).get("macro"),
+        "demonstration": manifest["demonstration"],
+        "cutoff": content.metrics.get("cutoff"),
+        "note": manifest.get("note"),
+    }
+
+
+def comparison_entry(result: dict[str, Any]) -> dict[str, Any]:
+    """What the page of a comparison tells the index: a `ComparisonRow` but for the page's name."""
+    short = labels(result)
+    return {
+        "benchmark": result["benchmark"],
+        "metric": result["metric"],
+        "baseline": short[result["baseline"]],
+        "systems": [entry["label"] for entry in result["systems"]],
+        "tested": result["significance"],
+    }
+
+
+def write_index(reports: Path) -> Path:
+    """Write the index of the pages in `reports`; a file that is no such page is left out."""
+    pages = [path for path in reports.glob("*.html") if path.name != INDEX]
+    newest = sorted(pages, key=lambda path: (-path.stat().st_mtime_ns, path.name))
+    entries = [(path.name, _entry(path)) for path in newest]
+    rows = [_row(name, entry) for name, entry in entries if entry is not None]
     write_text(reports / INDEX, render_index(rows))
     return reports / INDEX
 
 
-def render_index(rows: Sequence[Row]) -> str:
-    """The index's HTML; benchmarks by name, runs by pooled AP, best first."""
-    names = sorted({row.benchmark for row in rows})
-    tables = [
-        (
-            name,
-            sorted(
-                (row for row in rows if row.benchmark == name),
-                key=lambda row: (-(row.precision["multilingual"] or 0.0), row.name),
-            ),
-        )
-        for name in names
-    ]
-    return render("index.html.j2", tables=tables)
-
-
-def _row(folder: Path) -> Row:
-    content = RunContent(read_manifest(folder), read_metrics(folder))
-    manifest, bias = content.manifest, content.metrics["bias"]
-    distance = bias.get("rank_distance") or {}
-    found = precision_by_kind(content)
-    return Row(
-        name=folder.name,
-        benchmark=manifest["benchmark"],
-        system=manifest["system"],
-        page=f"{folder.name}.html",
-        precision={kind: found[kind].value if kind in found else None for kind in KINDS},
-        rank_distance=distance.get("macro"),
-        median_rank_distance=distance.get("median"),
-        same_language_top1=(bias.get("same_language_top1") or {}).get("macro"),
-        demonstration=manifest["demonstration"],
-        cutoff=content.metrics.get("cutoff"),
+def render_index(rows: Sequence[Row | ComparisonRow]) -> str:
+    """The index's HTML: comparisons, then runs by benchmark, each in the order given."""
+    runs = [row for row in rows if isinstance(row, Row)]
+    return render(
+        "index.html.j2",
+        tables=[
+            (name, [row for row in runs if row.benchmark == name])
+            for name in _unique(row.benchmark for row in runs)
+        ],
+        comparisons=[row for row in rows if isinstance(row, ComparisonRow)],
     )
+
+
+def _entry(page: Path) -> dict[str, Any] | None:
+    """What a page says of itself; None where it is no page of this package."""
+    text = page.read_text(encoding="utf-8", errors="replace")
+    _, opening, rest = text.partition(_OPENING)
+    try:
+        found = json.loads(rest.partition(_CLOSING)[0]) if opening else None
+    except json.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _row(page: str, entry: dict[str, Any]) -> Row | ComparisonRow:
+    return Row(page=page, **entry) if "name" in entry else ComparisonRow(page=page, **entry)
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    """The names in the order in which they come first."""
+    return list(dict.fromkeys(names))

@@ -10,6 +10,7 @@ class PublishedFigures(NamedTuple):
     """Macro averages of one published system, None where its source gives none.
 
     `precision` is AP by kind of setting, `recipe` the recipe here that is trained alike, if any.
+    `averages` are metrics over named sets of languages, by name and metric.
     """
 
     system: str
@@ -17,6 +18,7 @@ class PublishedFigures(NamedTuple):
     recipe: str | None
     precision: dict[str, float | None]
     rank_distance: float | None
+    averages: dict[str, dict[str, float]]
 
 
 class Source(NamedTuple):
@@ -31,6 +33,18 @@ class Published(NamedTuple):
 
     figures: list[PublishedFigures]
     sources: dict[str, Source]
+
+    @property
+    def averaged(self) -> list[tuple[str, str]]:
+        """The names and metrics of all averages over sets of languages."""
+        return list(
+            dict.fromkeys(
+                (name, metric)
+                for row in self.figures
+                for name, values in row.averages.items()
+                for metric in values
+            )
+        )
 
 
 def published_figures(benchmark: str) -> Published | None:
@@ -57,4 +71,5 @@ def _figures(row: dict[str, Any]) -> PublishedFigures:
             kind: row.get(kind) for kind in ("monolingual", "cross_lingual", "multilingual")
         },
         rank_distance=row.get("rank_distance"),
+        averages=row.get("averages", {}),
     )

@@ -1,13 +1,20 @@
-"""What all pages share: the template environment, the style, and writing a page whole."""
+"""What all pages share: the template environment, style, script, policy, and embedded JSON."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from importlib.resources import files as package_files
 from typing import Any
 
+from bias_bench.files import json_text
+
 
 def render(template: str, **values: Any) -> str:
-    """A page's HTML; equal values give equal bytes. All text is escaped."""
+    """A page's HTML; equal values give equal bytes. All text is escaped.
+
+    The page's policy lets this package's script run, known by its hash, and forbids every request.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -17,5 +24,17 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = package_files("bias_bench.report").joinpath("style.css").read_text("utf-8")
-    return environment.get_template(template).render(style=style, **values)
+    script = _part("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    return environment.get_template(template).render(
+        style=_part("style.css"), script=script, script_hash=digest, **values
+    )
+
+
+def embeddable(value: Any) -> str:
+    """JSON that can stand inside a script element of a page, whatever text it holds."""
+    return json_text(value).replace("<", "\\u003c")
+
+
+def _part(name: str) -> str:
+    return package_files("bias_bench.report").joinpath(name).read_text("utf-8")

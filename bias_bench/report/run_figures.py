@@ -128,7 +128,7 @@ def share_figure(
     return Figure(title, svg, caption)
 
 
-def robustness_figure(perturbations: Mapping[str, Any]) -> Figure | None:
+def robustness_figure(perturbations: Mapping[str, Any], metric: str = "pooled AP") -> Figure | None:
     """AP lost to each perturbation, a point per query language and one for their mean."""
     rows = robustness_rows(perturbations)
     if not rows:
@@ -148,7 +148,7 @@ def robustness_figure(perturbations: Mapping[str, Any]) -> Figure | None:
         axes.set_yticks(range(len(rows)), [plain(label) for label in labels])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("pooled AP lost (lower is better)")
+        axes.set_xlabel(f"{metric} lost (lower is better)")
         title = "AP lost to perturbed questions"
         described = "; ".join(
             f"{label} {summary['macro']['loss']:.3f}".replace("-", "−")

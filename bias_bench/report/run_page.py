@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 
 from bias_bench.console import warn
 from bias_bench.datasets.audit import KINDS as AUDIT_KINDS
-from bias_bench.evaluation.metrics import FULL_METRICS, SHARED_METRICS
+from bias_bench.evaluation.metrics import ordered_names
 from bias_bench.evaluation.settings import ALL, KINDS, Setting
-from bias_bench.files import json_text, write_text
+from bias_bench.files import write_text
 from bias_bench.languages import direction, language_name
+from bias_bench.manifest import EXTERNAL
 from bias_bench.report.figure_parts import Figure
+from bias_bench.report.index_page import run_entry
 from bias_bench.report.published import published_figures
-from bias_bench.report.render import render
+from bias_bench.report.render import embeddable, render
 from bias_bench.report.run_content import RunContent, read_metrics, read_run_content
 from bias_bench.report.run_figures import (
     distance_figure,
@@ -27,13 +29,16 @@ from bias_bench.report.run_summary import (
     languages_of,
     main_metric,
     precision_by_kind,
+    searched_ap,
     sentences,
     training_curve,
 )
 from bias_bench.report.run_tables import (
     QUANTILES,
+    average_rows,
     bias_rows,
     diverging,
+    language_rows,
     log_rows,
     precision_matrix,
     quantiles,
@@ -99,7 +104,7 @@ def render_run_page(content: RunContent) -> str:
     Where the page would be larger than `LARGEST_PAGE` the embedded results are left out.
     """
     values = _values(content)
-    embedded = json_text(content.metrics).replace("<", "\\u003c")
+    embedded = embeddable(content.metrics)
     html = render("run.html.j2", **values, embedded=embedded)
     if len(html.encode("utf-8")) > LARGEST_PAGE:
         html = render("run.html.j2", **values, embedded="")
@@ -119,6 +124,7 @@ def _values(content: RunContent) -> dict[str, Any]:
     experiment = _experiment(content.experiment)
     figures = _figures(content)
     values = {
+        "entry": embeddable(run_entry(content)),
         "manifest": manifest,
         "metrics": metrics,
         "sentences": sentences(content),
@@ -131,6 +137,8 @@ def _values(content: RunContent) -> dict[str, Any]:
         "metric": main_metric(content),
         "metric_names": _metric_names(metrics),
         "precision": precision,
+        "averages": average_rows(metrics),
+        "by_language": language_rows(metrics),
         "precision_matrix": precision_matrix(metrics["retrieval"], languages, main_metric(content)),
         "pooled": [_pooled(content, language) for language in languages],
         "distance": distance,
@@ -156,7 +164,7 @@ def _values(content: RunContent) -> dict[str, Any]:
         "published": published_figures(manifest["benchmark"]),
         "same_recipe": str(manifest["system"]).partition("@")[0] if curve else None,
         "context": bool(experiment.get("candidate", {}).get("context")),
-        "external": manifest.get("kind") == "external",
+        "external": manifest.get("kind") == EXTERNAL,
         "audit": manifest.get("audit"),
         "audit_kinds": AUDIT_KINDS,
         "shown_findings": _SHOWN_FINDINGS,
@@ -194,7 +202,9 @@ def _figures(content: RunContent) -> dict[str, Figure | None]:
         "precision": None,
         "distance": None,
         "share": None,
-        "robustness": robustness_figure(robustness["perturbations"]) if robustness else None,
+        "robustness": robustness_figure(robustness["perturbations"], searched_ap(content))
+        if robustness
+        else None,
         "training": training_figure(curve) if curve else None,
     }
     if statistics:
@@ -237,10 +247,7 @@ def _pooled(content: RunContent, language: str) -> PooledRow:
 
 
 def _metric_names(metrics: dict[str, Any]) -> list[str]:
-    """The metrics of the run in the order in which the package lists them, then others."""
-    known = [str(metric) for metric in (*FULL_METRICS, *SHARED_METRICS)]
-    held = {name for kind in metrics["retrieval"].values() for name in kind["macro"]}
-    return [*(name for name in known if name in held), *sorted(held - set(known))]
+    return ordered_names({name for kind in metrics["retrieval"].values() for name in kind["macro"]})
 
 
 def _shares(bias: dict[str, Any], languages: list[str]) -> dict[str, dict[str, Any]]:

@@ -22,8 +22,8 @@ from bias_bench.evaluation.settings import ALL, KINDS, parse_setting
 from bias_bench.significance.bootstrap import (
     bootstrap_means,
     percentile_intervals,
-    simultaneous_intervals,
 )
+from bias_bench.significance.simultaneous import residuals, simultaneous_intervals, weighted
 
 CONFIDENCE = 0.95
 FEWEST = 20  # paragraphs, below which percentile intervals are far too short to be shown
@@ -151,6 +151,7 @@ class _Means:
         found, clusters = np.unique([paragraph_of[name] for name in names], return_inverse=True)
         self.topics, self.paragraphs = len(names), len(found)
         self._observed = np.nanmean(values, axis=0)
+        self._residuals = residuals(values, clusters)
         enough = self.paragraphs >= FEWEST
         self._drawn = bootstrap_means(values, clusters, _REPLICATES, _SEED) if enough else None
 
@@ -189,9 +190,10 @@ class _Means:
             return {
                 self._language(c): Estimate(float(v)) for c, v in zip(columns, values, strict=True)
             }
-        drawn = self._drawn[:, columns]
-        drawn = drawn - drawn.mean(axis=1, keepdims=True)
-        found = simultaneous_intervals(drawn, values, CONFIDENCE)
+        weights = np.zeros((len(self._columns), len(columns)))
+        weights[columns] = np.eye(len(columns)) - 1 / len(columns)
+        differences = weighted(self._residuals, weights)
+        found = simultaneous_intervals(differences, CONFIDENCE, _REPLICATES, _SEED)
         return self._estimates(columns, values, found.low, found.high)
 
     def _estimates(

@@ -8,6 +8,7 @@ from bias_bench.evaluation.settings import ALL, KINDS, parse_setting
 from bias_bench.report import summary
 from bias_bench.report.run_content import RunContent
 from bias_bench.report.run_statistics import Estimate
+from bias_bench.report.run_tables import average_rows
 
 
 class Curve(NamedTuple):
@@ -49,6 +50,7 @@ def sentences(content: RunContent) -> list[str]:
     """What the page says of the run first; only of what was measured."""
     metric = main_metric(content)
     found = [summary.retrieval(precision_by_kind(content), len(languages_of(content)), metric)]
+    found += [summary.average(*row) for row in average_rows(content.metrics) if row.values]
     statistics = content.statistics
     if statistics and statistics.crossing:
         found.append(summary.crossing(statistics.crossing, statistics.parallel))
@@ -65,7 +67,11 @@ def sentences(content: RunContent) -> list[str]:
     if bias.get("language_probe"):
         found.append(summary.language_probe(bias["language_probe"]))
     robustness = content.metrics.get("robustness")
-    found += _some(summary.robustness(robustness["perturbations"]) if robustness else None)
+    found += _some(
+        summary.robustness(robustness["perturbations"], searched_ap(content))
+        if robustness
+        else None
+    )
     curve = training_curve(content)
     if curve:
         found.append(summary.training(curve.steps, curve.evaluations))
@@ -73,6 +79,11 @@ def sentences(content: RunContent) -> list[str]:
         known = any(estimate.known for estimate in statistics.precision.values())
         found.append(summary.basis(statistics.topics, statistics.paragraphs, known))
     return [text.replace(" %", "\N{NO-BREAK SPACE}%") for text in found]
+
+
+def searched_ap(content: RunContent) -> str:
+    """What AP is called of the pool that robustness is measured in."""
+    return "pooled AP" if "multilingual" in content.metrics["retrieval"] else "AP"
 
 
 def languages_of(content: RunContent) -> list[str]:

@@ -19,12 +19,15 @@ _LARGEST_LOG = 24  # rows of the table of training
 class Shaded(NamedTuple):
     """A cell of a matrix: `share` in [0, 1] is the depth of its shade.
 
-    `fall` marks the other side of a diverging scale.
+    `fall` marks the other side of a diverging scale. `star` marks what is significant; None where
+    nothing of the table was tested. `notes` stand below the text.
     """
 
     text: str
     share: float
     fall: bool = False
+    star: bool | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Matrix(NamedTuple):
@@ -41,6 +44,14 @@ class BiasRow(NamedTuple):
     name: str
     value: str
     reading: str
+
+
+class NamedValues(NamedTuple):
+    """Metrics of a language with so many queries, or of a set of so many languages."""
+
+    name: str
+    number: int
+    values: dict[str, float]
 
 
 class LogRow(NamedTuple):
@@ -110,6 +121,27 @@ def precision_matrix(
             for row in languages
         }
     )
+
+
+def language_rows(metrics: Mapping[str, Any]) -> list[NamedValues]:
+    """Each language's metrics where every language was searched alone; else empty."""
+    retrieval = metrics["retrieval"]
+    if retrieval.keys() != {"monolingual"}:
+        return []
+    counts = metrics.get("counts", {})
+    return [
+        NamedValues(language, counts.get(language, {}).get("queries", 0), values)
+        for language, values in retrieval["monolingual"]["per_setting"].items()
+    ]
+
+
+def average_rows(metrics: Mapping[str, Any]) -> list[NamedValues]:
+    """The benchmark's averages over named sets of languages."""
+    averages = metrics["retrieval"].get("monolingual", {}).get("averages", {})
+    return [
+        NamedValues(name, len(found["languages"]), found["values"])
+        for name, found in averages.items()
+    ]
 
 
 def signed(value: float, digits: int) -> str:

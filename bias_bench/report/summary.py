@@ -45,6 +45,12 @@ def retrieval(precision: Mapping[str, Estimate], languages: int, metric: str = "
     return f"Average precision ({metric}) is {_listed(parts)}."
 
 
+def average(name: str, number: int, values: Mapping[str, float]) -> str:
+    """nDCG@10 and R@100 over a named set of so many languages."""
+    found = [f"{key} is {_share(values[key])}" for key in ("nDCG@10", "R@100") if key in values]
+    return f"In the mean of {number} languages ({name}) {_listed(found)}."
+
+
 def crossing(cost: Estimate, parallel: bool) -> str:
     """Monolingual less cross-lingual AP; `parallel`: on the same topics in all settings."""
     caveat = "" if parallel else " The settings differ in topics too, not in language alone."
@@ -77,8 +83,8 @@ def distance(
     bounds += [f"at most {ceiling:,}"] if ceiling is not None else []
     possible = f"possible are {_listed(bounds)}, and " if bounds else ""
     text = (
-        "In the pool of all languages the answers to one question in different languages are "
-        f"{places(mean.value)} ranks apart in the mean{_interval(mean, places)} and "
+        "In the pool of all languages the first and the last answer to one question, over its "
+        f"languages, are {places(mean.value)} ranks apart in the mean{_interval(mean, places)} and "
         f"{places(median)} in the median; "
         f"{possible}lower is better."
     )
@@ -130,7 +136,8 @@ def query_languages(values: Mapping[str, Estimate], from_mean: Mapping[str, Esti
     worst = min(values, key=lambda language: (values[language].value, language))
     text = (
         f"Pooled AP is highest for {language_name(best)} queries ({_share(values[best].value)}) "
-        f"and lowest for {language_name(worst)} ones ({_share(values[worst].value)})."
+        f"and lowest for {language_name(worst)} ones ({_share(values[worst].value)}), as measured; "
+        "neighbours in this order were not tested against each other."
     )
     if not from_mean or not all(found.known for found in from_mean.values()):
         return f"{text} Differences between query languages were not tested."
@@ -152,7 +159,7 @@ def query_languages(values: Mapping[str, Estimate], from_mean: Mapping[str, Esti
 def candidate_languages(friedman: Mapping[str, Any]) -> str:
     """Whether candidate languages are ranked in a systematic order."""
     p, blocks, places_of = friedman["p"], friedman["blocks"], friedman["relative_ranks"]
-    test = f"Friedman test over {blocks:,} topics, {_p(p)}"
+    test = f"Friedman test over {blocks:,} topics, taken as independent, {_p(p)}"
     if p >= LEVEL or not places_of:
         return f"No systematic order among candidate languages could be shown ({test})."
     first = min(places_of, key=lambda language: (places_of[language], language))
@@ -190,7 +197,9 @@ def language_probe(probe: Mapping[str, Any]) -> str:
     return f"{text} (not tested)."
 
 
-def robustness(perturbations: Mapping[str, Mapping[str, Any]]) -> str | None:
+def robustness(
+    perturbations: Mapping[str, Mapping[str, Any]], metric: str = "pooled AP"
+) -> str | None:
     """The perturbation that costs most AP; None where none was measured."""
     found = {
         (kind, strength): summary["macro"]
@@ -203,9 +212,9 @@ def robustness(perturbations: Mapping[str, Mapping[str, Any]]) -> str | None:
     kind, strength = max(found, key=lambda variant: (found[variant]["loss"], variant))
     worst = found[kind, strength]
     if worst["loss"] <= 0:
-        return f"No perturbation of the questions lowers mean pooled AP, of {len(found)} tried."
+        return f"No perturbation of the questions lowers mean {metric}, of {len(found)} tried."
     return (
-        f"Of {len(found)} ways to perturb the questions, pooled AP loses most to "
+        f"Of {len(found)} ways to perturb the questions, {metric} loses most to "
         f"{perturbation_name(kind)} ({strength}): from {_share(worst['ap_clean'])} to "
         f"{_share(worst['ap'])} in the mean over languages (not tested)."
     )
@@ -222,8 +231,8 @@ def basis(topics: int, paragraphs: int, known: bool) -> str:
     return (
         f"Intervals are {100 * CONFIDENCE:g} % bootstrap intervals over {paragraphs:,} paragraphs "
         f"with {topics:,} topics, each for itself; those of query languages against their mean "
-        "hold for all at once. They say how far the means depend on the choice of paragraphs, not "
-        f"what other collections would give.{short}"
+        "are widened so as to hold for all at once. They say how far the means depend on the "
+        f"choice of paragraphs, not what other collections would give.{short}"
     )
 
 
