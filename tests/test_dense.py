@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from bias_bench.errors import BiasBenchError
-from bias_bench.retrieval.dense import Pool, Results, make_pool, search
+from bias_bench.retrieval.dense import Pool, make_pool, search
+from bias_bench.retrieval.exact import Results
 from tests.helpers import canonical_order
 
 DEPTH = 10

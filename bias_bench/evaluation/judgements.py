@@ -14,11 +14,15 @@ from bias_bench.files import digest_texts
 
 
 class Judged(NamedTuple):
-    """Judgements of one setting: all judged queries, and pairs of query and relevant candidate."""
+    """Judgements of one setting: all judged queries, and pairs of query and relevant candidate.
+
+    `grades` are those of the pairs, from 1; the highest, where several files judge a pair.
+    """
 
     queries: np.ndarray
     relevant_queries: np.ndarray
     relevant: np.ndarray
+    grades: np.ndarray
 
 
 def pooled_settings(loaded: Loaded, run: Entries) -> list[Setting]:
@@ -58,13 +62,17 @@ def judgements(loaded: Loaded, setting: Setting) -> Judged:
         )
     queries = np.concatenate([part.queries for part in parts])
     candidates = np.concatenate([part.candidates for part in parts])
-    relevant = np.concatenate([part.values > 0 for part in parts])
+    grades = np.concatenate([part.values for part in parts])
+    relevant = grades > 0
     asked = loaded.queries.languages[queries] == setting.query_language
     relevant &= asked
     if setting.pool != ALL:
         relevant &= loaded.candidates.languages[candidates] == setting.pool
-    pairs = np.unique(np.stack([queries[relevant], candidates[relevant]]), axis=1)
-    return Judged(np.unique(queries[asked]), pairs[0], pairs[1])
+    best_first = np.flatnonzero(relevant)[np.argsort(-grades[relevant], kind="stable")]
+    pairs, first = np.unique(
+        np.stack([queries[best_first], candidates[best_first]]), axis=1, return_index=True
+    )
+    return Judged(np.unique(queries[asked]), pairs[0], pairs[1], grades[best_first[first]])
 
 
 def topic_clusters(loaded: Loaded, labels: Labels) -> dict[int, Clusters]:
@@ -99,8 +107,10 @@ def judgements_digest(loaded: Loaded, clusters: dict[int, Clusters]) -> str:
     lines = {"\t".join((loaded.queries.written[n], *found)) for n, found in clusters.items()}
     for part in loaded.qrels:
         relevant = part.values > 0
-        for query, candidate in zip(
-            part.queries[relevant].tolist(), part.candidates[relevant].tolist(), strict=True
+        columns = (part.queries, part.candidates, part.values)
+        for query, candidate, grade in zip(
+            *(column[relevant].tolist() for column in columns), strict=True
         ):
-            lines.add(f"{loaded.queries.written[query]} {loaded.candidates.written[candidate]}")
+            line = f"{loaded.queries.written[query]} {loaded.candidates.written[candidate]}"
+            lines.add(f"{line} {grade}" if grade > 1 else line)
     return digest_texts(sorted(lines))

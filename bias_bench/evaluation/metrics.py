@@ -1,4 +1,6 @@
-"""Metrics of one ranking with binary relevance, computed from the ranks of relevant candidates.
+"""Metrics of one ranking, computed from the ranks of relevant candidates.
+
+Grades above 1 are gains of nDCG; to all other metrics a candidate is relevant or not.
 
 A metric prints and parses as ``AP``, ``AP@100``, ``nDCG@10``, ``R@1``, ``RR@10``: the cut-off is
 always in the name. All lie in [0, 1]; higher is better.
@@ -6,7 +8,7 @@ always in the name. All lie in [0, 1]; higher is better.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -50,11 +52,18 @@ def average_precision(ranks: np.ndarray, cutoff: int) -> np.ndarray:
 
 def ndcg(ranks: np.ndarray, cutoff: int) -> np.ndarray:
     """NDCG [queries] (Järvelin and Kekäläinen 2002), gain 1, discount 1/log2(rank + 1)."""
-    gains = np.where(_within(ranks, cutoff), 1 / np.log2(np.maximum(ranks, 1) + 1.0), 0.0)
+    gains = _discounts(ranks, cutoff)
     relevant = (ranks > 0).sum(axis=1)
     best = np.minimum(relevant, cutoff) if cutoff else relevant
     ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, ranks.shape[1] + 2)))])
     return gains.sum(axis=1) / ideal[best]
+
+
+def graded_ndcg(ranks: np.ndarray, cutoff: int, grades: np.ndarray) -> np.ndarray:
+    """NDCG [queries] whose gains are the grades (trec_eval's rule): int [queries, relevant]."""
+    best = -np.sort(-np.where(ranks > 0, grades, 0), axis=1)[:, : cutoff or None]
+    ideal = (best / np.log2(np.arange(2, best.shape[1] + 2))).sum(axis=1)
+    return (grades * _discounts(ranks, cutoff)).sum(axis=1) / ideal
 
 
 def recall(ranks: np.ndarray, cutoff: int) -> np.ndarray:
@@ -66,6 +75,11 @@ def reciprocal_rank(ranks: np.ndarray, cutoff: int) -> np.ndarray:
     """RR [queries]: 1/rank of the first relevant candidate, 0 when it is past the cut-off."""
     first = np.where(ranks > 0, ranks, _ABSENT).min(axis=1)
     return np.where(_within(first, cutoff), 1 / first, 0.0)
+
+
+def _discounts(ranks: np.ndarray, cutoff: int) -> np.ndarray:
+    """1/log2(rank + 1) of each rank within the cut-off, else 0."""
+    return np.where(_within(ranks, cutoff), 1 / np.log2(np.maximum(ranks, 1) + 1.0), 0.0)
 
 
 def _within(ranks: np.ndarray, cutoff: int) -> np.ndarray:
@@ -85,16 +99,25 @@ SHARED_METRICS = tuple(map(parse_metric, ("AP@100", "nDCG@10", "R@1", "R@10", "R
 FULL_METRICS = tuple(map(parse_metric, ("AP", "RR")))
 
 
+def ordered_names(held: Collection[str]) -> list[str]:
+    """Names of metrics in the order in which this module lists them, then others."""
+    known = [str(metric) for metric in (*FULL_METRICS, *SHARED_METRICS)]
+    return [*(name for name in known if name in held), *sorted(set(held) - set(known))]
+
+
 def metrics_within(depth: int) -> tuple[Metric, ...]:
     """What is known of rankings that end at `depth`: nothing deeper, and AP down to there."""
     shared = tuple(metric for metric in SHARED_METRICS if metric.cutoff <= depth)
     return tuple(dict.fromkeys((Metric("AP", depth), *shared)))
 
 
-def compute(metric: Metric, ranks: np.ndarray) -> np.ndarray:
+def compute(metric: Metric, ranks: np.ndarray, grades: np.ndarray | None = None) -> np.ndarray:
     """A metric [queries] from the exact int ranks [queries, relevant] of relevant candidates.
 
     Ranks count from 1; 0 is padding, for queries with fewer relevant candidates than others, and
-    counts as no candidate. Every query needs at least one rank.
+    counts as no candidate. Every query needs at least one rank. `grades`, of the same shape and at
+    least 1 where there is a rank, are the gains of nDCG; None means 1 for all.
     """
+    if grades is not None and metric.measure == "nDCG":
+        return graded_ndcg(ranks.astype(np.int64), metric.cutoff, grades)
     return MEASURES[metric.measure](ranks.astype(np.int64), metric.cutoff)

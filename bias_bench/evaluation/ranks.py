@@ -1,9 +1,10 @@
 """ranks.parquet: the exact rank of every relevant candidate in every setting's full pool.
 
 Columns: setting, query, topic, paragraph, article, candidate, candidate_language (dictionaries)
-and rank (int32, from 1; lower is better). The schema's metadata holds the pool sizes, as far as
-they are known, and a cut-off where ranks are known down to one only: a relevant candidate past it
-then has the rank cut-off + 1, the best that it can have, and several may share that.
+and rank (int32, from 1; lower is better); grade (int32, from 1) where not all are 1. The schema's
+metadata holds the pool sizes, as far as they are known, and a cut-off where ranks are known down to
+one only: a relevant candidate past it then has the rank cut-off + 1, the best that it can have, and
+several may share that.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class RankedQueries(NamedTuple):
     """One setting's queries with the ranks of their relevant candidates.
 
     `ranks` int32 [queries, most relevant], 0 past the end; `languages` likewise holds the index
-    of each candidate's language in `language_names`, -1 past the end.
+    of each candidate's language in `language_names`, -1 past the end. `grades` likewise holds
+    grades, 0 past the end; None where all are 1.
     """
 
     queries: list[str]
@@ -44,12 +46,13 @@ class RankedQueries(NamedTuple):
     ranks: np.ndarray
     languages: np.ndarray
     language_names: list[str]
+    grades: np.ndarray | None = None
 
 
 def setting_rows(
     collection: Collection, setting: Setting, query_topics: np.ndarray, ranks: np.ndarray
 ) -> pa.Table:
-    """The rows of one setting. `ranks` int32 [queries, relevant, 2] as `retrieval.dense` gives."""
+    """The rows of one setting. `ranks` int32 [queries, relevant, 2] as `retrieval.exact` gives."""
     relevant = collection.relevant_rows[query_topics]
     wanted = relevant >= 0
     if setting.pool != ALL:
@@ -70,7 +73,11 @@ def setting_rows(
         "candidate_language": pa.array([language_of(candidate) for candidate in candidates]),
     }
     arrays = {name: column.cast(pa.string()) for name, column in columns.items()}
-    return pa.table({**arrays, "rank": pa.array(values, pa.int32())})
+    arrays["rank"] = pa.array(values, pa.int32())
+    if collection.relevant_grades is not None:
+        grades = collection.relevant_grades[query_topics][queries, places]
+        arrays["grade"] = pa.array(grades, pa.int32())
+    return pa.table(arrays)
 
 
 def write_ranks(
@@ -94,7 +101,7 @@ class RankTable:
     """
 
     def __init__(self, path: Path, cutoff: int | None = None) -> None:
-        table = _read(path)
+        table = read_rank_rows(path)
         metadata = json.loads((table.schema.metadata or {}).get(b"biasbench", b"{}"))
         if metadata.get("schema") != SCHEMA:
             raise BiasBenchError(
@@ -122,6 +129,9 @@ class RankTable:
         place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
         shape = (len(counts), int(counts.max()))
         ranks, languages = np.zeros(shape, dtype=np.int32), np.full(shape, -1, dtype=np.int32)
+        grades = np.zeros(shape, dtype=np.int32) if "grade" in part.column_names else None
+        if grades is not None:
+            grades[rows[order], place] = part["grade"].to_numpy()[order]
         names = sorted(set(part["candidate_language"].cast(pa.string()).to_pylist()))
         codes = pc.index_in(part["candidate_language"].cast(pa.string()), pa.array(names))
         ranks[rows[order], place] = part["rank"].to_numpy()[order]
@@ -134,11 +144,12 @@ class RankTable:
         }
         return RankedQueries(
             text["query"], text["topic"], text["paragraph"], text["article"],
-            ranks, languages, names,
+            ranks, languages, names, grades,
         )  # fmt: skip
 
 
-def _read(path: Path) -> pa.Table:
+def read_rank_rows(path: Path) -> pa.Table:
+    """The rows of ranks.parquet; DataError where it is absent or damaged."""
     try:
         return pq.read_table(path)
     except FileNotFoundError:

@@ -67,7 +67,9 @@ def score_run(folder: Path, depth: int) -> list[SettingScores]:
             for name in batch:
                 queries = table.of(name)
                 values = {
-                    "exact": {metric: compute(metric, queries.ranks) for metric in known},
+                    "exact": {
+                        metric: compute(metric, queries.ranks, queries.grades) for metric in known
+                    },
                     "ranx": by_ranx[name],
                     "trec_eval": {
                         metric: trec_eval.as_array(by_trec_eval[name][metric], queries.queries)

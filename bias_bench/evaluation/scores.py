@@ -93,7 +93,7 @@ def write_scores(path: Path, scores: Sequence[SettingScores]) -> None:
 
 def mean_scores(path: Path) -> dict[str, dict[str, float]]:
     """The exact scorer's mean over queries, per setting and metric."""
-    table = _read_exact(path, ["setting", "metric", "value"])
+    table = read_exact(path, ["setting", "metric", "value"])
     text = {name: table[name].cast(pa.string()) for name in ("setting", "metric")}
     grouped = pa.table({**text, "value": table["value"]}).group_by(
         ["setting", "metric"], use_threads=False
@@ -106,7 +106,7 @@ def mean_scores(path: Path) -> dict[str, dict[str, float]]:
 
 def count_queries(path: Path) -> dict[str, int]:
     """Queries with a relevant candidate, per setting."""
-    table = _read_exact(path, ["setting", "metric"])
+    table = read_exact(path, ["setting", "metric"])
     if not len(table):
         return {}
     metrics = table["metric"].cast(pa.string())  # every metric has every query
@@ -115,7 +115,8 @@ def count_queries(path: Path) -> dict[str, int]:
     return {row["values"]: row["counts"] for row in counts.to_pylist()}
 
 
-def _read_exact(path: Path, columns: list[str]) -> pa.Table:
+def read_exact(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """The exact scorer's rows of scores.parquet; DataError where it is absent or damaged."""
     try:
         return pq.read_table(path, columns=columns, filters=[("scorer", "=", "exact")])
     except FileNotFoundError:

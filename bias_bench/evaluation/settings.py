@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, get_args
 
+from bias_bench.datasets.collection import Collection
 from bias_bench.errors import UsageError, nearest
 
 Kind = Literal["monolingual", "cross_lingual", "multilingual"]
@@ -45,9 +46,32 @@ def settings_of_language(language: str, languages: Sequence[str]) -> list[Settin
     return [Setting(language, pool) for pool in (*languages, ALL)]
 
 
+def searched_settings(collection: Collection, language: str) -> list[Setting]:
+    """The settings of a benchmark with this query language.
+
+    Where topics are not parallel, candidates of other languages are not judged: their own pool is
+    all there is to search.
+    """
+    if not collection.parallel:
+        return [Setting(language, language)]
+    return settings_of_language(language, collection.languages)
+
+
 def all_settings(languages: Sequence[str]) -> list[Setting]:
     """Every setting, ordered by kind, then query language, then pool."""
-    settings = [
+    return _in_order(
         setting for language in languages for setting in settings_of_language(language, languages)
-    ]
+    )
+
+
+def settings_of(collection: Collection) -> list[Setting]:
+    """The settings of a benchmark, in the order of `all_settings`."""
+    return _in_order(
+        setting
+        for language in collection.languages
+        for setting in searched_settings(collection, language)
+    )
+
+
+def _in_order(settings: Iterable[Setting]) -> list[Setting]:
     return sorted(settings, key=lambda setting: KINDS.index(setting.kind))

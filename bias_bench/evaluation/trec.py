@@ -73,9 +73,12 @@ def run_bytes(
     )
 
 
-def qrels_bytes(queries: Sequence[str], candidates: Sequence[str]) -> bytes:
-    """A qrels file's content: every pair is relevant with grade 1."""
-    return _lines(pa.array(queries, pa.string()), "0", pa.array(candidates, pa.string()), "1")
+def qrels_bytes(
+    queries: Sequence[str], candidates: Sequence[str], grades: Sequence[int] | None = None
+) -> bytes:
+    """A qrels file's content. Without `grades` every pair is relevant with grade 1."""
+    last = "1" if grades is None else pa.array(grades, pa.int64()).cast(pa.string())
+    return _lines(pa.array(queries, pa.string()), "0", pa.array(candidates, pa.string()), last)
 
 
 def _lines(*columns: pa.StringArray | str) -> bytes:

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
-from bias_bench.errors import BiasBenchError
-from bias_bench.retrieval.order import (
-    descending_id_order,
-    key_columns,
-    key_scores,
-    rank_keys,
-)
-
-_PRODUCT = 512  # queries per matrix product: 27 MB of scores for 13,000 candidates
-_BLOCK = 64  # queries that one thread ranks at a time
-_STRIPES = 4
+from bias_bench.retrieval.exact import Order, Results, candidate_order, rank
 
 
 class Pool(NamedTuple):
@@ -34,136 +22,23 @@ class Pool(NamedTuple):
     columns: dict[str, slice]
 
 
-class Results(NamedTuple):
-    """What a search of one query language found.
-
-    `ranks` int32 [queries, relevant, 2]: rank (from 1) of each relevant candidate in its own
-    language's pool and in the pool of all; 0 where there is none. `top` maps a language or "all"
-    to (rows int64 [queries, depth], scores float32 [queries, depth]), best first.
-    """
-
-    ranks: np.ndarray
-    top: dict[str, tuple[np.ndarray, np.ndarray]]
-
-
 def make_pool(
     ids: list[str], vectors: np.ndarray, language_rows: Mapping[str, tuple[int, int]]
 ) -> Pool:
-    """Order candidates for search. `language_rows` maps a language to its rows start:stop.
-
-    Ids begin with their language, so id order keeps each language's candidates together.
-    """
-    rows = descending_id_order(ids)
-    columns = {}
-    for language, (start, stop) in language_rows.items():
-        places = np.flatnonzero((rows >= start) & (rows < stop))
-        if not len(places) or places[-1] - places[0] + 1 != len(places):
-            raise BiasBenchError(f"candidates of '{language}' are not contiguous in id order")
-        columns[language] = slice(int(places[0]), int(places[-1]) + 1)
-    return Pool(np.ascontiguousarray(vectors[rows], dtype=np.float32), rows, columns)
+    """Order candidates for search. `language_rows` maps a language to its rows start:stop."""
+    order = candidate_order(ids, language_rows)
+    return Pool(np.ascontiguousarray(vectors[order.rows], dtype=np.float32), *order)
 
 
 def search(queries: np.ndarray, pool: Pool, relevant_rows: np.ndarray, depth: int) -> Results:
     """Search every pool for `queries` float32 [queries, dimensions].
 
     `relevant_rows` int [queries, relevant] holds collection rows, -1 for none. Ranks are exact
-    over whole pools, found by counting, without sorting.
+    over whole pools.
     """
-    column_of_row = np.empty(len(pool.rows), dtype=np.int64)
-    column_of_row[pool.rows] = np.arange(len(pool.rows))
-    relevant = np.where(relevant_rows >= 0, column_of_row[relevant_rows], -1)
-    blocks: list[_Block] = []
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # numpy lets go of the interpreter lock
-        for start in range(0, len(queries), _PRODUCT):
-            scores = queries[start : start + _PRODUCT] @ pool.vectors.T
-            if not np.isfinite(scores).all():
-                raise BiasBenchError(
-                    "similarity scores hold NaN or infinity; the encoder is broken"
-                )
-            jobs = [
-                threads.submit(
-                    _rank_block,
-                    scores[row : row + _BLOCK],
-                    pool.columns,
-                    relevant[start + row : start + row + _BLOCK],
-                    depth,
-                )
-                for row in range(0, len(scores), _BLOCK)
-            ]
-            blocks += [job.result() for job in jobs]
-    top = {}
-    for name in blocks[0].top:
-        keys = np.concatenate([block.top[name] for block in blocks])
-        top[name] = (pool.rows[key_columns(keys)], key_scores(keys))
-    return Results(np.concatenate([block.ranks for block in blocks]), top)
-
-
-class _Block(NamedTuple):
-    ranks: np.ndarray
-    top: dict[str, np.ndarray]
-
-
-def _rank_block(
-    scores: np.ndarray, columns: Mapping[str, slice], relevant: np.ndarray, depth: int
-) -> _Block:
-    top = {language: _largest(scores, part, depth) for language, part in columns.items()}
-    merged = np.concatenate(list(top.values()), axis=1)
-    top["all"] = np.sort(merged, axis=1)[:, ::-1][:, :depth]
-    return _Block(_count_ranks(scores, relevant, columns), top)
-
-
-def _largest(scores: np.ndarray, part: slice, depth: int) -> np.ndarray:
-    """Keys int64 [queries, depth] of the best columns in `part`, best first.
-
-    The depth-th largest of the maxima over stripes of columns is a bound that at least `depth`
-    scores reach and few others do; only those get keys, which is most of the saving.
-    """
-    own = scores[:, part]
-    width = own.shape[1] // _STRIPES
-    if width <= depth:
-        return np.sort(rank_keys(own, np.arange(part.start, part.stop)), axis=1)[:, ::-1][:, :depth]
-    stripes = [own[:, n * width : (n + 1) * width] for n in range(_STRIPES)]
-    bound = np.partition(np.maximum.reduce(stripes), width - depth, axis=1)[:, width - depth]
-    rows, columns = np.divmod(np.flatnonzero(own >= bound[:, None]), own.shape[1])
-    counts = np.bincount(rows, minlength=len(own))
-    keys = np.full((len(own), counts.max()), np.iinfo(np.int64).min)
-    place = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
-    keys[rows, place] = rank_keys(own[rows, columns], columns + part.start)
-    return np.sort(keys, axis=1)[:, ::-1][:, :depth]
-
-
-def _count_ranks(
-    scores: np.ndarray, relevant: np.ndarray, columns: Mapping[str, slice]
-) -> np.ndarray:
-    """int32 [queries, relevant, 2]: ranks in the own language's pool and in the whole pool.
-
-    A rank is 1 + the higher scores + the equal scores at lower columns (ties: rare).
-    """
-    ranks = np.zeros((*relevant.shape, 2), dtype=np.int32)
-    rows, size = np.arange(len(scores)), scores.shape[1]
-    mask = np.zeros((len(scores), -(-size // 8) * 8), dtype=bool)  # whole words, to count bits
-    for index in range(relevant.shape[1]):
-        column = relevant[:, index]
-        present = column >= 0
-        score = scores[rows, column][:, None]
-        above = np.greater(scores, score, out=mask[:, :size])
-        whole = _count(mask)
-        own = np.zeros(len(scores), dtype=np.int32)
-        for part in columns.values():
-            inside = np.flatnonzero(present & (column >= part.start) & (column < part.stop))
-            if len(inside):
-                own[inside] = np.count_nonzero(above[inside, part], axis=1)
-        equal = np.equal(scores, score, out=mask[:, :size])
-        for row in np.flatnonzero(present & (_count(mask) > 1)):
-            before = np.flatnonzero(equal[row, : column[row]])
-            whole[row] += len(before)
-            part = next(p for p in columns.values() if p.start <= column[row] < p.stop)
-            own[row] += np.count_nonzero(before >= part.start)
-        ranks[present, index, 0] = 1 + own[present]
-        ranks[present, index, 1] = 1 + whole[present]
-    return ranks
-
-
-def _count(mask: np.ndarray) -> np.ndarray:
-    """True values per row of bool [rows, a multiple of 8]."""
-    return np.bitwise_count(mask.view(np.uint64)).sum(axis=1, dtype=np.int32)
+    return rank(
+        lambda part: queries[part] @ pool.vectors.T,
+        Order(pool.rows, pool.columns),
+        relevant_rows,
+        depth,
+    )

@@ -1,0 +1,153 @@
+"""Finished runs fused into one: their TREC files, by ranx, scored like rankings of another tool.
+
+Past the depth of those files nothing is known, so the folder is of the kind of `biasbench score`:
+ranks are known down to a cut-off, the smallest depth of the runs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from bias_bench.console import progress, say
+from bias_bench.errors import BiasBenchError, UsageError
+from bias_bench.evaluation.fusion import FusionRule, fuse
+from bias_bench.evaluation.given_files import GivenFile, given_files
+from bias_bench.evaluation.trec import RunTable, ragged_run_bytes, read_run
+from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, read_yaml
+from bias_bench.external import Origin, ScoreOptions, score_external
+from bias_bench.files import digest, sha256_file, write_bytes
+from bias_bench.manifest import EXTERNAL, read_manifest
+from bias_bench.report.run_page import write_run_page
+from bias_bench.run_folder import RunFolder
+
+
+class Part(NamedTuple):
+    """A run to fuse: TREC files by setting, the depth they go to, and the score of its candidates
+    that it did not find (None: it orders all candidates).
+    """
+
+    folder: Path
+    files: dict[str, GivenFile]
+    depth: int
+    not_found: float | None
+    manifest: dict[str, Any]
+
+    @property
+    def record(self) -> dict[str, str]:
+        """What the manifest says of a part; `trec` is the sha256 over all its TREC files."""
+        files = {name: sha256_file(file.path) for name, file in self.files.items()}
+        return {
+            "name": self.folder.name,
+            "system": self.manifest["system"],
+            "trec": digest(files),
+        }
+
+
+def run_fusion(experiment: Experiment, place: RunFolder) -> Path:
+    """Fuse the runs that the experiment names into a folder, and report on it; returns the folder.
+
+    UsageError for runs of different benchmarks or settings, and for unfinished ones.
+    """
+    options = experiment.fusion
+    if options is None or place.until is not None:
+        raise UsageError(
+            f"recipe {experiment.recipe} takes finished runs, so there is nothing to "
+            f"{place.until}; use `biasbench run`"
+        )
+    parts = [_part(Path(folder)) for folder in options.runs]
+    _require_alike(experiment, parts)
+    rule = FusionRule(
+        options.method, options.k, options.normalisation, options.weights or [1.0] * len(parts)
+    )
+    depth = min(part.depth for part in parts)
+    described = {
+        "method": options.method,
+        **(
+            {"k": rule.k}
+            if options.method == "rrf"
+            else {"normalisation": rule.normalisation, "weights": list(rule.weights)}
+        ),
+        "runs": [part.record for part in parts],
+    }
+    with tempfile.TemporaryDirectory(prefix="biasbench-") as scratch:
+        with progress("fuse", len(parts[0].files), "settings") as advance:
+            for name in parts[0].files:
+                fused = fuse([_retrieved(part, name) for part in parts], rule)
+                write_bytes(Path(scratch) / f"{name}.run", _content(fused))
+                advance(1)
+        folder = score_external(
+            ScoreOptions(
+                runs=[scratch],
+                qrels=[str(parts[0].folder)],
+                system=str(experiment.system).rpartition("#")[0],
+                seed=experiment.seed,
+                name=place.path.name,
+                out=place.path.parent,
+                depth=depth,
+                policy=place.policy,
+            ),
+            Origin(experiment_yaml(experiment), {"fusion": described}),
+        )
+    if place.reports:
+        say(f"report: {write_run_page(folder, place.reports)}")
+    return folder
+
+
+def _part(folder: Path) -> Part:
+    manifest = read_manifest(folder)
+    if manifest.get("status") != "complete":
+        raise UsageError(f"{folder}: the run is {manifest.get('status')}; finish it, then fuse it")
+    if manifest.get("kind") == EXTERNAL:
+        depth = int(manifest["depth"])
+    else:
+        depth = make_experiment(read_yaml(folder / "experiment.yaml")).retrieval.depth
+    files = {str(file.setting): file for file in given_files([str(folder)], "run")}
+    not_found = manifest.get("lexical", {}).get("score_not_found")
+    return Part(folder, files, depth, not_found, manifest)
+
+
+def _require_alike(experiment: Experiment, parts: list[Part]) -> None:
+    names = [part.folder.name for part in parts]
+    if len(set(names)) < len(names):
+        raise UsageError(f"{', '.join(names)}: fused runs need different names; rename a folder")
+    first = parts[0]
+    for part in parts:
+        if part.manifest["benchmark"] != Path(experiment.benchmark).resolve().name:
+            raise UsageError(
+                f"{part.folder}: is a run of {part.manifest['benchmark']}, not of "
+                f"{experiment.benchmark}; name the benchmark, `biasbench run "
+                f"{part.manifest['benchmark']} --recipe fusion:…`"
+            )
+        if part.manifest["collection"] != first.manifest["collection"]:
+            raise UsageError(
+                f"{part.folder}: was run on another version of {experiment.benchmark} than "
+                f"{first.folder}; repeat one of them"
+            )
+        if missing := sorted(part.files.keys() ^ first.files.keys()):
+            raise UsageError(
+                f"{part.folder} and {first.folder}: only one of them has the setting {missing[0]}; "
+                "fuse runs of the same settings"
+            )
+
+
+def _retrieved(part: Part, setting: str) -> RunTable:
+    """A part's results in one setting, without those that only fill its ranking up."""
+    run = read_run(part.files[setting].path)
+    if part.not_found is None:
+        return run
+    kept = run.scores > part.not_found
+    rows = pa.array(np.flatnonzero(kept))
+    return RunTable(run.queries.take(rows), run.candidates.take(rows), run.scores[kept])
+
+
+def _content(run: RunTable) -> bytes:
+    """A TREC file of these results; whoever reads it goes by the scores."""
+    if not len(run.scores):
+        raise BiasBenchError("no run has any result in a setting; there is nothing to fuse")
+    places = np.ones(len(run.scores), dtype=np.int64)
+    return ragged_run_bytes(run.queries, run.candidates, places, run.scores, "fused")
