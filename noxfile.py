@@ -1,4 +1,4 @@
-"""Sessions: demo (the main job), tests, lint, types, bench. Each installs what it needs."""
+"""Sessions: demo (the main job), tests, lint, types, docs, bench. Each installs what it needs."""
 
 import nox
 
@@ -10,7 +10,7 @@ nox.options.reuse_existing_virtualenvs = True
 RUFF = "ruff==0.17.6"
 MYPY = "mypy==2.4.1"
 # torch with threads of its own in every test process slows down severalfold
-THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+THREADS = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
 
 
 @nox.session
@@ -24,7 +24,9 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests; arguments after -- go to pytest, for example -m 'not slow'."""
     session.install("-e", ".[test]")
-    session.run("pytest", *session.posargs, env=THREADS)
+    session.run("python", "-m", "tests.browser")  # fetches one where there is none
+    # two workers with a thread each take half the time of one with two
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs, env=THREADS)
 
 
 @nox.session
@@ -41,6 +43,14 @@ def types(session: nox.Session) -> None:
     session.install(MYPY, "numpy>=2,<3", "pydantic>=2.8", "typer>=0.29", "types-PyYAML")
     session.install("jinja2>=3.1", "rich>=13", "filelock>=3.15", "platformdirs>=4")
     session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, in site/; a dead link fails. Light parts are enough for its commands."""
+    session.install("mkdocs-material>=9.6,<10", "typer>=0.29", "pydantic>=2.8", "pyyaml>=6")
+    session.install("--no-deps", "-e", ".")
+    session.run("mkdocs", "build", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session
