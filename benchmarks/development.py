@@ -1,7 +1,7 @@
 """`python -m benchmarks.development DATA OUT`: MLQA-R in two, to choose settings on training data.
 
 A fifth of the English articles, drawn with a seed, becomes the benchmark ``OUT/mlqa-r-held-out``
-(all their questions, in every language); the rest becomes the source ``OUT/mlqa-r-rest``. So what is
+(all their questions, in every language), the rest the source ``OUT/mlqa-r-rest``: what is
 chosen by it has not seen XQuAD-R.
 """
 
@@ -40,7 +40,7 @@ def split(languages: dict[str, Any], share: float, seed: int) -> tuple[dict, dic
 
 
 def _with(file: dict[str, Any], ids: set[str], wanted: bool) -> dict[str, Any]:
-    """The file with the questions that are, or are not, in `ids`; what is left empty is left out."""
+    """The file with the questions that are (or are not) in `ids`, without what is left empty."""
     articles = []
     for article in file["data"]:
         paragraphs = []

@@ -60,7 +60,7 @@ def _write_run(options: Options, folder: Path) -> list[Setting]:
     """Runs, qrels and ranks of generated vectors, written by the package itself."""
     from bias_bench.datasets.registry import LoadedBenchmark
     from bias_bench.experiment import make_experiment
-    from bias_bench.stages import Prepared, search_settings
+    from bias_bench.stages import Prepared, search_settings, vector_search
 
     collection = data.collection(options)
     profile = profile_for("")
@@ -70,7 +70,7 @@ def _write_run(options: Options, folder: Path) -> list[Setting]:
         backbone=Backbone("generated", profile, {}, _no_model),
         settings=EncodingSettings(profile, "float32", 1, "cpu"),
     )
-    search_settings(prepared, data.vectors(collection), folder)
+    search_settings(prepared, vector_search(prepared, data.vectors(collection)), folder)
     return all_settings(collection.languages)
 
 

@@ -10,7 +10,8 @@ from benchmarks import data
 from benchmarks.harness import Comparison, Options, Times, interleave, progress
 from bias_bench.datasets.collection import Collection
 from bias_bench.evaluation.settings import ALL
-from bias_bench.retrieval.dense import Results, make_pool, search
+from bias_bench.retrieval.dense import make_pool, search
+from bias_bench.retrieval.exact import Results
 
 DEPTH = 100
 

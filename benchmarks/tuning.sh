@@ -6,28 +6,21 @@ set -euo pipefail
 data=$(realpath "$1") out=$2
 mkdir -p "$out"
 python -m benchmarks.development "$data" "$out"
-cat > "$out/tuning.yaml" <<YAML
-benchmark: $(realpath "$out")/mlqa-r-held-out
-training:
-  steps: 100
-  batch_size: 32
-  held_out: 0
-  sources:
-    - form: squad
-      name: mlqa-r-rest
-      files: {$(for l in ar de en es hi vi zh; do printf '%s: %s/%s.json, ' $l "$(realpath "$out")/mlqa-r-rest" $l; done)}
-    - ntrex-128
-YAML
+rest=$(realpath "$out")/mlqa-r-rest
+files=$(for l in ar de en es hi vi zh; do printf '%s: %s/%s.json, ' $l "$rest" $l; done)
+training=(steps=100 batch_size=32 held_out=0
+  "sources=[{form: squad, name: mlqa-r-rest, files: {$files}}, ntrex-128]")
 variant() { # NAME RECIPE [SETTING...]
-  local name=$1 recipe=$2 settings=()
+  local name=$1 recipe=$2 settings=(encoding.precision=bf16)
   shift 2
-  for each in "$@"; do settings+=(--set "$each"); done
-  biasbench run "$out/tuning.yaml" --recipe "$recipe" --name "$name" --data-dir "$data" \
-    --set encoding.precision=bf16 "${settings[@]}" --out "$out/runs" --reports "$out/reports"
+  if [ "$recipe" != zero-shot ]; then settings+=("${training[@]/#/training.}"); fi
+  settings+=("$@")
+  biasbench run "$out/mlqa-r-held-out" --recipe "$recipe" --name "$name" --data-dir "$data" \
+    "${settings[@]/#/--set=}" --out "$out/runs" --reports "$out/reports"
 }
 terms=training.terms
 adversary=$terms.language_adversary
-variant zero-shot zero-shot training.steps=0
+variant zero-shot zero-shot
 variant hybrid hybrid
 variant hard hybrid-hard
 variant hard-any hybrid-hard training.negatives.mining.languages=any

@@ -1,3 +1,39 @@
-"""Train multilingual dense retrievers, benchmark them and measure their language bias."""
+"""Train multilingual dense retrievers, benchmark them and measure their language bias.
+
+The names below are the Python API (docs/python.md). Importing this loads none of what they need.
+"""
+
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+__all__ = [
+    "Comparison", "RankDistance", "Run", "Vectors", "compare", "evaluate", "load_collection",
+    "load_run", "rank_distance",
+]  # fmt: skip
+
+if TYPE_CHECKING:
+    from bias_bench.api.comparison import Comparison, compare
+    from bias_bench.api.distance import RankDistance, rank_distance
+    from bias_bench.api.evaluate import evaluate, load_collection
+    from bias_bench.api.run import Run, load_run
+    from bias_bench.encoders.given import Vectors
+else:
+    # hidden from type checkers, to whom it would say that every name exists
+    _MODULES = {
+        "api.comparison": ("Comparison", "compare"),
+        "api.distance": ("RankDistance", "rank_distance"),
+        "api.evaluate": ("evaluate", "load_collection"),
+        "api.run": ("Run", "load_run"),
+        "encoders.given": ("Vectors",),
+    }
+
+    def __getattr__(name):
+        from importlib import import_module
+
+        for module, names in _MODULES.items():
+            if name in names:
+                return getattr(import_module(f"{__name__}.{module}"), name)
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from time import perf_counter
+from typing import Literal, Protocol
+
+Verbosity = Literal["quiet", "normal", "verbose"]
+_LINE_EVERY = 30.0  # seconds between lines of progress where there is no terminal
+_verbosity: Verbosity = "normal"
 
 
 class Advance(Protocol):
@@ -16,12 +20,27 @@ class Advance(Protocol):
     def __call__(self, amount: float, /) -> None: ...
 
 
+Show = Callable[[float, float], None]  # hears of the units done and of the seconds they took
+
+
+def set_verbosity(verbosity: Verbosity) -> None:
+    """What stderr shows from now on: errors alone, progress and warnings, or details as well."""
+    global _verbosity  # noqa: PLW0603 - a process has one terminal
+    _verbosity = verbosity
+
+
 def say(message: str) -> None:
-    """A line of progress, on stderr; of several processes only the first speaks."""
-    if os.environ.get("RANK", "0") != "0":
+    """A line of progress on stderr, unless quiet; of several processes only the first speaks."""
+    if _silent():
         return
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
+
+
+def detail(message: str) -> None:
+    """A line on stderr that --verbose alone shows."""
+    if _verbosity == "verbose":
+        say(message)
 
 
 def warn(message: str) -> None:
@@ -29,44 +48,98 @@ def warn(message: str) -> None:
 
 
 def result(text: str) -> None:
-    """A result, on stdout."""
+    """A result, on stdout; of several processes only the first has one."""
+    if _follows():
+        return
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
+def _silent() -> bool:
+    return _verbosity == "quiet" or _follows()
+
+
+def _follows() -> bool:
+    return os.environ.get("RANK", "0") != "0"
+
+
 @contextmanager
-def progress(description: str, total: float, unit: str) -> Iterator[Advance]:
-    """A bar with rate and time left on a terminal; elsewhere one line when the work is done."""
-    start = time.perf_counter()
-    done = 0.0
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+def progress(description: str, total: float, unit: str, after: float = 0.0) -> Iterator[Advance]:
+    """Rate and time left: a bar on a terminal, elsewhere a line twice a minute; a line at the end.
 
-        bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%  {task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        with bar:
-            task = bar.add_task(description, total=total, rate="")
-
-            def advance(amount: float, /) -> None:
-                nonlocal done
-                done += amount
-                rate = done / max(time.perf_counter() - start, 1e-9)
-                bar.update(task, advance=amount, rate=f"{rate:,.0f} {unit}/s")
-
-            yield advance
-    else:
+    Work that is done within `after` seconds shows nothing.
+    """
+    if _silent():
+        yield lambda _amount: None
+        return
+    start, done = perf_counter(), 0.0
+    show: Show | None = None
+    with ExitStack() as shown:
 
         def advance(amount: float, /) -> None:
-            nonlocal done
+            nonlocal done, show
             done += amount
+            seconds = perf_counter() - start
+            if show is None and seconds >= after:
+                way = _bar if sys.stderr.isatty() else _lines
+                show = shown.enter_context(way(description, total, unit))
+            if show is not None:
+                show(done, seconds)
 
+        advance(0)
         yield advance
-    seconds = time.perf_counter() - start
-    say(f"{description}: {done:,.0f} {unit} in {seconds:.1f} s")
+    seconds = perf_counter() - start
+    if seconds >= after:
+        say(f"{description}: {done:,.0f} {unit} in {seconds:.1f} s")
+
+
+@contextmanager
+def _bar(description: str, total: float, unit: str) -> Iterator[Show]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%  {task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(description, total=total, rate="")
+        yield lambda done, seconds: bar.update(
+            task, completed=done, rate=f"{_rate(done, seconds)} {unit}/s"
+        )
+
+
+@contextmanager
+def _lines(description: str, total: float, unit: str) -> Iterator[Show]:
+    last = perf_counter()
+
+    def show(done: float, seconds: float) -> None:
+        nonlocal last
+        now = perf_counter()
+        if now - last < _LINE_EVERY or not 0 < done < total:
+            return
+        last = now
+        left = duration(seconds / done * (total - done))
+        share = f"{done:,.0f} of {total:,.0f} {unit} ({done / total:.0%})"
+        say(f"{description}: {share}, {_rate(done, seconds)} {unit}/s, {left} left")
+
+    yield show
+
+
+def _rate(done: float, seconds: float) -> str:
+    rate = done / max(seconds, 1e-9)
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``42 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -10,14 +10,21 @@ import numpy as np
 
 from bias_bench import __version__, provenance
 from bias_bench.debias_stage import Fitting, debiased
-from bias_bench.encoders.cache import Request, cache_folder, encode_cached, vector_key
+from bias_bench.encoders.cache import Request, cache_folder, encode_cached, request_texts
 from bias_bench.examples_stage import examples
 from bias_bench.files import read_json, write_json
-from bias_bench.manifest import Manifest, Policy, Stage
-from bias_bench.probe_stage import make_sample, measure_probe
+from bias_bench.manifest import Manifest, Policy, Stage, Texts
+from bias_bench.probe_stage import make_sample, measure_probe, probe_requests
 from bias_bench.report.run_content import EXAMPLES_SCHEMA
 from bias_bench.robustness_stage import make_suite, measure_robustness
-from bias_bench.stages import Prepared, measure, score_settings, search_settings
+from bias_bench.stages import (
+    Prepared,
+    Task,
+    measure,
+    score_settings,
+    search_settings,
+    vector_search,
+)
 
 
 class Evaluation(NamedTuple):
@@ -49,26 +56,32 @@ class Evaluation(NamedTuple):
         fitted = self.fitting.requests if self.fitting else []
         return [*self.prepared.requests(), *more, *fitted]
 
+    def texts(self, more: Sequence[Request] = ()) -> list[Texts]:
+        """What `vectors` would take from the cache, or encode."""
+        prepared = self.prepared
+        return request_texts(prepared.backbone, prepared.settings, self._requests(more))
+
     def inputs(self, more: Sequence[Request] = ()) -> dict[str, Any]:
         """What decides a stage that uses these vectors."""
         prepared = self.prepared
-        requests = [request for request in self._requests(more) if request.texts]
         inputs: dict[str, Any] = {
-            "vectors": [vector_key(prepared.backbone, prepared.settings, r) for r in requests],
+            "vectors": [texts.key for texts in self.texts(more)],
             "collection": prepared.collection.fingerprint,
             "biasbench": __version__,
         }
         return {**inputs, "debias": self.fitting.record} if self.fitting else inputs
 
 
+def encode(evaluation: Evaluation, manifest: Manifest) -> None:
+    """Encode what a run would encode first, and no more."""
+    with manifest.timed("encode"):
+        evaluation.vectors()
+
+
 def evaluate(
-    evaluation: Evaluation, manifest: Manifest, until: Literal["encode", "search"] | None = None
+    evaluation: Evaluation, manifest: Manifest, until: Literal["search"] | None = None
 ) -> None:
     """Do every stage that is not finished, or stop after one of the first."""
-    if until == "encode":
-        with manifest.timed("encode"):
-            evaluation.vectors()
-        return
     folder, policy = manifest.folder, evaluation.policy
     prepared = evaluation.prepared
     depth, tag = prepared.experiment.retrieval.depth, prepared.tag
@@ -77,43 +90,69 @@ def evaluate(
         with manifest.timed("encode"):
             vectors = evaluation.vectors()
         with manifest.timed("search"):
-            return search_settings(prepared, vectors, folder)
-
-    def score_stage() -> list[Path]:
-        with manifest.timed("score"):
-            return [score_settings(folder, depth, manifest)]
+            return search_settings(prepared, vector_search(prepared, vectors), folder)
 
     inputs = {**evaluation.inputs(), "depth": depth, "tag": tag}
-    manifest.run_stage(Stage("search", inputs, search_stage), policy)
+    manifest.run_stage(Stage("search", inputs, search_stage, evaluation.texts), policy)
     if until == "search":
         return
-    scored = {
-        "files": manifest.outputs("search"),
-        "libraries": provenance.versions(),
-        "biasbench": __version__,
-        "tag": tag,
-    }
-    manifest.run_stage(Stage("score", scored, score_stage), policy)
+    score(prepared, manifest, policy)
     parts = {
         "robustness": _robustness_stage(evaluation, manifest),
         "probe": _probe_stage(evaluation, manifest),
     }
+    collect(prepared, manifest, policy, {name: path for name, path in parts.items() if path})
 
-    def metrics_stage() -> list[Path]:
+
+def score(task: Task, manifest: Manifest, policy: Policy) -> None:
+    """The stage `score`: every scorer on the TREC files of the stage `search`."""
+    folder, depth = manifest.folder, task.experiment.retrieval.depth
+
+    def work() -> list[Path]:
+        with manifest.timed("score"):
+            return [score_settings(folder, depth, manifest)]
+
+    inputs = {
+        "files": manifest.outputs("search"),
+        "libraries": provenance.versions(),
+        "biasbench": __version__,
+        "tag": task.tag,
+    }
+    manifest.run_stage(Stage("score", inputs, work), policy)
+
+
+def collect(
+    task: Task,
+    manifest: Manifest,
+    policy: Policy,
+    parts: Mapping[str, Path],
+    more: Mapping[str, Path] | None = None,
+) -> None:
+    """The stage `metrics`: what was measured, with `parts` of other stages (by their names).
+
+    `more` are files of the stage `search` that metrics.json takes in under these names.
+    """
+    folder = manifest.folder
+
+    def work() -> list[Path]:
         with manifest.timed("metrics"):
-            content = measure(prepared, manifest)
-        if parts["robustness"]:
+            content = measure(task, manifest)
+        if "robustness" in parts:
             content["robustness"] = read_json(parts["robustness"])
-        if parts["probe"]:
+        if "probe" in parts:
             content["bias"]["language_probe"] = read_json(parts["probe"])
+        content.update({name: read_json(path) for name, path in (more or {}).items()})
         write_json(folder / "metrics.json", {**content, "timings": manifest.content["timings"]})
-        write_json(folder / "examples.json", examples(prepared, folder))
+        write_json(folder / "examples.json", examples(task, folder))
         return [folder / "metrics.json", folder / "examples.json"]
 
-    stages = ["search", "score", *(name for name, path in parts.items() if path)]
     made = {"biasbench": __version__, "examples": EXAMPLES_SCHEMA}
-    measured = {"files": [manifest.outputs(name) for name in stages], **made}
-    manifest.run_stage(Stage("metrics", {**measured, "tag": tag}, metrics_stage), policy)
+    inputs = {
+        "files": [manifest.outputs(name) for name in ("search", "score", *parts)],
+        **made,
+        "tag": task.tag,
+    }
+    manifest.run_stage(Stage("metrics", inputs, work), policy)
 
 
 def _robustness_stage(evaluation: Evaluation, manifest: Manifest) -> Path | None:
@@ -125,14 +164,15 @@ def _robustness_stage(evaluation: Evaluation, manifest: Manifest) -> Path | None
     path = manifest.folder / "robustness.json"
 
     def work() -> list[Path]:
-        with manifest.timed("robustness"):
+        with manifest.timed("encode for robustness"):
             vectors = evaluation.vectors(suite.requests)
+        with manifest.timed("robustness"):
             write_json(path, measure_robustness(prepared, suite, vectors))
         return [path]
 
-    manifest.run_stage(
-        Stage("robustness", evaluation.inputs(suite.requests), work), evaluation.policy
-    )
+    inputs = evaluation.inputs(suite.requests)
+    stage = Stage("robustness", inputs, work, lambda: evaluation.texts(suite.requests))
+    manifest.run_stage(stage, evaluation.policy)
     return path
 
 
@@ -155,11 +195,18 @@ def _probe_stage(evaluation: Evaluation, manifest: Manifest) -> Path | None:
             write_json(path, found)
         return [path]
 
+    def texts() -> list[Texts]:
+        found, untrained = evaluation.texts(), evaluation.untrained
+        if evaluation.prepared is untrained:
+            return found
+        requests = probe_requests(untrained, sample)
+        return found + request_texts(untrained.backbone, untrained.settings, requests)
+
     inputs = {
         **evaluation.inputs(),
         "rows": [rows.tolist() for rows in sample.rows],
         "before": evaluation.untrained.backbone.sha256,
         "log": manifest.outputs("train") if evaluation.prepared is not evaluation.untrained else {},
     }
-    manifest.run_stage(Stage("probe", inputs, work), evaluation.policy)
+    manifest.run_stage(Stage("probe", inputs, work, texts), evaluation.policy)
     return path

@@ -23,7 +23,7 @@ from bias_bench.evaluation.score_run import run_file
 from bias_bench.evaluation.settings import ALL, Setting
 from bias_bench.evaluation.trec import read_run
 from bias_bench.report.run_content import EXAMPLES_SCHEMA
-from bias_bench.stages import Prepared
+from bias_bench.stages import Task
 
 _HITS = 3
 _MOST_DISTANT, _LOWEST, _HIGHEST = 5, 5, 2
@@ -44,15 +44,17 @@ class _Asked(NamedTuple):
         return self.distance > self.answers - 1
 
 
-def examples(prepared: Prepared, folder: Path) -> dict[str, Any]:
+def examples(task: Task, folder: Path) -> dict[str, Any]:
     """The content of examples.json; equal results give equal content.
 
     The five largest rank distances, the five lowest and two of the highest APs; no topic twice, and
     query languages in turn.
     """
-    collection = prepared.collection
+    collection = task.collection
     parts = parallel_ranks(RankTable(folder / "ranks.parquet"), collection.languages).parts
     chosen = _choose([asked for part in parts.values() for asked in _asked(part)])
+    if not chosen:  # nothing was searched in the pool of all languages
+        return {"schema": EXAMPLES_SCHEMA, "examples": []}
     queries = [asked.query for _, asked in chosen]
     hits, ranks = _first_hits(folder, queries), _ranks(folder, queries)
     texts = {candidate.id: candidate.text for candidate in collection.candidates}

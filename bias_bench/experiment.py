@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from bias_bench.encoders.debias import Method
 from bias_bench.encoders.profile import Pooling
 from bias_bench.errors import UsageError, nearest
+from bias_bench.kinds import (
+    FINISHED_RUNS,
+    FUSION,
+    FUSION_SEPARATOR,
+    LUCENE,
+    FusionOptions,
+    LexicalOptions,
+    Strict,
+)
+from bias_bench.recipes import recipe_names
 from bias_bench.training.settings import TrainingSettings
 
 DEFAULT_BACKBONE = "bundled:multilingual-e5-small"
@@ -21,23 +37,19 @@ DEFAULT_RECIPE = "zero-shot"
 _WHOLE = {"mixture"}  # mappings that are one value: a later one takes the place of an earlier one
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CandidateOptions(_Strict):
+class CandidateOptions(Strict):
     """`context` adds a candidate's paragraph to its text."""
 
     context: bool = False
 
 
-class RetrievalOptions(_Strict):
+class RetrievalOptions(Strict):
     """`depth` is how many results per query the TREC files hold."""
 
     depth: int = Field(default=100, ge=10, le=100_000)
 
 
-class EncodingOptions(_Strict):
+class EncodingOptions(Strict):
     """Computation, and overrides of the backbone's profile (None: as the profile says)."""
 
     precision: Literal["auto", "float32", "bf16"] = "auto"
@@ -49,20 +61,24 @@ class EncodingOptions(_Strict):
     candidate_max_length: int | None = Field(default=None, ge=4)
 
 
-class RobustnessOptions(_Strict):
+class RobustnessOptions(Strict):
     """The robustness suite: at which strengths, and on how many topics (drawn; None: all)."""
 
     strengths: list[Literal["light", "strong"]] = Field(default=["light", "strong"], min_length=1)
     topics: int | None = Field(default=None, ge=1)
 
 
-class Experiment(_Strict):
+class Experiment(Strict):
     """One system on one benchmark. `data_dir` says where data lie and decides no result.
 
-    `debias` is what is done to finished vectors; see `encoders.debias`.
+    `languages` keeps these of the benchmark's languages (None: all).
+    `debias` is what is done to finished vectors; see `encoders.debias`. With `lexical` nothing is
+    encoded, and the settings of encoders and their training must be left alone; as with `fusion`,
+    which does not search either.
     """
 
     benchmark: str = DEFAULT_BENCHMARK
+    languages: list[str] | None = Field(default=None, min_length=1)
     backbone: str = DEFAULT_BACKBONE
     recipe: str = DEFAULT_RECIPE
     seed: int = Field(default=0, ge=0)
@@ -72,6 +88,8 @@ class Experiment(_Strict):
     training: TrainingSettings = TrainingSettings()
     debias: Literal["none", Method] = "none"
     robustness: RobustnessOptions | None = None
+    lexical: LexicalOptions | None = None
+    fusion: FusionOptions | None = None
     data_dir: str | None = None
 
     @field_validator("robustness", mode="before")
@@ -82,12 +100,18 @@ class Experiment(_Strict):
 
     @property
     def variant(self) -> str:
-        """The recipe, and the debiasing where there is one: ``zero-shot-lir``."""
+        """The recipe, and the debiasing where there is one: ``zero-shot-lir``.
+
+        Of a fusion, the names of its runs: ``fusion:xquad-r-bm25-0+xquad-r-hybrid-0``.
+        """
+        if self.fusion:
+            return FUSION + FUSION_SEPARATOR.join(self.fusion.names)
         return self.recipe if self.debias == "none" else f"{self.recipe}-{self.debias}"
 
     @property
     def system(self) -> System:
-        return System(self.variant, self.backbone, self.seed)
+        backbone = self.fusion.method if self.fusion else self.backbone
+        return System(self.variant, backbone, self.seed)
 
 
 class System(NamedTuple):
@@ -117,19 +141,15 @@ class Recipe(NamedTuple):
     settings: dict[str, Any]
 
 
-def recipe_names() -> list[str]:
-    """Names of the recipes that ship with the package."""
-    folder = package_files("bias_bench.recipes")
-    return sorted(
-        item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml")
-    )
-
-
 def load_recipe(name: str) -> Recipe:
     """A recipe by name, or from a YAML file of the same form."""
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         content, where = read_yaml(path), path.stem
+    elif name.startswith(FUSION):
+        runs = name.removeprefix(FUSION).split(FUSION_SEPARATOR)
+        folders = [str(Path(run).resolve()) for run in runs]
+        return Recipe("fusion", {"backbone": FINISHED_RUNS, "fusion": {"runs": folders}})
     elif name in recipe_names():
         text = package_files("bias_bench.recipes").joinpath(f"{name}.yaml").read_text("utf-8")
         content, where = _parse_yaml(text, name), name
@@ -148,9 +168,32 @@ def make_experiment(*layers: dict[str, Any]) -> Experiment:
     for layer in layers:
         _merge(merged, layer)
     try:
-        return Experiment(**merged)
+        experiment = Experiment(**merged)
     except ValidationError as error:
         raise UsageError("; ".join(_explain(problem) for problem in error.errors())) from None
+    _require_one_kind(experiment)
+    return experiment
+
+
+def _require_one_kind(experiment: Experiment) -> None:
+    """A system is an encoder, BM25, or a fusion, with the settings of that alone."""
+    kinds = {LUCENE: experiment.lexical, FINISHED_RUNS: experiment.fusion}
+    recipes = {LUCENE: "bm25", FINISHED_RUNS: f"{FUSION}RUN{FUSION_SEPARATOR}RUN"}
+    for backbone, options in kinds.items():
+        if (options is not None) != (experiment.backbone == backbone):
+            raise UsageError(
+                f"recipe {experiment.recipe}, backbone {experiment.backbone}: do not go together; "
+                f"--recipe {recipes[backbone]} has no encoder, so leave --backbone out"
+            )
+    if experiment.backbone not in kinds:
+        return
+    defaults = Experiment()
+    for name in ("encoding", "training", "debias"):
+        if getattr(experiment, name) != getattr(defaults, name):
+            raise UsageError(
+                f"recipe {experiment.recipe}: {name} is a setting of encoders, and it has none; "
+                "leave it out"
+            )
 
 
 def parse_override(text: str) -> dict[str, Any]:
@@ -158,10 +201,14 @@ def parse_override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"--set {text}: write KEY=VALUE, for example retrieval.depth=50")
-    nested: Any = _parse_value(value, text)
-    for part in reversed(key.strip().split(".")):
-        nested = {part: nested}
-    return nested
+    return nest(key.strip(), _parse_value(value, text))
+
+
+def nest(key: str, value: Any) -> dict[str, Any]:
+    """``a.b`` and a value as nested settings."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -221,8 +268,19 @@ def _explain(problem: Any) -> str:
             model = _model_of(model.model_fields[part].annotation)
         prefix = ".".join(place[:-1])
         known = [f"{prefix}.{key}" if prefix else key for key in model.model_fields]
-        return f"unknown setting '{name}': {nearest(name, known)}"
+        elsewhere = [key for key in setting_keys() if key.split(".")[-1] == place[-1]]
+        return f"unknown setting '{name}': {nearest(name, elsewhere or known)}"
     return f"setting {name} = {problem['input']!r}: {problem['msg'].lower()}"
+
+
+def setting_keys(model: Any = None, prefix: str = "") -> Iterator[str]:
+    """Every key that --set takes: ``retrieval.depth``."""
+    for name, field in (model or Experiment).model_fields.items():
+        inner = _model_of(field.annotation)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from setting_keys(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name
 
 
 def _model_of(annotation: Any) -> Any:

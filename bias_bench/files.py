@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any
 from bias_bench.errors import BiasBenchError
 
 TEMPORARY_PREFIX = ".writing-"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, quota or file-size limit
 
 
 @contextmanager
@@ -28,6 +30,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        raise BiasBenchError(
+            f"{path}: cannot be written ({os.strerror(error.errno)}); free some space, and give "
+            "the command again"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -44,6 +53,21 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with sorted keys; NaN and infinities are refused."""
     write_text(path, json_text(value, indent=1) + "\n")
+
+
+def write_checked(path: Path, data: bytes, record: dict[str, Any]) -> None:
+    """Write a file of the cache, then ``<stem>.json`` with its checksum: that marks it whole."""
+    write_bytes(path, data)
+    checked = {"schema": 1, **record, "sha256": hashlib.sha256(data).hexdigest()}
+    write_json(path.with_suffix(".json"), checked)
+
+
+def is_whole(path: Path) -> bool | None:
+    """Whether a file that `write_checked` wrote is undamaged; None where it is not there."""
+    record = path.with_suffix(".json")
+    if not (path.is_file() and record.is_file()):
+        return None
+    return bool(read_json(record)["sha256"] == sha256_file(path))
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
@@ -79,9 +103,14 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def existing_parent(path: Path) -> Path:
+    """`path` where it exists, else the nearest folder above it that does."""
+    return next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+
+
 def require_writable(path: Path) -> None:
     """BiasBenchError unless the folder `path` is there or can be made; creates nothing."""
-    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    existing = existing_parent(path)
     if not existing.is_dir():
         raise BiasBenchError(f"{path}: cannot create this folder ({existing} is a file)")
     if not os.access(existing, os.W_OK):

@@ -9,24 +9,43 @@ from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
 from bias_bench import provenance
-from bias_bench.console import say
-from bias_bench.errors import BiasBenchError
+from bias_bench.console import detail, say
+from bias_bench.errors import BiasBenchError, nearest
 from bias_bench.files import digest, read_json, sha256_file, write_json
 
 SCHEMA = 1
+NO_PRECISION = "none"  # of a system that encodes nothing
+EXTERNAL = "external"  # the kind of a folder that holds another tool's rankings
 Policy = Literal["only-missing", "always", "never"]
+
+
+class Texts(NamedTuple):
+    """Texts whose vectors a stage takes from the cache, or computes: its key there, and how much.
+
+    `number` of texts with `characters` in all.
+    """
+
+    key: str
+    number: int
+    characters: int
 
 
 class Stage(NamedTuple):
     """A step of a run: `work` makes files below the run folder and returns their paths.
 
-    The stage is finished when its record is in the manifest; it is skipped while `inputs` (any
-    JSON value) and the recorded files are unchanged.
+    The stage is finished when its record is in the manifest; it is skipped while `inputs` (JSON
+    values by name) and the recorded files are unchanged. `texts` says what a dry run would encode.
     """
 
     name: str
-    inputs: Any
+    inputs: dict[str, Any]
     work: Callable[[], list[Path]]
+    texts: Callable[[], list[Texts]] = list
+
+    @property
+    def key(self) -> str:
+        """sha256 of what decides the stage's files."""
+        return digest({"stage": self.name, "inputs": self.inputs})
 
 
 class Manifest:
@@ -50,10 +69,12 @@ class Manifest:
 
     def run_stage(self, stage: Stage, policy: Policy) -> None:
         """Do a stage, or skip it when it is finished already."""
-        key = digest({"stage": stage.name, "inputs": stage.inputs})
-        if policy != "always" and self._finished(stage.name, key):
+        why = self.why(stage, policy)
+        if why is None:
             say(f"{stage.name}: unchanged, kept")
             return
+        outdated = stage.name in self.content["stages"] and policy == "only-missing"
+        (say if outdated else detail)(f"{stage.name}: {why}")
         if policy == "never":
             raise BiasBenchError(
                 f"{self.folder}: stage '{stage.name}' is missing or outdated and --policy never "
@@ -64,9 +85,12 @@ class Manifest:
         self.update(**environment())
         start = perf_counter()
         outputs = stage.work()
+        seconds = perf_counter() - start
+        detail(f"{stage.name}: {len(outputs)} files in {seconds:.1f} s, in {self.folder}")
         self.content["stages"][stage.name] = {
-            "key": key,
-            "seconds": round(perf_counter() - start, 3),
+            "key": stage.key,
+            "inputs": {name: digest(value) for name, value in stage.inputs.items()},
+            "seconds": round(seconds, 3),
             "outputs": {
                 str(path.relative_to(self.folder)): {
                     "bytes": path.stat().st_size,
@@ -95,25 +119,33 @@ class Manifest:
         peak = {"peak_memory_bytes": provenance.peak_memory()} if self.computed else {}
         self.update(status=status, **peak)
 
-    def _finished(self, stage: str, key: str) -> bool:
-        record = self.content["stages"].get(stage)
-        if record is None or record["key"] != key:
-            return False
+    def why(self, stage: Stage, policy: Policy) -> str | None:
+        """Why a stage is to be computed; None where its files are there and up to date."""
+        record = self.content["stages"].get(stage.name)
+        if policy == "always":
+            return "computed anew (--policy always)"
+        if record is None:
+            return "not done yet"
+        if record["key"] != stage.key:
+            before = record.get("inputs", {})
+            changed = [
+                name for name in stage.inputs if before.get(name) != digest(stage.inputs[name])
+            ]
+            return f"outdated: {', '.join(changed) if before else 'its inputs'} changed"
         for name, file in record["outputs"].items():
             path = self.folder / name
-            if not path.is_file() or path.stat().st_size != file["bytes"]:
-                return False
-            if sha256_file(path) != file["sha256"]:
-                say(f"{path}: changed since it was written; computing stage '{stage}' again")
-                return False
-        return True
+            if not path.is_file():
+                return f"{path} is missing"
+            if path.stat().st_size != file["bytes"] or sha256_file(path) != file["sha256"]:
+                return f"{path} changed since it was written"
+        return None
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """A run folder's manifest; BiasBenchError when it is absent or from a newer version."""
     path = folder / "manifest.json"
     if not path.is_file():
-        raise BiasBenchError(f"{folder}: not a run folder (no manifest.json)")
+        raise BiasBenchError(f"{folder}: not a run folder (no manifest.json){_alike(folder)}")
     content = read_json(path)
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
@@ -122,6 +154,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{SCHEMA}); update biasbench, or give another --name"
         )
     return content
+
+
+def _alike(folder: Path) -> str:
+    """A hint at the run beside `folder` with the most similar name, where there is one."""
+    others = {path.parent.name for path in folder.parent.glob("*/manifest.json")}
+    hint = nearest(folder.name, others)
+    return f"; {hint}" if hint.startswith("did you mean") else ""
 
 
 def environment() -> dict[str, Any]:

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bias_bench.console import say
+from bias_bench.console import progress, say
 from bias_bench.datasets.pairs import Pairs
-from bias_bench.encoders.backbone import Backbone, resolve_backbone
+from bias_bench.encoders.backbone import Backbone, Loaded, resolve_backbone
 from bias_bench.encoders.cache import Request, cache_folder, encode_cached
-from bias_bench.encoders.encoder import EncodingSettings
+from bias_bench.encoders.encoder import Encoder, EncodingSettings
 from bias_bench.errors import UsageError
 from bias_bench.negatives.mining import Mined, mine
 from bias_bench.negatives.settings import MiningSettings
 from bias_bench.negatives.store import read_negatives, write_negatives
 from bias_bench.stages import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, mined_negatives
+from bias_bench.training.processes import Processes
 
 NEGATIVES_FILE = "negatives.jsonl.gz"
+REFRESHED_FILE = "negatives-{:06}.jsonl.gz"  # the step after which they were mined
 
 
-def mine_stage(prepared: Prepared, pairs: Pairs | None, folder: Path) -> None:
-    """Mine what the experiment would train with; UsageError when it trains without."""
-    wanted = prepared.experiment.training.negatives
-    if pairs is None or wanted is None or wanted.source != "mined":
+def require_mining(prepared: Prepared) -> None:
+    """UsageError for an experiment that mines no negatives."""
+    training = prepared.experiment.training
+    wanted = training.negatives
+    if not training.steps or wanted is None or wanted.source != "mined":
         raise UsageError(
             f"recipe {prepared.experiment.recipe} mines nothing; take one that does, for example "
             "--recipe hybrid-hard, or --set training.negatives.source=mined"
         )
-    hard_negatives(prepared, pairs, None, folder)
+
+
+def mine_stage(prepared: Prepared, pairs: Pairs | None, folder: Path) -> None:
+    """Mine what the experiment would train with; UsageError when it trains without."""
+    require_mining(prepared)
+    if pairs is not None:
+        hard_negatives(prepared, pairs, None, folder)
     say(f"negatives: {folder / NEGATIVES_FILE}")
 
 
@@ -45,19 +56,30 @@ def hard_negatives(
     wanted = prepared.experiment.training.negatives
     if wanted is None or given is not None:
         return given
-    backbone, settings = prepared.backbone, prepared.settings
-    if wanted.encoder:
-        backbone = resolve_backbone(wanted.encoder, prepared.experiment.seed)
-        settings = replace(settings, profile=backbone.profile)
+    backbone, settings = mining_encoder(prepared, wanted.encoder)
     seed, path = prepared.experiment.seed, folder / NEGATIVES_FILE
     provenance = mining_provenance(backbone, settings, pairs, wanted.mining, seed)
     if path.is_file():
         stored = read_negatives(path, pairs)
         if stored.provenance == provenance:
             return mined_negatives(pairs, stored.mined)
-    mined = mine_pairs(backbone, settings, pairs, wanted.mining, seed)
+
+    def encode(requests: list[Request]) -> list[np.ndarray]:
+        return encode_cached(backbone, settings, requests, cache_folder())
+
+    mined = mine_pairs(encode, pairs, wanted.mining, seed, backbone.spec)
     write_negatives(path, mined, pairs, provenance)
     return mined_negatives(pairs, mined)
+
+
+def mining_encoder(
+    prepared: Prepared, encoder: str | None, fetch: bool = True
+) -> tuple[Backbone, EncodingSettings]:
+    """What mines: the encoder named for it, else the one that is trained, as it is before."""
+    if not encoder:
+        return prepared.backbone, prepared.settings
+    backbone = resolve_backbone(encoder, prepared.experiment.seed, fetch)
+    return backbone, replace(prepared.settings, profile=backbone.profile)
 
 
 def mining_provenance(
@@ -75,17 +97,28 @@ def mining_provenance(
     }
 
 
+def mining_requests(pairs: Pairs) -> list[Request]:
+    """The texts that the pairs use, queries first, in the order of their rows."""
+    queries, candidates = np.unique(pairs.query), np.unique(pairs.candidate)
+    return [
+        Request("queries to mine for", "query", [pairs.query_texts[row] for row in queries]),
+        Request(
+            "candidates to mine", "candidate", [pairs.candidate_texts[row] for row in candidates]
+        ),
+    ]
+
+
 def mine_pairs(
-    backbone: Backbone, settings: EncodingSettings, pairs: Pairs, mining: MiningSettings, seed: int
+    encode: Callable[[list[Request]], list[np.ndarray]],
+    pairs: Pairs,
+    mining: MiningSettings,
+    seed: int,
+    who: str,
 ) -> Mined:
-    """Encode the texts that the pairs use (cached) and mine them."""
+    """Encode the texts that the pairs use and mine them; `who` is said to have mined."""
     sides = ((pairs.query, pairs.query_texts), (pairs.candidate, pairs.candidate_texts))
     used = [np.unique(rows) for rows, _ in sides]
-    requests = [
-        Request("queries to mine for", "query", [pairs.query_texts[row] for row in used[0]]),
-        Request("candidates to mine", "candidate", [pairs.candidate_texts[row] for row in used[1]]),
-    ]
-    found = encode_cached(backbone, settings, requests, cache_folder())
+    found = encode(mining_requests(pairs))
     vectors = []
     for (_, texts), rows, own in zip(sides, used, found, strict=True):
         whole = np.zeros((len(texts), own.shape[1]), dtype=np.float32)
@@ -93,7 +126,53 @@ def mine_pairs(
         vectors.append(whole)
     mined = mine(pairs, vectors[0], vectors[1], mining, seed)
     say(
-        f"hard negatives mined by {backbone.spec}: {mined.share_found(used[0]):.1%} of "
+        f"hard negatives mined by {who}: {mined.share_found(used[0]):.1%} of "
         f"{mining.number} for each of {len(used[0]):,} queries"
     )
     return mined
+
+
+class Refresher(NamedTuple):
+    """Mines with the encoder under training and keeps each result in a file of its own.
+
+    `training` identifies the training run. `loaded` is the encoder that is trained, at whatever
+    step it stands, in eval mode.
+    """
+
+    prepared: Prepared
+    pairs: Pairs
+    loaded: Loaded
+    folder: Path
+    training: str
+    processes: Processes
+
+    def mine(self, step: int) -> HardNegatives:
+        """Hard negatives of the encoder as it is after `step`; read if mined before."""
+        wanted = self.prepared.experiment.training.negatives
+        if wanted is None:
+            raise UsageError("training.negatives.refresh_epochs: there are no negatives to refresh")
+        path = self.folder / REFRESHED_FILE.format(step)
+        provenance = {
+            "training": self.training,
+            "step": step,
+            "settings": wanted.mining.model_dump(exclude={"memory_mb"}),
+            "pairs": self.pairs.fingerprint,
+        }
+        if self.processes.rank == 0 and not _mined_before(path, self.pairs, provenance):
+            seed, who = self.prepared.experiment.seed, f"the encoder after step {step}"
+            mined = mine_pairs(self._encode, self.pairs, wanted.mining, seed, who)
+            write_negatives(path, mined, self.pairs, provenance)
+        self.processes.wait()
+        return mined_negatives(self.pairs, read_negatives(path, self.pairs).mined)
+
+    def _encode(self, requests: list[Request]) -> list[np.ndarray]:
+        """Not cached: no other run will ask for the vectors of an encoder on its way."""
+        backbone = self.prepared.backbone._replace(load=lambda: self.loaded)
+        encoder = Encoder(backbone, self.prepared.settings)
+        tokens = [encoder.tokenize(request.texts, request.side) for request in requests]
+        with progress("encode", sum(map(len, chain(*tokens))), "tokens") as advance:
+            return [encoder.encode(ids, advance) for ids in tokens]
+
+
+def _mined_before(path: Path, pairs: Pairs, provenance: dict[str, Any]) -> bool:
+    return path.is_file() and read_negatives(path, pairs).provenance == provenance

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
-from bias_bench.console import say
+from bias_bench.console import say, warn
 from bias_bench.datasets.download import fetch_benchmark
-from bias_bench.datasets.registry import benchmarks, load_benchmark
+from bias_bench.datasets.registry import LoadedBenchmark, benchmarks, load_benchmark
 from bias_bench.debias_stage import debias_data, debias_fitting
-from bias_bench.encoders.backbone import resolve_backbone
+from bias_bench.encoders.backbone import Backbone, resolve_backbone
+from bias_bench.encoders.cache import Request
 from bias_bench.encoders.encoder import (
     EncodingSettings,
     default_batch_tokens,
@@ -19,20 +21,27 @@ from bias_bench.encoders.encoder import (
     resolve_precision,
 )
 from bias_bench.errors import BiasBenchError, UsageError
-from bias_bench.evaluate_stage import Evaluation, evaluate
-from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, read_yaml
+from bias_bench.evaluate_stage import Evaluation, encode, evaluate
+from bias_bench.experiment import Experiment
 from bias_bench.files import (
-    folder_lock,
-    remove_temporary_files,
     require_writable,
-    write_text,
 )
+from bias_bench.fusion_stage import run_fusion
+from bias_bench.lexical_stage import run_lexical
 from bias_bench.manifest import Manifest, Policy, Stage
 from bias_bench.mining_stage import mine_stage
-from bias_bench.report.run_page import write_run_page
-from bias_bench.stages import Prepared
+from bias_bench.run_folder import (
+    RunFolder,
+    describe_task,
+    open_run,
+    require_run_folder,
+    require_same_experiment,
+)
+from bias_bench.stages import Prepared, Task, benchmark_requests
 from bias_bench.train_stage import (
+    TRAINING_LOG,
     TrainingData,
+    logged_steps,
     train_encoder,
     training_data,
     training_inputs,
@@ -45,6 +54,7 @@ from bias_bench.training.processes import (
     started_number,
 )
 
+INTERFACE = "bias_bench.evaluate"  # where Python objects come in
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -52,77 +62,96 @@ Until = Literal["mine", "train", "encode", "search"]
 
 
 class RunOptions(NamedTuple):
-    """How to run, none of which changes a result. `until` names the stage to stop after."""
+    """How to run, none of which changes a result. `until` names the stage to stop after.
+
+    Without `reports` no page is written; without `fetch`, data and models that are not on this
+    disk are errors.
+    """
 
     out: Path
-    reports: Path
+    reports: Path | None
     device: str = "auto"
     policy: Policy = "only-missing"
     name: str | None = None
     until: Until | None = None
+    fetch: bool = True
+
+
+class Given(NamedTuple):
+    """What a caller has at hand already, in place of what the experiment names.
+
+    `backbone` makes one from the benchmark's requests.
+    """
+
+    benchmark: LoadedBenchmark | None = None
+    backbone: Callable[[list[Request]], Backbone] | None = None
+
+
+_NOTHING = Given()
 
 
 def run_name(experiment: Experiment) -> str:
     """The default name of a run's folder: ``<benchmark>-<recipe>-<seed>``.
 
-    With debiasing, its method follows the recipe.
+    With debiasing, its method follows the recipe; of a fusion, the names of its runs do.
     """
     benchmark = Path(experiment.benchmark).resolve().name
-    return f"{benchmark}-{experiment.variant}-{experiment.seed}"
+    variant = re.sub(r"[:+]", "-", experiment.variant)
+    return f"{benchmark}-{variant}-{experiment.seed}"
 
 
-def run(experiment: Experiment, options: RunOptions) -> Path:
+def run(experiment: Experiment, options: RunOptions, given: Given = _NOTHING) -> Path:
     """Run one experiment into its folder and report on it; returns the folder.
 
     Finished stages are kept; an interrupted run goes on where it stopped.
     """
-    name = run_name(experiment) if options.name is None else options.name
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"'{name}' cannot name a run: use letters, digits, '.', '_' and '-'")
-    folder = options.out / name
-    _check(experiment, options, folder)
-    prepared = _prepare(experiment, options)  # bad input is found before anything is written
-    data = _training_side(prepared)
+    folder = checked_folder(experiment, options)
+    if experiment.fusion is not None:
+        place = RunFolder(folder, options.reports, options.policy, options.until)
+        return run_fusion(experiment, place)
+    if experiment.lexical is not None:
+        task = Task(experiment, open_task_benchmark(experiment, options, given))
+        place = RunFolder(folder, options.reports, options.policy, options.until)
+        return run_lexical(task, place)
+    prepared = prepare(experiment, options, given)  # bad input is found before anything is written
+    data = training_side(prepared)
     processes = join_processes(prepared.settings.device)
     if processes.rank > 0:
         _follow(prepared, data, folder, processes)
         return folder
     fitting = debias_fitting(prepared, data)
-    with folder_lock(folder):
-        manifest = Manifest(folder)
-        _require_same_experiment(folder, experiment, options.policy)
-        remove_temporary_files(folder)
-        write_text(folder / "experiment.yaml", experiment_yaml(experiment))
-        manifest.update(status="running", name=name, **_describe(prepared))
-        manifest.update(debias=fitting.record if fitting else None)
-        if data:
-            manifest.update(audit=data.audit)
-        try:
-            if options.until == "mine":
-                mine_stage(prepared, data.pairs if data else None, manifest.folder)
-            else:
-                evaluated = _train_stages(prepared, data, manifest, options.policy, processes)
-                evaluation = Evaluation(evaluated, prepared, fitting, options.policy)
-                if options.until != "train":
-                    evaluate(evaluation, manifest, options.until)
-        except BaseException as error:
-            manifest.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-            raise
-        manifest.close(f"stopped after {options.until}" if options.until else "complete")
-        if options.until is None:
-            say(f"report: {write_run_page(folder, options.reports)}")
-    say(f"run folder: {folder}")
+    described = {**_describe(prepared), "debias": fitting.record if fitting else None}
+    if given != _NOTHING:  # then no command repeats the run
+        described["interface"] = INTERFACE
+    if data:
+        described["audit"] = data.audit
+    place = RunFolder(folder, options.reports, options.policy, options.until)
+    with open_run(place, experiment, described) as manifest:
+        if options.until == "mine":
+            mine_stage(prepared, data.pairs if data else None, manifest.folder)
+        else:
+            evaluated = _train_stages(prepared, data, manifest, options.policy, processes)
+            evaluation = Evaluation(evaluated, prepared, fitting, options.policy)
+            if options.until == "encode":
+                encode(evaluation, manifest)
+            elif options.until != "train":
+                evaluate(evaluation, manifest, options.until)
     return folder
 
 
-def _check(experiment: Experiment, options: RunOptions, folder: Path) -> None:
-    """Refuse what cannot work, before any work and before anything is written."""
+def checked_folder(experiment: Experiment, options: RunOptions) -> Path:
+    """The run's folder; refuses what cannot work, before any work and writing nothing."""
+    name = run_name(experiment) if options.name is None else options.name
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"'{name}' cannot name a run: use letters, digits, '.', '_' and '-'")
+    folder = options.out / name
     require_writable(folder)
-    require_writable(options.reports)
-    _require_run_folder(folder, options.out)
+    if options.reports:
+        require_writable(options.reports)
+    require_run_folder(folder, options.out)
     if options.policy == "never" and not folder.is_dir():
         raise BiasBenchError(f"{folder}: does not exist and --policy never forbids computing it")
-    _require_same_experiment(folder, experiment, options.policy)
+    require_same_experiment(folder, experiment, options.policy)
     if folder.is_dir():
         Manifest(folder)  # refuses a newer schema before any work
     if options.until == "train" and not experiment.training.steps:
@@ -132,45 +161,52 @@ def _check(experiment: Experiment, options: RunOptions, folder: Path) -> None:
             "several processes can only train: start `biasbench train` with torchrun, then go on "
             "with `biasbench run` as one process"
         )
+    return folder
 
 
-def _require_run_folder(folder: Path, out: Path) -> None:
-    if folder.is_symlink() or folder.resolve().parent != out.resolve():
-        raise UsageError(f"{folder}: a run folder must lie directly in {out}")
-    if folder.is_dir() and not (folder / "manifest.json").is_file():
-        foreign = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
-        if foreign and foreign != ["experiment.yaml"]:
-            raise UsageError(f"{folder}: holds other files and is no run; give another --name")
+def open_benchmark(
+    name: str,
+    data_dir: Path | None,
+    fetch: bool = True,
+    languages: Sequence[str] | None = None,
+) -> LoadedBenchmark:
+    """Load a benchmark; one known by name may be fetched first, unless `data_dir` has it.
 
-
-def _require_same_experiment(folder: Path, experiment: Experiment, policy: Policy) -> None:
-    """A folder keeps one experiment, so that nobody's results are replaced unasked."""
-    path = folder / "experiment.yaml"
-    if policy == "always" or not path.is_file():
-        return
-    before = make_experiment(read_yaml(path)).model_dump(exclude={"data_dir"})
-    now = experiment.model_dump(exclude={"data_dir"})
-    changed = [key for key in now if now[key] != before[key]]
-    if changed:
-        raise UsageError(
-            f"{folder}: holds another experiment ({changed[0]}: {before[changed[0]]} there, "
-            f"{now[changed[0]]} now); give another --name, or replace it with --policy always"
-        )
-
-
-def _prepare(experiment: Experiment, options: RunOptions) -> Prepared:
-    data_dir = Path(experiment.data_dir) if experiment.data_dir else None
-    if experiment.benchmark in benchmarks() and data_dir is None:
-        fetch_benchmark(experiment.benchmark)
+    With `languages` only their part of it.
+    """
+    if fetch and name in benchmarks() and data_dir is None:
+        fetch_benchmark(name, languages=languages)
     start = perf_counter()
-    benchmark = load_benchmark(experiment.benchmark, data_dir)
+    benchmark = load_benchmark(name, data_dir, languages)
     collection = benchmark.collection
     say(
         f"{collection.name}: {len(collection.languages)} languages, {len(collection.topics):,} "
         f"topics, {len(collection.queries):,} queries, {len(collection.candidates):,} candidates "
         f"({perf_counter() - start:.1f} s)"
     )
-    backbone = resolve_backbone(experiment.backbone, experiment.seed)
+    if benchmark.note:
+        warn(f"{collection.name}: {benchmark.note}")
+    return benchmark
+
+
+def open_task_benchmark(
+    experiment: Experiment, options: RunOptions, given: Given = _NOTHING
+) -> LoadedBenchmark:
+    """The benchmark that is given, or that the experiment names."""
+    data_dir = Path(experiment.data_dir) if experiment.data_dir else None
+    return given.benchmark or open_benchmark(
+        experiment.benchmark, data_dir, options.fetch, experiment.languages
+    )
+
+
+def prepare(experiment: Experiment, options: RunOptions, given: Given = _NOTHING) -> Prepared:
+    """Resolve what the experiment names; reads and hashes files, and loads no model."""
+    benchmark = open_task_benchmark(experiment, options, given)
+    if given.backbone:
+        context = experiment.candidate.context
+        backbone = given.backbone(benchmark_requests(benchmark.collection, context))
+    else:
+        backbone = resolve_backbone(experiment.backbone, experiment.seed, options.fetch)
     encoding = experiment.encoding
     device = own_device(resolve_device(options.device))
     overrides = encoding.model_dump(exclude={"precision", "batch_tokens"}, exclude_none=True)
@@ -185,27 +221,28 @@ def _prepare(experiment: Experiment, options: RunOptions) -> Prepared:
 
 def _describe(prepared: Prepared) -> dict[str, Any]:
     """The part of the manifest that says what was run on what."""
-    experiment, settings = prepared.experiment, prepared.settings
-    spec = prepared.benchmark.spec
     return {
-        "benchmark": prepared.collection.name,
-        "demonstration": bool(spec and spec.demonstration),
-        "licence": spec.licence if spec else None,
-        "system": str(experiment.system),
-        "seeds": [experiment.seed],
-        "data": prepared.benchmark.sha256,
-        "collection": prepared.collection.fingerprint,
+        **describe_task(prepared),
         "weights": prepared.backbone.sha256,
+        **_describe_model(prepared.backbone, prepared.settings),
+    }
+
+
+def _describe_model(backbone: Backbone, settings: EncodingSettings) -> dict[str, Any]:
+    """How vectors came about; of a model given as a Python object, what is known of it."""
+    if backbone.given:
+        return {"model": backbone.given.record, "encoding": {"precision": backbone.given.precision}}
+    return {
         "encoding": {
             "profile": settings.profile.model_dump(),
             "precision": settings.precision,
             "batch_tokens": settings.batch_tokens,
             "device": settings.device,
-        },
+        }
     }
 
 
-def _training_side(prepared: Prepared) -> TrainingData | None:
+def training_side(prepared: Prepared) -> TrainingData | None:
     """The data that the experiment trains on, or fits debiasing on, if it does either."""
     if prepared.experiment.training.steps:
         return training_data(prepared)
@@ -223,13 +260,17 @@ def _train_stages(
     if not prepared.experiment.training.steps or data is None:
         return prepared
 
-    needed = False
+    needed, log = False, manifest.folder / TRAINING_LOG
 
     def train_stage() -> list[Path]:
         nonlocal needed
         needed = processes.any(True)
+        before = logged_steps(log)
         with manifest.timed("train"):
-            return train_encoder(prepared, data, manifest.folder, processes)
+            made = train_encoder(prepared, data, manifest.folder, processes)
+        steps, seconds = logged_steps(log) - before, manifest.content["timings"]["train"]
+        manifest.update(trained={"steps": steps, "seconds": seconds})  # for later estimates
+        return made
 
     manifest.run_stage(Stage("train", training_inputs(prepared, data), train_stage), policy)
     if not needed:

@@ -30,11 +30,12 @@ class Sample(NamedTuple):
 def make_sample(prepared: Prepared) -> Sample | None:
     """Queries and relevant candidates of up to `TOPICS` topics, drawn with the experiment's seed.
 
-    None where there are too few languages or paragraphs to probe.
+    None where there are too few languages or paragraphs to probe, or where topics are not parallel:
+    their subjects alone would tell the languages apart.
     """
     collection = prepared.collection
     names = sorted({topic.paragraph for topic in collection.topics})
-    if len(collection.languages) < 2 or len(names) < FOLDS:
+    if not collection.parallel or len(collection.languages) < 2 or len(names) < FOLDS:
         return None
     code = {name: number for number, name in enumerate(names)}
     paragraph_of = np.array([code[topic.paragraph] for topic in collection.topics])
@@ -59,6 +60,14 @@ def make_sample(prepared: Prepared) -> Sample | None:
     return Sample(rows, paragraphs)
 
 
+def probe_requests(untrained: Prepared, sample: Sample) -> list[Request]:
+    """What the encoder before training encodes: the sample's texts."""
+    return [
+        Request(f"{request.label} to probe", request.side, [request.texts[row] for row in rows])
+        for request, rows in zip(untrained.requests(), sample.rows, strict=True)
+    ]
+
+
 def measure_probe(
     evaluated: Prepared,
     untrained: Prepared,
@@ -74,10 +83,7 @@ def measure_probe(
     found = _probe(evaluated, sample, own)
     if evaluated is untrained:
         return found
-    requests = [
-        Request(f"{request.label} to probe", request.side, [request.texts[row] for row in rows])
-        for request, rows in zip(untrained.requests(), sample.rows, strict=True)
-    ]
+    requests = probe_requests(untrained, sample)
     before = encode_cached(untrained.backbone, untrained.settings, requests, cache_folder())
     accuracy = _adversary_accuracy(folder / "train.jsonl")
     return {

@@ -17,7 +17,7 @@ from bias_bench.robustness.suite import (
     changed_shares,
     perturbed_queries,
 )
-from bias_bench.stages import Prepared, make_prepared_pool
+from bias_bench.stages import Prepared, make_prepared_pools
 
 
 class Suite(NamedTuple):
@@ -76,18 +76,22 @@ def measure_robustness(
     `vectors` are of the benchmark's requests, then of those of the suite; float32 [texts, d] each.
     """
     collection, languages = prepared.collection, prepared.collection.languages
-    pool = make_prepared_pool(prepared, vectors)
+    pools = make_prepared_pools(prepared, vectors)
     own, asked = vectors[len(languages) : 2 * len(languages)], vectors[2 * len(languages) :]
     clean, perturbed = {}, {}
     for language, queries in zip(languages, own, strict=True):
         rows = _rows(prepared, language, suite.topics)
-        clean[language] = _rank(prepared, pool, language, rows, queries[rows])
+        clean[language] = _rank(prepared, pools[language], language, rows, queries[rows])
     with progress("robustness", len(asked), "settings") as advance:
         for place, variant in enumerate(suite.texts):
             parts = asked[place * len(languages) : (place + 1) * len(languages)]
             perturbed[variant] = {
                 language: _rank(
-                    prepared, pool, language, _rows(prepared, language, suite.topics), part
+                    prepared,
+                    pools[language],
+                    language,
+                    _rows(prepared, language, suite.topics),
+                    part,
                 )
                 for language, part in zip(languages, parts, strict=True)
                 if len(part)

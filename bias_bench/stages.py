@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow as pa
 from bias_bench.bias.catalogue import measure_bias
 from bias_bench.console import progress
 from bias_bench.datasets.collection import Collection
+from bias_bench.datasets.ids import language_of, topic_of
 from bias_bench.datasets.registry import LoadedBenchmark
 from bias_bench.encoders.backbone import Backbone
 from bias_bench.encoders.cache import Request
@@ -32,27 +33,26 @@ from bias_bench.evaluation.scores import (
 from bias_bench.evaluation.settings import (
     ALL,
     Setting,
-    all_settings,
     parse_setting,
-    settings_of_language,
+    searched_settings,
+    settings_of,
 )
 from bias_bench.evaluation.trec import qrels_bytes, require_plain_id, run_bytes, write_gzip
 from bias_bench.experiment import Experiment
 from bias_bench.manifest import Manifest
-from bias_bench.retrieval.dense import Pool, Results, make_pool, search
+from bias_bench.retrieval.dense import Pool, make_pool, search
+from bias_bench.retrieval.exact import Results
 from bias_bench.retrieval.order import strictly_decreasing
 
 METRICS_SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """Everything the stages need, resolved and checked before any work."""
+class Task:
+    """What every system needs, with an encoder or without one."""
 
     experiment: Experiment
     benchmark: LoadedBenchmark
-    backbone: Backbone
-    settings: EncodingSettings
 
     @property
     def collection(self) -> Collection:
@@ -63,50 +63,85 @@ class Prepared:
         """The last column of every run line."""
         return require_plain_id(f"{self.experiment.variant}-{self.experiment.seed}")
 
+
+@dataclass(frozen=True)
+class Prepared(Task):
+    """Everything the stages of an encoder need, resolved and checked before any work."""
+
+    backbone: Backbone
+    settings: EncodingSettings
+
     def requests(self) -> list[Request]:
-        """What to encode: candidates, then queries, of each language."""
-        context = self.experiment.candidate.context
-        collection = self.collection
-        return [
-            Request(f"{lang} candidates", "candidate", collection.candidate_texts(lang, context))
-            for lang in collection.languages
-        ] + [
-            Request(f"{lang} queries", "query", [q.text for q in collection.queries_in(lang)])
-            for lang in collection.languages
-        ]
+        return benchmark_requests(self.collection, self.experiment.candidate.context)
 
 
-def make_prepared_pool(prepared: Prepared, vectors: Sequence[np.ndarray]) -> Pool:
-    """The benchmark's candidates to search; `vectors` are of `Prepared.requests`, in that order."""
+def benchmark_requests(collection: Collection, with_context: bool) -> list[Request]:
+    """What to encode: candidates, then queries, of each language."""
+    return [
+        Request(f"{lang} candidates", "candidate", collection.candidate_texts(lang, with_context))
+        for lang in collection.languages
+    ] + [
+        Request(f"{lang} queries", "query", [q.text for q in collection.queries_in(lang)])
+        for lang in collection.languages
+    ]
+
+
+def make_prepared_pools(prepared: Prepared, vectors: Sequence[np.ndarray]) -> dict[str, Pool]:
+    """What to search for each query language; `vectors` are of `Prepared.requests`, in that order.
+
+    That is one pool of all candidates, or of the language's own where topics are not parallel.
+    """
     collection = prepared.collection
-    return make_pool(
-        [candidate.id for candidate in collection.candidates],
-        np.concatenate(vectors[: len(collection.languages)]),
-        {language: (part.start, part.stop) for language, part in collection.pools.items()},
-    )
+    if collection.parallel:
+        pool = make_pool(
+            [candidate.id for candidate in collection.candidates],
+            np.concatenate(vectors[: len(collection.languages)]),
+            {language: (part.start, part.stop) for language, part in collection.pools.items()},
+        )
+        return dict.fromkeys(collection.languages, pool)
+    pools = {}
+    for (language, part), own in zip(collection.pools.items(), vectors, strict=False):
+        ids = [candidate.id for candidate in collection.candidates[part.start : part.stop]]
+        pool = make_pool(ids, own, {language: (0, len(ids))})
+        pools[language] = pool._replace(rows=pool.rows + part.start)
+    return pools
 
 
-def search_settings(prepared: Prepared, vectors: list[np.ndarray], folder: Path) -> list[Path]:
+Search = Callable[[str], Results]  # of all queries of a language, in every pool
+
+
+def vector_search(prepared: Prepared, vectors: Sequence[np.ndarray]) -> Search:
+    """Dense search; `vectors` are of `Prepared.requests`, in that order."""
+    collection = prepared.collection
+    pools = make_prepared_pools(prepared, vectors)
+    of_language = dict(zip(collection.languages, vectors[len(collection.languages) :], strict=True))
+
+    def find(language: str) -> Results:
+        return search(
+            of_language[language],
+            pools[language],
+            collection.relevant_rows[collection.query_topics(language)],
+            prepared.experiment.retrieval.depth,
+        )
+
+    return find
+
+
+def search_settings(task: Task, find: Search, folder: Path) -> list[Path]:
     """Search every setting; write runs, qrels and exact ranks."""
-    collection = prepared.collection
+    collection = task.collection
     languages = collection.languages
-    pool = make_prepared_pool(prepared, vectors)
     ids = pa.array([candidate.id for candidate in collection.candidates], pa.string())
     tables: dict[str, pa.Table] = {}
     written: list[Future[list[Path]]] = []
     with (
-        progress("search", len(all_settings(languages)), "settings") as advance,
+        progress("search", len(settings_of(collection)), "settings") as advance,
         ThreadPoolExecutor(max_workers=2) as writers,
     ):
-        for language, query_vectors in zip(languages, vectors[len(languages) :], strict=True):
+        for language in languages:
             query_topics = collection.query_topics(language)
-            results = search(
-                query_vectors,
-                pool,
-                collection.relevant_rows[query_topics],
-                prepared.experiment.retrieval.depth,
-            )
-            for setting in settings_of_language(language, languages):
+            results = find(language)
+            for setting in searched_settings(collection, language):
                 table = setting_rows(collection, setting, query_topics, results.ranks)
                 if not len(table):
                     raise BiasBenchError(
@@ -115,18 +150,20 @@ def search_settings(prepared: Prepared, vectors: list[np.ndarray], folder: Path)
                     )
                 tables[str(setting)] = table
                 written.append(
-                    writers.submit(_write_setting, prepared, folder, setting, table, results, ids)
+                    writers.submit(_write_setting, task, folder, setting, table, results, ids)
                 )
                 advance(1)
         paths = [path for future in written for path in future.result()]
     sizes = {language: part.stop - part.start for language, part in collection.pools.items()}
-    ordered = [tables[str(setting)] for setting in all_settings(languages)]
-    write_ranks(folder / "ranks.parquet", ordered, {**sizes, ALL: len(collection.candidates)})
+    if collection.parallel:
+        sizes[ALL] = len(collection.candidates)
+    ordered = [tables[str(setting)] for setting in settings_of(collection)]
+    write_ranks(folder / "ranks.parquet", ordered, sizes)
     return [*sorted(paths), folder / "ranks.parquet"]
 
 
 def _write_setting(
-    prepared: Prepared,
+    task: Task,
     folder: Path,
     setting: Setting,
     table: pa.Table,
@@ -135,7 +172,7 @@ def _write_setting(
 ) -> list[Path]:
     """Write the run and qrels of one setting; queries without a relevant candidate are left out."""
     judged = set(table["query"].to_pylist())
-    queries = [query.id for query in prepared.collection.queries_in(setting.query_language)]
+    queries = [query.id for query in task.collection.queries_in(setting.query_language)]
     kept = [row for row, query in enumerate(queries) if query in judged]
     rows, scores = results.top[setting.pool]
     run_path, qrels_path = run_file(folder, setting), qrels_file(folder, setting)
@@ -143,11 +180,27 @@ def _write_setting(
         [queries[row] for row in kept],
         ids.take(pa.array(rows[kept].reshape(-1))),
         strictly_decreasing(scores[kept]),
-        prepared.tag,
+        task.tag,
     )
     write_gzip(run_path, content)
-    write_gzip(qrels_path, qrels_bytes(table["query"].to_pylist(), table["candidate"].to_pylist()))
+    write_gzip(qrels_path, _judgements(task.collection, setting, table))
     return [run_path, qrels_path]
+
+
+def _judgements(collection: Collection, setting: Setting, table: pa.Table) -> bytes:
+    """The qrels of one setting: relevant candidates, then those judged not to be relevant."""
+    queries, candidates = table["query"].to_pylist(), table["candidate"].to_pylist()
+    if not collection.not_relevant and "grade" not in table.column_names:
+        return qrels_bytes(queries, candidates)
+    graded = "grade" in table.column_names
+    grades = table["grade"].to_pylist() if graded else [1] * len(queries)
+    for query in dict.fromkeys(queries):
+        for candidate in collection.not_relevant_of.get(topic_of(query), []):
+            if setting.pool in (ALL, language_of(candidate)):
+                queries.append(query)
+                candidates.append(candidate)
+                grades.append(0)
+    return qrels_bytes(queries, candidates, grades)
 
 
 def score_settings(folder: Path, depth: int, manifest: Manifest) -> Path:
@@ -169,17 +222,19 @@ def score_settings(folder: Path, depth: int, manifest: Manifest) -> Path:
     return path
 
 
-def measure(prepared: Prepared, manifest: Manifest) -> dict[str, Any]:
+def measure(task: Task, manifest: Manifest) -> dict[str, Any]:
     """The content of metrics.json, but for timings."""
-    folder, collection = manifest.folder, prepared.collection
+    folder, collection, spec = manifest.folder, task.collection, task.benchmark.spec
     table = RankTable(folder / "ranks.parquet")
     queries = count_queries(folder / "scores.parquet")
     asked = {language: len(collection.queries_in(language)) for language in collection.languages}
     return {
         "schema": METRICS_SCHEMA,
         "benchmark": collection.name,
-        "system": str(prepared.experiment.system),
-        "retrieval": aggregate(mean_scores(folder / "scores.parquet")),
+        "system": str(task.experiment.system),
+        "retrieval": aggregate(
+            mean_scores(folder / "scores.parquet"), spec.averages if spec else None
+        ),
         "counts": {
             name: {
                 "queries": number,
@@ -187,7 +242,7 @@ def measure(prepared: Prepared, manifest: Manifest) -> dict[str, Any]:
             }
             for name, number in queries.items()
         },
-        "bias": measure_bias(folder, table, collection.languages),
+        "bias": measure_bias(folder, table, collection.languages) if collection.parallel else {},
         "scorers": {
             "agreement": {
                 key: manifest.content["agreement"][key]

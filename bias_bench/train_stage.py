@@ -18,7 +18,7 @@ from bias_bench.encoders.save import save_encoder
 from bias_bench.encoders.trim import trim_vocabulary
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.files import digest
-from bias_bench.mining_stage import NEGATIVES_FILE, hard_negatives
+from bias_bench.mining_stage import Refresher, hard_negatives
 from bias_bench.provenance import cpu_features, versions
 from bias_bench.stages import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, given_negatives
@@ -26,6 +26,7 @@ from bias_bench.training.job import Job
 from bias_bench.training.loop import Folders, train
 from bias_bench.training.processes import ALONE, Processes
 
+TRAINING_LOG = "train.jsonl"
 _LIBRARIES = ("biasbench", "torch", "transformers", "tokenizers")
 
 
@@ -39,15 +40,21 @@ class TrainingData(NamedTuple):
     given: HardNegatives | None = None
 
 
-def training_data(prepared: Prepared) -> TrainingData:
-    """Load the sources and drop every topic that the audit finds in the benchmark, visibly."""
-    settings, data_dir = prepared.experiment.training, prepared.experiment.data_dir
-    if not settings.sources:
+def training_sources(prepared: Prepared) -> list[str | dict[str, Any]]:
+    """What the experiment trains on; UsageError when it names nothing."""
+    sources = prepared.experiment.training.sources
+    if not sources:
         raise UsageError(
             f"recipe {prepared.experiment.recipe} trains, but training.sources names no data; "
             "for example --set 'training.sources=[mini]'"
         )
-    loaded = load_sources(settings.sources, Path(data_dir) if data_dir else None)
+    return sources
+
+
+def training_data(prepared: Prepared) -> TrainingData:
+    """Load the sources and drop every topic that the audit finds in the benchmark, visibly."""
+    sources, data_dir = training_sources(prepared), prepared.experiment.data_dir
+    loaded = load_sources(sources, Path(data_dir) if data_dir else None)
     found = audit(loaded.pairs, prepared.collection)
     pairs = clean(loaded.pairs, found)
     say(f"training data: {len(pairs):,} pairs of {', '.join(pairs.data_sets)}")
@@ -60,6 +67,11 @@ def _given(prepared: Prepared, loaded: LoadedSource) -> HardNegatives | None:
     wanted = prepared.experiment.training.negatives
     if wanted is None or wanted.source != "given":
         return None
+    if wanted.refresh_epochs is not None:
+        raise UsageError(
+            "training.negatives.refresh_epochs: negatives that came with the data are not mined; "
+            "take source = mined, or leave it out"
+        )
     if not loaded.negatives:
         raise UsageError(
             "training.negatives.source = given: no training source brings negatives; "
@@ -101,6 +113,9 @@ def train_encoder(
     negatives = hard_negatives(prepared, data.pairs, data.given, folder)
     if first:
         processes.wait()
+    inputs = digest(training_inputs(prepared, data))
+    refreshes = settings.negatives is not None and settings.negatives.refresh_epochs is not None
+    refresher = Refresher(prepared, data.pairs, loaded, folder, inputs, processes)
     job = Job(
         loaded=loaded,
         profile=prepared.settings.profile,
@@ -108,11 +123,12 @@ def train_encoder(
         seed=prepared.experiment.seed,
         device=prepared.settings.device,
         bf16=_uses_bf16(prepared),
-        digest=digest(training_inputs(prepared, data)),
+        digest=inputs,
         negatives=negatives,
         processes=processes,
+        mine_again=refresher.mine if refreshes else None,
     )
-    folders = Folders(folder / "train.jsonl", folder / "checkpoints")
+    folders = Folders(folder / TRAINING_LOG, folder / "checkpoints")
     train(job, data.pairs, folders)
     processes.wait()
     return _save(job, folders, folder) if first else []
@@ -129,8 +145,13 @@ def _save(job: Job, folders: Folders, folder: Path) -> list[Path]:
         replace=True,
     )
     shutil.rmtree(folders.checkpoints)
-    mined = [path for path in [folder / NEGATIVES_FILE] if path.is_file()]
+    mined = sorted(folder.glob("negatives*.jsonl.gz"))
     return [folders.log, *mined, *sorted(path for path in target.rglob("*") if path.is_file())]
+
+
+def logged_steps(log: Path) -> int:
+    """How many steps of training a log holds."""
+    return len(log.read_text(encoding="utf-8").splitlines()) if log.is_file() else 0
 
 
 def with_trained_encoder(prepared: Prepared, folder: Path) -> Prepared:

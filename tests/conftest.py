@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bias_bench.cli import run_command
+from tests.runs import run
+
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -26,3 +29,20 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("set BIASBENCH_DATA to a folder with xquad-r/ and mlqa-r/ to run this test")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the embedded benchmark with a random encoder; to be read only."""
+    out = tmp_path_factory.mktemp("native")
+    assert run(out) == 0
+    return out / "runs" / "mini-zero-shot-0"
+
+
+@pytest.fixture(scope="session")
+def rescored(native: Path) -> Path:
+    """Its TREC files, scored down to 100 as if another tool had written them; to be read only."""
+    out = native.parent
+    given = ["score", "--run", str(native), "--qrels", str(native), "--out", str(out)]
+    assert run_command([*given, "--depth", "100", "--name", "rescored"]) == 0
+    return out / "rescored"

@@ -84,7 +84,9 @@ def test_padding_does_not_reach_the_vector(backbone: Backbone) -> None:
 
 def test_prefix_and_maximum_length_of_each_side_are_applied(backbone: Backbone) -> None:
     encoder = Encoder(backbone, settings_of(backbone))
-    query, candidate = (encoder.tokenize(["x " * 500], side)[0] for side in ("query", "candidate"))  # type: ignore[arg-type]
+    query, candidate = (
+        encoder.tokenize(["x " * 500], side)[0].tolist() for side in ("query", "candidate")
+    )
     assert len(query) == backbone.profile.query_max_length
     assert len(candidate) == backbone.profile.candidate_max_length
     assert query[:5] != candidate[:5]

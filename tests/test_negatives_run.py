@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from bias_bench.experiment import load_recipe, make_experiment, recipe_names
+from bias_bench.errors import DataError
+from bias_bench.experiment import load_recipe, make_experiment
+from bias_bench.recipes import recipe_names
+from bias_bench.training import loop
 from tests.runs import manifest, run
 
 SHORT = {"steps": 3, "batch_size": 8, "evaluate_every": 2}
@@ -81,6 +84,47 @@ def test_given_negatives_are_used_and_asking_for_absent_ones_is_an_error(
     absent = arguments(negatives="{source: given}")
     assert run(tmp_path, "--recipe", "hybrid-hard", *absent, "--name", "absent") == 2
     assert "no training source brings negatives" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("last", [2, 3])
+def test_negatives_are_mined_anew_while_training_and_a_resumed_run_uses_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    # 8,052 pairs in batches of 8: two steps
+    often = arguments(steps=5, **{"negatives.refresh_epochs": 0.002, "learning_rate": 1e-3})
+    command = ["--recipe", "hybrid-hard", *often]
+    assert run(tmp_path / "whole", *command) == 0
+    folder = tmp_path / "whole" / "runs" / "mini-hybrid-hard-0"
+    mined = {path.name: path.read_bytes() for path in folder.glob("negatives*")}
+    assert sorted(mined) == [
+        "negatives-000002.jsonl.gz",
+        "negatives-000004.jsonl.gz",
+        "negatives.jsonl.gz",
+    ]
+    assert len(set(mined.values())) == 3
+    real = loop._step
+
+    def stopping(*given: Any) -> Any:
+        if given[-1] > last:
+            raise DataError("stopped")
+        return real(*given)
+
+    monkeypatch.setattr(loop, "_step", stopping)
+    assert run(tmp_path / "cut", *command) == 3
+    monkeypatch.setattr(loop, "_step", real)
+    assert run(tmp_path / "cut", *command) == 0
+    resumed = tmp_path / "cut" / "runs" / "mini-hybrid-hard-0"
+    for name in [*mined, "train.jsonl", "model/model.safetensors"]:
+        assert (resumed / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_given_negatives_cannot_be_refreshed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = arguments(negatives="{source: given, refresh_epochs: 1}")
+    assert run(tmp_path, "--recipe", "hybrid-hard", *options) == 2
+    assert "refresh_epochs: negatives that came with the data" in capsys.readouterr().err
 
 
 def test_an_unknown_key_of_a_term_names_the_nearest(

@@ -286,7 +286,7 @@ def test_pairs_read_jsonl_gzip_zip_and_parquet_alike(tmp_path: Path) -> None:
 
     rows = [{**ROW, "query": f"q{i}", "group": str(i // 2), "negatives": ["no"]} for i in range(5)]
     text = put_rows(tmp_path / "a.jsonl", rows).read_bytes()
-    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(text))
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(text, mtime=0))
     with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
         archive.writestr("data/train.jsonl", text)
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "d.parquet")
@@ -378,7 +378,7 @@ def test_pairs_unknown_column_of_parquet_is_named(tmp_path: Path) -> None:
         ("r.jsonl", b"[1]\n", "line 1: list, expected a JSON object"),
         ("r.jsonl", b'{"query": "\xff"}\n', "line 1: not UTF-8"),
         ("r.jsonl", b'{"query": "\\ud800"}\n', "line 1: half of a surrogate pair"),
-        ("r.jsonl.gz", gzip.compress(ROW_LINE * 99)[:-12], "damaged after line"),
+        ("r.jsonl.gz", gzip.compress(ROW_LINE * 99, mtime=0)[:-12], "damaged after line"),
         ("r.jsonl.gz", b"no gzip", "damaged after line 0"),
         ("r.zip", b"no zip", "damaged after line 0"),
         ("r.jsonl", b"", "nothing to train on"),
@@ -526,7 +526,7 @@ def miracl(tmp_path: Path) -> Path:
                 for name in members
             ]
             text = "".join(json.dumps(row) + "\n" for row in rows)
-            (corpus / f"docs-{part}.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+            (corpus / f"docs-{part}.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
     return tmp_path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -20,10 +21,13 @@ def run_command(arguments: list[str]) -> int:
     from typer.exceptions import TyperException
 
     from bias_bench.cli.app import app
+    from bias_bench.console import set_verbosity
     from bias_bench.errors import BiasBenchError
+    from bias_bench.files import NO_SPACE
 
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    set_verbosity("normal")
     try:
         code = typer.main.get_command(app).main(
             arguments, prog_name="biasbench", standalone_mode=False
@@ -33,9 +37,14 @@ def run_command(arguments: list[str]) -> int:
         return _fail(f"{message} See `biasbench --help`.", error.exit_code) if message else 2
     except typer.Abort:
         code = _INTERRUPTED
+    except BrokenPipeError:  # who read the results, such as `head`, has had enough
+        _drop_stdout()
+        return 1
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            _drop_stdout()  # what is left to flush would fail once more
         return _fail(_one_line(error), error.exit_code if isinstance(error, BiasBenchError) else 1)
     if code == _INTERRUPTED:  # typer turns Ctrl-C into this code
         return _fail("interrupted; the same command goes on where it stopped", _INTERRUPTED)
@@ -45,16 +54,32 @@ def run_command(arguments: list[str]) -> int:
 def _one_line(error: Exception) -> str:
     """What went wrong, where, and what to do about it."""
     from bias_bench.errors import BiasBenchError
+    from bias_bench.files import NO_SPACE
 
     if isinstance(error, BiasBenchError):
         return str(error)
     if isinstance(error, MemoryError):
         return "out of memory; try a smaller --set encoding.batch_tokens"
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return (
+            f"{error.filename or 'output'}: {error.strerror}; free some, and give the command again"
+        )
     if isinstance(error, OSError):
         return f"{error.filename or 'file system'}: {error.strerror or error}"
     return f"unexpected {type(error).__name__}: {error}".splitlines()[0] + (
         "; run with --debug and report it"
     )
+
+
+def _drop_stdout() -> None:
+    """Send what is still to be written to stdout nowhere, so that Python ends in silence."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return  # not a file
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _fail(message: str, code: int) -> int:

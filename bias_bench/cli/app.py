@@ -12,7 +12,11 @@ app = typer.Typer(
     name="biasbench",
     help="Benchmark multilingual dense retrieval in one language, across languages and from "
     "multilingual pools, and measure language bias.",
-    epilog="Errors are one line; add --debug to any command for the traceback.",
+    epilog="Errors are one line; add --debug to any command for the traceback.\n\n"
+    "Examples:\n\n"
+    "biasbench run\n\n"
+    "biasbench compare runs/mini-mono-0 runs/mini-hybrid-0 --significance\n\n"
+    "biasbench --install-completion",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -22,7 +26,7 @@ app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("score", epilog=score.EXAMPLES)(score.score)
 for _name, _command in stages.COMMANDS.items():
-    app.command(_name, epilog=f"Example: {_command.examples}")(stages.stage_command(_name))
+    app.command(_name, epilog=_command.examples)(stages.stage_command(_name))
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.add_typer(data.app, name="data")
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)

@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from bias_bench.cli.complete import complete_metric
+from bias_bench.cli.options import Verbose, listen
+
 EXAMPLES = """Examples:
 
 biasbench compare runs/xquad-r-zero-shot-0 runs/xquad-r-hybrid-0
@@ -15,7 +18,11 @@ biasbench compare runs/xquad-r-*-0 --significance --baseline runs/xquad-r-mono-0
 
 biasbench compare runs/mono runs/hybrid --significance --report reports/gain.html
 
-biasbench compare runs/mono runs/hybrid --significance --metric rank_distance --format json"""
+biasbench compare runs/mono runs/hybrid --significance --metric rank_distance --format json
+
+biasbench compare runs/mono runs/hybrid --significance --cluster article
+
+biasbench compare runs/xquad-r-zero-shot-0 runs/xquad-r-bm25-0 --significance"""
 
 _TESTS = "Tests"
 
@@ -42,17 +49,26 @@ def compare(
         ),
     ] = None,
     metric: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="A metric of the runs' scores (AP, nDCG@10, R@1, RR, …) or of bias: "
             "rank_distance, log_rank_distance, mean_pairwise_distance, worst_rank, "
-            "same_language_first, target_removal."
+            "same_language_first, same_language_top1, target_removal. Beside rankings of other "
+            "tools, which end somewhere, ranks are cut there, and the name says so: "
+            "rank_distance@100. Default: AP, or AP@k there.",
+            show_default=False,
+            autocompletion=complete_metric,
         ),
-    ] = "AP",
+    ] = None,
     cluster: Annotated[
-        Literal["topic", "paragraph", "article"],
-        typer.Option(help="What is resampled as a whole.", rich_help_panel=_TESTS),
-    ] = "topic",
+        Literal["topic", "paragraph", "article"] | None,
+        typer.Option(
+            help="What is resampled as a whole. Default: paragraph where all runs know their "
+            "topics' paragraphs and several topics share one, else topic.",
+            show_default=False,
+            rich_help_panel=_TESTS,
+        ),
+    ] = None,
     correction: Annotated[
         Literal["maxt", "holm", "bh"],
         typer.Option(
@@ -100,6 +116,7 @@ def compare(
         Literal["table", "json", "tsv", "latex"],
         typer.Option("--format", help="Form of the result on stdout."),
     ] = "table",
+    verbose: Verbose = None,
     report: Annotated[
         Path | None,
         typer.Option(help="Also write a page with figures to this file.", show_default=False),
@@ -113,9 +130,11 @@ def compare(
     from bias_bench.cli.comparison_text import print_comparison
     from bias_bench.console import say, warn
     from bias_bench.report.comparison_page import check_page, write_comparison_page
+    from bias_bench.report.index_page import INDEX, write_index
     from bias_bench.significance.comparison import compare as compare_runs
     from bias_bench.significance.options import CompareOptions
 
+    listen(verbose)
     options = CompareOptions(
         metric=metric,
         significance=significance,
@@ -135,3 +154,5 @@ def compare(
     print_comparison(found, output_format, all_settings)
     if report:
         say(f"report: {write_comparison_page(found, report)}")
+        if (report.parent / INDEX).is_file():
+            write_index(report.parent)

@@ -114,7 +114,9 @@ def _heading(result: dict[str, Any], numbers: Numbers) -> str:
         f"{systems} minus {result['baseline']}",
     ]
     if numbers.measure.bias and beside(result):
-        lines.append(f"beside it, pooled: {beside(result)}")
+        omitted = result["omitted"]
+        own = ", all queries of each run" if omitted["topics"] or omitted["cells"] else ""
+        lines.append(f"beside it, pooled{own}: {beside(result)}")
     if result["significance"]:
         seeds = any(entry["test"] == SEED_BOOTSTRAP for entry in result["systems"])
         units = f"{result['clusters']:,} {result['cluster']}s{' and seeds' if seeds else ''}"
@@ -130,13 +132,13 @@ def _rows_table(
 ) -> Any:
     several = len(result["systems"]) > 1
     texts = ["system"] if several else []
-    table = _new_table(title, [*texts, "setting"], [column.heading for column in columns])
+    table = _new_table([*texts, "setting"], [column.heading for column in columns])
     for entry in result["systems"]:
         for row in rows_of(entry, all_settings):
             label = [entry["label"]] if several else []
             _add_row(table, *label, row.name, *(column.text(row.cell) for column in columns))
         table.add_section()
-    return table
+    return _titled(title, table)
 
 
 def _summary_table(result: dict[str, Any], numbers: Numbers) -> Any:
@@ -145,7 +147,6 @@ def _summary_table(result: dict[str, Any], numbers: Numbers) -> Any:
     extremes = [f"{word} (p adj.)" if tested else word for word in numbers.extreme_words]
     counted = f" (in brackets: adjusted p < {numbers.level:g})" if tested else ""
     table = _new_table(
-        f"Settings{counted}; --all-settings lists them",
         ["system", "setting"] if several else ["setting"],
         ["number", *numbers.count_words, *extremes],
     )
@@ -163,7 +164,7 @@ def _summary_table(result: dict[str, Any], numbers: Numbers) -> Any:
                 _extreme(result, found.worst, numbers),
             )
         table.add_section()
-    return table
+    return _titled(f"Settings{counted}; --all-settings lists them", table)
 
 
 def _extreme(result: dict[str, Any], named: Named, numbers: Numbers) -> str:
@@ -175,29 +176,25 @@ def _tukey_table(result: dict[str, Any], numbers: Numbers) -> Any:
     short = labels(result)
     groups = result["tukey"]["groups"]
     kinds = [kind for kind in KIND_TITLES if kind in groups]
-    table = _new_table(
-        "All pairs: difference, and p of randomised Tukey HSD, adjusted over pairs",
-        ["pair"],
-        [KIND_TITLES[kind] for kind in kinds],
-    )
+    table = _new_table(["pair"], [KIND_TITLES[kind] for kind in kinds])
     for pairs in zip(*(groups[kind] for kind in kinds), strict=True):
         first = pairs[0]
         cells = [
             f"{numbers.signed(pair['difference'])}, p {numbers.p(pair['p'])}" for pair in pairs
         ]
         _add_row(table, f"{short[first['system']]} − {short[first['other']]}", *cells)
-    return table
+    return _titled(
+        "All pairs: difference, and p of randomised Tukey HSD, adjusted over pairs", table
+    )
 
 
-def _new_table(title: str, texts: list[str], figures: list[str]) -> Any:
+def _new_table(texts: list[str], figures: list[str]) -> Any:
     """A table whose figures keep their width where the names can give way."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(
-        title=Text(title),
-        title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
@@ -209,6 +206,14 @@ def _new_table(title: str, texts: list[str], figures: list[str]) -> Any:
         wide = heading.startswith(("best", "worst", "highest", "lowest"))
         table.add_column(Text(heading), justify="right", overflow="fold", no_wrap=not wide)
     return table
+
+
+def _titled(title: str, table: Any) -> Any:
+    """A table below its title, which may be wider."""
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(Text(title, style="italic"), table)
 
 
 def _add_row(table: Any, *cells: str) -> None:

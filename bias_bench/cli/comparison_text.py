@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Literal
 
 from bias_bench.cli.comparison_table import as_table, columns_of, rows_of
+from bias_bench.cli.output import table_width
 from bias_bench.console import result as write_result
 from bias_bench.files import json_text
 from bias_bench.report.comparison_numbers import Numbers, kinds_of, settings_of
 
 Format = Literal["table", "json", "tsv", "latex"]
-_FILE_WIDTH = 160
 TSV_COLUMNS = (
     "system", "kind", "setting", "metric", "baseline", "value", "difference", "low", "high",
     "simultaneous_low", "simultaneous_high", "p", "p_adjusted", "d_z", "rank_biserial", "wins",
     "ties", "losses", "n",
 )  # fmt: skip
+MACRO = "macro"  # where a setting's name would stand
+_NAMES = 4  # columns of text; the others are numbers
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -33,28 +34,35 @@ def print_comparison(result: dict[str, Any], output_format: Format, all_settings
     elif output_format == "latex":
         write_result(as_latex(result, all_settings))
     else:
-        write_result(as_table(result, all_settings, None if sys.stdout.isatty() else _FILE_WIDTH))
+        write_result(as_table(result, all_settings, table_width()))
 
 
 def as_tsv(result: dict[str, Any]) -> str:
     """A row per macro average and setting; empty where there is no number."""
     lines = ["\t".join(TSV_COLUMNS)]
+    for row in long_rows(result):
+        text = [*row[:_NAMES], *("" if number is None else repr(number) for number in row[_NAMES:])]
+        lines.append("\t".join(" ".join(part.split()) for part in text))
+    return "\n".join(lines)
+
+
+def long_rows(result: dict[str, Any]) -> list[list[Any]]:
+    """The values of `TSV_COLUMNS`, a row per macro average (`MACRO`) and setting of each system."""
+    rows = []
     for entry in result["systems"]:
         kinds = kinds_of(entry)
-        rows = [(kind, "macro", entry["groups"][kind]) for kind in kinds] + [
+        cells = [(kind, MACRO, entry["groups"][kind]) for kind in kinds] + [
             (kind, named.name, named.cell) for kind in kinds for named in settings_of(entry, kind)
         ]
-        for kind, setting, cell in rows:
+        for kind, setting, cell in cells:
             numbers = [
                 *(cell[key] for key in ("baseline", "system", "difference")),
                 *cell["interval"],
                 *cell["simultaneous"],
                 *(cell[key] for key in TSV_COLUMNS[11:]),
             ]
-            text = [entry["system"], kind, setting, result["metric"]]
-            text += ["" if number is None else repr(number) for number in numbers]
-            lines.append("\t".join(" ".join(part.split()) for part in text))
-    return "\n".join(lines)
+            rows.append([entry["system"], kind, setting, result["metric"], *numbers])
+    return rows
 
 
 def as_latex(result: dict[str, Any], all_settings: bool) -> str:

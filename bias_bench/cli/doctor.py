@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import typer
 
-EXAMPLES = """Example:
+from bias_bench.cli.options import OutputFormat
 
-biasbench doctor"""
+EXAMPLES = """Examples:
+
+biasbench doctor
+
+biasbench doctor --format json"""
 
 
-def doctor() -> None:
+def doctor(output_format: OutputFormat = "table") -> None:
     """Check what a run needs: a line each, with the mend where something is wrong."""
+    from bias_bench.cli.output import print_json
     from bias_bench.console import result
     from bias_bench.health import checks
 
-    worst = "ok"
+    found = []
     for check in checks():
+        found.append(check)
         mend = f" -> {check.mend}" if check.state != "ok" else ""
-        result(f"{check.state:<5} {check.name}: {check.finding}{mend}")
-        if check.state == "fail":
-            worst = "fail"
-    if worst == "fail":
+        if output_format == "table":
+            result(f"{check.state:<5} {check.name}: {check.finding}{mend}")
+    failed = any(check.state == "fail" for check in found)
+    if output_format == "json":
+        print_json({"ok": not failed, "checks": [check._asdict() for check in found]})
+    if failed:
         raise typer.Exit(1)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from bias_bench import __version__
+from bias_bench.console import detail, set_verbosity
 
 DataDir = Annotated[
     Path | None,
@@ -15,7 +19,29 @@ DataDir = Annotated[
         show_default=False,
     ),
 ]
+Verbose = Annotated[
+    bool | None,
+    typer.Option(
+        "--verbose/--quiet",
+        "-v/-q",
+        help="On stderr: also decisions, cache hits, paths and versions; or errors alone.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Say what would be computed and why, how long it takes and what it needs; do nothing.",
+    ),
+]
 Reports = Annotated[Path, typer.Option(help="Folder for HTML reports.")]
 OutputFormat = Annotated[
     Literal["table", "json"], typer.Option("--format", help="Form of the result on stdout.")
 ]
+
+
+def listen(verbose: bool | None) -> None:
+    """Set what stderr shows from now on, as --verbose or --quiet asks."""
+    set_verbosity("normal" if verbose is None else "verbose" if verbose else "quiet")
+    detail(f"biasbench {__version__}, Python {sys.version.split()[0]} at {sys.executable}")

@@ -7,7 +7,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bias_bench.cli.options import DataDir, OutputFormat, Reports
+from bias_bench.cli.complete import (
+    complete_backbone,
+    complete_benchmark,
+    complete_recipe,
+    complete_setting,
+)
+from bias_bench.cli.options import DataDir, DryRun, OutputFormat, Reports, Verbose, listen
 
 # what a stage is run for where neither a recipe nor an experiment file is given
 _STAGE_RECIPES = {"mine": "hybrid-hard", "train": "hybrid"}
@@ -17,7 +23,13 @@ biasbench run
 
 biasbench run xquad-r --recipe mono --recipe hybrid --data-dir data
 
+biasbench run xquad-r --recipe hybrid --data-dir data --dry-run
+
 biasbench run xquad-r --backbone intfloat/multilingual-e5-base
+
+biasbench run xquad-r --recipe bm25 --data-dir data
+
+biasbench run xquad-r --recipe fusion:runs/xquad-r-bm25-0+runs/xquad-r-hybrid-0
 
 biasbench run mlqa-r --data-dir data --set retrieval.depth=200 --name mlqa-deep
 
@@ -28,17 +40,19 @@ def run(
     benchmark: Annotated[
         str | None,
         typer.Argument(
-            help="mini, xquad-r, mlqa-r, a folder with one <language>.json each, or an "
-            "experiment.yaml to repeat. Default: mini.",
+            help="mini, xquad-r, mlqa-r, miracl, miracl-judged, a folder with one <language>.json "
+            "each, or an experiment.yaml to repeat. Default: mini.",
             show_default=False,
+            autocompletion=complete_benchmark,
         ),
     ] = None,
     recipe: Annotated[
         list[str] | None,
         typer.Option(
-            help="Recipe by name or YAML file; may be repeated. Default: zero-shot; on mini "
-            "zero-shot, mono, cross and hybrid.",
+            help="Recipe by name or YAML file, or fusion:RUN+RUN of finished folders; may be "
+            "repeated. Default: zero-shot; on mini zero-shot, mono, cross and hybrid.",
             show_default=False,
+            autocompletion=complete_recipe,
         ),
     ] = None,
     backbone: Annotated[
@@ -46,13 +60,17 @@ def run(
         typer.Option(
             help="bundled:multilingual-e5-small (default), scratch:tiny, a folder, or a hub id.",
             show_default=False,
+            autocompletion=complete_backbone,
         ),
     ] = None,
     data_dir: DataDir = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="KEY=VALUE, for example retrieval.depth=50.", show_default=False
+            "--set",
+            help="KEY=VALUE, for example retrieval.depth=50.",
+            show_default=False,
+            autocompletion=complete_setting,
         ),
     ] = None,
     seed: Annotated[
@@ -75,6 +93,8 @@ def run(
             "computes nothing and fails if anything is missing or outdated."
         ),
     ] = "only-missing",
+    dry_run: DryRun = False,
+    verbose: Verbose = None,
     output_format: OutputFormat = "table",
 ) -> None:
     """Train, encode, search, score and report a benchmark; goes on where an earlier run stopped."""
@@ -82,11 +102,14 @@ def run(
     from bias_bench.console import say
     from bias_bench.report.index_page import write_index
 
+    listen(verbose)
     folders = run_systems(
-        benchmark, recipe, backbone, data_dir, settings, seed, out, reports, name, device, policy
-    )
-    say(f"all runs: {write_index(out, reports)}")
-    print_summary(folders, output_format)
+        benchmark, recipe, backbone, data_dir, settings, seed, out, reports, name, device, policy,
+        dry_run, output_format,
+    )  # fmt: skip
+    if folders:
+        say(f"all runs: {write_index(reports)}")
+        print_summary(folders, output_format)
 
 
 def run_systems(
@@ -101,9 +124,14 @@ def run_systems(
     name: str | None,
     device: str,
     policy: Any,
+    dry_run: bool,
+    output_format: Any,
     until: Any = None,
 ) -> list[Path]:
-    """Run every system that the options describe; returns their folders."""
+    """Run every system that the options describe; returns their folders.
+
+    A dry run prints what it would do instead, and returns none.
+    """
     from bias_bench.errors import UsageError
     from bias_bench.experiment import make_experiment, parse_override, read_yaml
     from bias_bench.pipeline import RunOptions
@@ -131,6 +159,12 @@ def run_systems(
             "give one --recipe and one --seed"
         )
     options = RunOptions(out, reports, device, policy, name, until)
+    if dry_run:
+        from bias_bench.cli.plan_text import print_plan
+        from bias_bench.plan import plan_runs
+
+        print_plan(plan_runs(experiments, options), output_format)
+        return []
     return [run_experiment(experiment, options) for experiment in experiments]
 
 
@@ -146,8 +180,8 @@ def _recipe_layers(base: dict[str, Any], recipes: list[str] | None) -> list[list
         DEFAULT_RECIPE,
         Recipe,
         load_recipe,
-        recipe_names,
     )
+    from bias_bench.recipes import recipe_names
 
     spec = benchmarks().get(base.get("benchmark", DEFAULT_BENCHMARK))
 

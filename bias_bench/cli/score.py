@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bias_bench.cli.options import OutputFormat
+from bias_bench.cli.options import OutputFormat, Verbose, listen
 
 EXAMPLES = """Examples:
 
@@ -120,6 +120,7 @@ def score(
             rich_help_panel=_PLACE,
         ),
     ] = "only-missing",
+    verbose: Verbose = None,
     output_format: OutputFormat = "table",
 ) -> None:
     """Score rankings that any tool made: retrieval metrics and language bias, no model needed.
@@ -129,6 +130,7 @@ def score(
     from bias_bench.cli.score_text import print_scores
     from bias_bench.external import ScoreOptions, score_external
 
+    listen(verbose)
     options = ScoreOptions(
         runs=run,
         qrels=qrels,

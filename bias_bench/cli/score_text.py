@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from bias_bench.console import result
+from bias_bench.cli.output import print_json, table_console
 from bias_bench.evaluation.metrics import metrics_within
 from bias_bench.evaluation.settings import KINDS
-from bias_bench.files import json_text, read_json
+from bias_bench.files import read_json
 
-_FILE_WIDTH = 160
 _KIND_NAMES = {
     "monolingual": "one language",
     "cross_lingual": "two languages",
@@ -23,11 +21,9 @@ def print_scores(folder: Path, output_format: Literal["table", "json"]) -> None:
     """The figures of a folder of scored rankings; as JSON, all that metrics.json holds."""
     metrics = read_json(folder / "metrics.json")
     if output_format == "json":
-        result(json_text({"run": folder.name, "folder": str(folder), **metrics}, indent=1))
+        print_json({"run": folder.name, "folder": str(folder), **metrics})
         return
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH, highlight=False)
+    console = table_console()
     console.print(_retrieval(metrics))
     rows = _bias_rows(metrics)
     if rows:

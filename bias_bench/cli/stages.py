@@ -10,14 +10,21 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from bias_bench.cli.options import listen
 from bias_bench.cli.run import run, run_systems
+from bias_bench.console import result
 
 
 class StageCommand(NamedTuple):
-    """What a command does, in its help, and examples."""
+    """What a command does, in its help, and an example."""
 
     help: str
-    examples: str
+    example: str
+
+    @property
+    def examples(self) -> str:
+        """The end of the command's help."""
+        return f"Examples:\n\n{self.example}\n\n{self.example} --dry-run"
 
 
 COMMANDS = {
@@ -41,15 +48,20 @@ COMMANDS = {
 
 
 def stage_command(name: str) -> Callable[..., None]:
-    """The command of that name: `run` with the same options, all but the form of its table."""
-    options = [
-        parameter
-        for parameter in inspect.signature(run, eval_str=True).parameters.values()
-        if parameter.name != "output_format"
-    ]
+    """The command of that name: `run` with the same options; it prints the run folders."""
+    options = list(inspect.signature(run, eval_str=True).parameters.values())
 
-    def command(**given: Any) -> None:
-        run_systems(until=name, **given)
+    def command(verbose: bool | None, output_format: str, **given: Any) -> None:
+        from bias_bench.cli.output import print_json
+
+        listen(verbose)
+        folders = run_systems(until=name, output_format=output_format, **given)
+        if output_format == "json" and folders:
+            found = [{"run": folder.name, "folder": str(folder)} for folder in folders]
+            print_json({"stage": name, "runs": found})
+        else:
+            for folder in folders:
+                result(str(folder))
 
     command.__name__, command.__doc__ = name, COMMANDS[name].help
     # typer reads a command's options from here; functions have no such attribute for a type checker

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from bias_bench.console import result
+from bias_bench.cli.output import print_json, table_console
 from bias_bench.evaluation.settings import KINDS
-from bias_bench.files import json_text
 from bias_bench.report.run_page import read_metrics
 
-_FILE_WIDTH = 160
+_AVERAGED = ("nDCG@10", "R@100")
 
 
 def print_summary(folders: list[Path], output_format: Literal["table", "json"]) -> None:
-    """Macro AP per kind of setting and the bias metrics of each run."""
+    """Macro AP per kind of setting and the bias metrics of each run.
+
+    For a benchmark with averages of its own, such as MIRACL, those too.
+    """
     rows = [_row(folder) for folder in folders]
     if output_format == "json":
-        result(json_text(rows, indent=1))
+        print_json({"runs": rows})
         return
-    from rich.console import Console
     from rich.table import Table
 
+    averages = list(dict.fromkeys(name for row in rows for name in row["averages"]))
+    averaged = [(metric, name) for name in averages for metric in _AVERAGED]
     table = Table()
     for heading in (
         "run",
@@ -31,24 +33,47 @@ def print_summary(folders: list[Path], output_format: Literal["table", "json"]) 
         "AP pool",
         "rank distance",
         "same language top 1",
+        *(f"{metric} {name}" for metric, name in averaged),
     ):
         table.add_column(heading, no_wrap=True, justify="left" if heading == "run" else "right")
     for row in rows:
         table.add_row(
-            row["run"],
-            *(f"{row['AP'][kind]:.4f}" for kind in KINDS),
-            f"{row['rank_distance']:.1f}",
-            f"{row['same_language_top1']:.3f}",
+            row["run"] if row["metric"] == "AP" else f"{row['run']} ({row['metric']})",
+            *(_number(row["AP"][kind], 4) for kind in KINDS),
+            _number(row["rank_distance"], 1),
+            _number(row["same_language_top1"], 3),
+            *(_number(row["averages"].get(name, {}).get(metric), 4) for metric, name in averaged),
         )
-    Console(width=None if sys.stdout.isatty() else _FILE_WIDTH).print(table)
+    table_console().print(table)
+
+
+def _averages(retrieval: dict[str, Any]) -> dict[str, Any]:
+    """The benchmark's own, and that over all languages where each was searched alone."""
+    own = retrieval.get("monolingual", {})
+    if retrieval.keys() != {"monolingual"}:
+        return {}
+    found = {name: average["values"] for name, average in own.get("averages", {}).items()}
+    return found or {f"all-{len(own['per_setting'])}": own["macro"]}
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _row(folder: Path) -> dict[str, Any]:
     metrics = read_metrics(folder)
+    retrieval, bias = metrics["retrieval"], metrics["bias"]
+    metric = f"AP@{metrics['cutoff']}" if "cutoff" in metrics else "AP"
     return {
         "run": folder.name,
         "folder": str(folder),
-        "AP": {kind: metrics["retrieval"][kind]["macro"]["AP"] for kind in KINDS},
-        "rank_distance": metrics["bias"]["rank_distance"]["macro"],
-        "same_language_top1": metrics["bias"]["same_language_top1"]["macro"],
+        "metric": metric,
+        "AP": {
+            kind: retrieval[kind]["macro"][metric] if kind in retrieval else None for kind in KINDS
+        },
+        "rank_distance": bias["rank_distance"]["macro"] if bias.get("rank_distance") else None,
+        "same_language_top1": bias["same_language_top1"]["macro"]
+        if bias.get("same_language_top1")
+        else None,
+        "averages": _averages(retrieval),
     }

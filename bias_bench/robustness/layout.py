@@ -96,6 +96,8 @@ def code_switching(
     span = other._replace(
         head="", words=other.words[first:last], gaps=other.gaps[first : last - 1], tail=""
     ).join()
+    if not span.strip():  # a control character is no word
+        return text
     before = split._replace(words=own[:start], gaps=split.gaps[: max(0, start - 1)], tail="")
     after = split._replace(head="", words=own[start + number :], gaps=split.gaps[start + number :])
     left = before.join() + (" " if before.words else "")

@@ -118,7 +118,7 @@ def _intervals(result: dict[str, Any]) -> str:
     seeds = any("seeds" in entry["test"] for entry in result["systems"])
     also = " and, where there are several, seeds" if seeds else ""
     adjusted = (
-        " So is max-T with several seeds." if seeds and result["correction"] == "maxt" else ""
+        " With several seeds so is max-T." if seeds and result["correction"] == "maxt" else ""
     )
     return (
         f"Intervals are {100 * result['confidence']:g} % percentile intervals of "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,11 @@ from bias_bench.training.step import Batch, How
 
 
 class Job(NamedTuple):
-    """Everything a training run is made of; `digest` identifies it in checkpoints."""
+    """Everything a training run is made of; `digest` identifies it in checkpoints.
+
+    `mine_again` gives the hard negatives of the encoder as it is after a step, the same ones when
+    asked again.
+    """
 
     loaded: Loaded
     profile: Profile
@@ -28,6 +33,7 @@ class Job(NamedTuple):
     digest: str
     negatives: HardNegatives | None = None
     processes: Processes = ALONE
+    mine_again: Callable[[int], HardNegatives] | None = None
 
     def embedder(self, batch: Batch, model: Any = None) -> Embedder:
         """What embeds the texts of `batch`; with the encoder that is trained, or another."""

@@ -39,6 +39,7 @@ from bias_bench.training.objective import Losses, Objective
 from bias_bench.training.optimizer import clip, make_trained, set_learning_rate
 from bias_bench.training.perturbation import CONTRASTIVE, Attack, Passes, perturbed_step
 from bias_bench.training.plan import BatchPlan
+from bias_bench.training.settings import TrainingSettings
 from bias_bench.training.step import Batch, embed_all, evaluate
 from bias_bench.training.termination import Termination
 
@@ -54,7 +55,7 @@ class Folders(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """A job made ready: what stays the same from step to step."""
+    """A job made ready; of it, hard negatives alone change from step to step."""
 
     job: Job
     pairs: Pairs
@@ -63,6 +64,7 @@ class _Run(NamedTuple):
     attack: Attack | None
     teacher: Any
     trained: Trained
+    mined_after: int = 0  # the step that the hard negatives in use were mined after
 
 
 def split_groups(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
@@ -92,6 +94,7 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
     if progress.step:
         say(f"training goes on after step {progress.step}")
     validation = _validation_batches(run, held_out)
+    refresh = _refresh_steps(job, plan)
     stale = sum(1 for row in log if "validation" in row and row["step"] > progress.best_step)
     with (
         Termination() as termination,
@@ -103,6 +106,7 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
                 say(f"stopped early after step {step - 1}: validation loss no longer falls")
                 break
             rate = set_learning_rate(run.trained.optimizer, settings, step)
+            run = _with_due_negatives(run, step, refresh)
             losses = _step(run, rows, step)
             _require_finite(losses, step, rows[0], folders)
             row = log_row(step, losses, run.objective, rate, training, np.concatenate(rows))
@@ -119,7 +123,7 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
             progress = progress._replace(step=step)
             log.append(row)
             asked = job.processes.any(termination.asked)
-            if evaluated or last or step % settings.checkpoint_every == 0 or asked:
+            if evaluated or last or asked or _is_kept(settings, step, refresh):
                 if job.processes.rank == 0:
                     write_log(folders.log, log)
                     save_checkpoint(folders.checkpoints, run.trained, progress, job.digest)
@@ -142,6 +146,32 @@ def _prepare(job: Job, training: Pairs) -> _Run:
     trained = make_trained(job.loaded.model, objective, settings, job.device)
     tokens = tokenize(job.loaded.tokenizer, job.profile, settings, training, job.negatives)
     return _Run(job, training, tokens, objective, make_attack(settings), teacher, trained)
+
+
+def _refresh_steps(job: Job, plan: BatchPlan) -> int:
+    """Steps between two minings; 0 for none after the first."""
+    wanted = job.settings.negatives
+    if job.mine_again is None or wanted is None or wanted.refresh_epochs is None:
+        return 0
+    return max(1, round(wanted.refresh_epochs * len(plan) / job.settings.accumulate))
+
+
+def _with_due_negatives(run: _Run, step: int, refresh: int) -> _Run:
+    """The run with the hard negatives that `step` is to be taken with."""
+    due = (step - 1) // refresh * refresh if refresh else 0
+    if due == run.mined_after or run.job.mine_again is None:
+        return run
+    run.job.loaded.model.eval()
+    try:
+        negatives = run.job.mine_again(due)
+    finally:
+        run.job.loaded.model.train()
+    return run._replace(job=run.job._replace(negatives=negatives), mined_after=due)
+
+
+def _is_kept(settings: TrainingSettings, step: int, refresh: int) -> bool:
+    """Whether a checkpoint is due after `step`; before mining, so that it can be repeated."""
+    return step % settings.checkpoint_every == 0 or bool(refresh and step % refresh == 0)
 
 
 def _plan(job: Job, pairs: Pairs, batch_size: int) -> BatchPlan:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from bias_bench.errors import nearest
 from bias_bench.negatives.settings import MiningSettings
-from bias_bench.training.plan import Order
+from bias_bench.training.plan import KINDS, Order
 
 
 class _Strict(BaseModel):
@@ -68,12 +69,14 @@ class NegativesSettings(_Strict):
     """Hard negatives: `per_query` stand in a batch for each query, drawn from those it has.
 
     `source` ``given`` takes those that came with the training data, ``mined`` mines them with
-    `encoder`, by default the backbone itself.
+    `encoder`, by default the backbone itself; every `refresh_epochs` epochs (or parts of one) they
+    are mined anew with the encoder as trained so far, after ANCE (arXiv:2007.00808).
     """
 
     source: Literal["given", "mined"] = "mined"
     per_query: int = Field(default=1, ge=1)
     encoder: str | None = None
+    refresh_epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     mining: MiningSettings = MiningSettings(number=22)
 
 
@@ -123,3 +126,12 @@ class TrainingSettings(_Strict):
     evaluate_every: int = Field(default=50, ge=1)
     patience: int = Field(default=4, ge=1)
     checkpoint_every: int = Field(default=50, ge=1)
+
+    @field_validator("mixture")
+    @classmethod
+    def _kinds(cls, mixture: dict[str, float]) -> dict[str, float]:
+        """A misspelt kind is found before any work, not when batches are planned."""
+        for kind in mixture:
+            if kind not in KINDS:
+                raise ValueError(f"unknown kind of batch '{kind}': {nearest(kind, KINDS)}")
+        return mixture

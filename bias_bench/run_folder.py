@@ -1,0 +1,91 @@
+"""The folder of a run: whose it is, what its manifest says, and how work in it begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bias_bench.console import say
+from bias_bench.errors import UsageError
+from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, read_yaml
+from bias_bench.files import folder_lock, remove_temporary_files, write_text
+from bias_bench.manifest import Manifest, Policy
+from bias_bench.report.run_page import write_run_page
+from bias_bench.stages import Task
+
+
+class RunFolder(NamedTuple):
+    """Where to work and how; `until` names the stage to stop after, `reports` is for the page."""
+
+    path: Path
+    reports: Path | None
+    policy: Policy
+    until: str | None
+
+
+@contextmanager
+def open_run(
+    place: RunFolder, experiment: Experiment, described: dict[str, Any]
+) -> Iterator[Manifest]:
+    """The manifest of a run at work; records how the work ends, and then reports on it.
+
+    `described` is the part of the manifest that says what is run on what.
+    """
+    folder, until = place.path, place.until
+    with folder_lock(folder):
+        manifest = Manifest(folder)
+        require_same_experiment(folder, experiment, place.policy)
+        remove_temporary_files(folder)
+        write_text(folder / "experiment.yaml", experiment_yaml(experiment))
+        manifest.update(status="running", name=folder.name, **described)
+        try:
+            yield manifest
+        except BaseException as error:
+            manifest.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        manifest.close(f"stopped after {until}" if until else "complete")
+        if until is None and place.reports:
+            say(f"report: {write_run_page(folder, place.reports)}")
+    say(f"run folder: {folder}")
+
+
+def describe_task(task: Task) -> dict[str, Any]:
+    """The part of the manifest that says which system was run on which data."""
+    spec = task.benchmark.spec
+    return {
+        "benchmark": task.collection.name,
+        "demonstration": bool(spec and spec.demonstration),
+        "licence": spec.licence if spec else None,
+        "note": task.benchmark.note,
+        "system": str(task.experiment.system),
+        "seeds": [task.experiment.seed],
+        "data": task.benchmark.sha256,
+        "collection": task.collection.fingerprint,
+    }
+
+
+def require_run_folder(folder: Path, out: Path) -> None:
+    """UsageError unless `folder` is that of a run, or can be, directly in `out`."""
+    if folder.is_symlink() or folder.resolve().parent != out.resolve():
+        raise UsageError(f"{folder}: a run folder must lie directly in {out}")
+    if folder.is_dir() and not (folder / "manifest.json").is_file():
+        foreign = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+        if foreign and foreign != ["experiment.yaml"]:
+            raise UsageError(f"{folder}: holds other files and is no run; give another --name")
+
+
+def require_same_experiment(folder: Path, experiment: Experiment, policy: Policy) -> None:
+    """A folder keeps one experiment, so that nobody's results are replaced unasked."""
+    path = folder / "experiment.yaml"
+    if policy == "always" or not path.is_file():
+        return
+    before = make_experiment(read_yaml(path)).model_dump(exclude={"data_dir"})
+    now = experiment.model_dump(exclude={"data_dir"})
+    changed = [key for key in now if now[key] != before[key]]
+    if changed:
+        raise UsageError(
+            f"{folder}: holds another experiment ({changed[0]}: {before[changed[0]]} there, "
+            f"{now[changed[0]]} now); give another --name, or replace it with --policy always"
+        )
