@@ -96,7 +96,7 @@ def test_list_as_json_is_one_document_with_the_same_facts(
 ) -> None:
     listed = biasbench("data", "list", "--data-dir", tmp_path, "--format", "json")
     assert (listed.code, listed.err) == (0, "")
-    rows = {row["name"]: row for row in json.loads(listed.out)}
+    rows = {row["name"]: row for row in json.loads(listed.out)["benchmarks"]}
     assert tuple(rows) == KNOWN
     assert rows["mini"]["state"] == "ready"
     assert rows["mlqa-r"] == {
@@ -129,7 +129,8 @@ def test_list_tells_missing_files_from_damaged_ones(
     for language in truncated:
         (copy / "copy" / f"{language}.json").write_bytes(b"{")
     listed = biasbench("data", "list", "--data-dir", copy, "--format", "json")
-    assert [row["state"] for row in json.loads(listed.out) if row["name"] == "copy"] == [state]
+    rows = json.loads(listed.out)["benchmarks"]
+    assert [row["state"] for row in rows if row["name"] == "copy"] == [state]
 
 
 # --- verify -----------------------------------------------------------------------------------
@@ -340,4 +341,4 @@ def test_wrong_usage_is_one_line_and_exits_with_2(
 def test_every_command_has_help_with_an_example(biasbench: Command, command: str) -> None:
     shown = biasbench("data", command, "--help")
     assert (shown.code, shown.err) == (0, "")
-    assert f"Example: biasbench data {command}" in shown.out
+    assert f"biasbench data {command}" in shown.out.split("Examples:")[1]

@@ -40,6 +40,7 @@ def job(seed: int = 0, **settings: Any) -> Job:
         "batch_size": 8,
         "learning_rate": 1e-3,
         "checkpoint_every": 4,
+        "held_out": 0.25,  # of 72 groups
         **settings,
     }
     values = {"evaluate_every": 4, **values}
