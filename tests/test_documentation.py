@@ -104,5 +104,5 @@ def test_the_first_steps_of_the_documents_work_in_order(
     assert len(taken) == 3
     for command in taken:
         assert run_command(command) == 0, command
-    assert (tmp_path / "reports" / "mine.html").is_file()
+    assert (tmp_path / "reports" / "gain.html").is_file()
     assert (tmp_path / "reports" / "mini-zero-shot-0.html").is_file()

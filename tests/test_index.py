@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from bias_bench.cli import run_command
 from bias_bench.report.index_page import ComparisonRow, Row, render_index, write_index
 from tests.comparisons import make_run
@@ -88,6 +90,24 @@ def test_the_index_lists_the_pages_of_a_folder_newest_first(tmp_path: Path) -> N
     write_index(reports)
     first, second = places(index.read_text("utf-8"), "zero-shot", "mono")
     assert first < second
+
+
+def test_a_comparison_replaces_neither_the_page_of_a_run_nor_the_index(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    for file, part in zip(("manifest", "metrics"), content("mine"), strict=True):
+        (tmp_path / "mine" / f"{file}.json").write_text(json.dumps(part), "utf-8")
+    reports = tmp_path / "reports"
+    assert run_command(["report", str(tmp_path / "mine"), "--out", str(reports)]) == 0
+    runs = [make_run(tmp_path / "made" / name, name) for name in ("zero-shot", "mono")]
+    before = (reports / "mine.html").read_bytes()
+    for name, message in (("mine", "is the page of the run mine"), ("index", "is where the index")):
+        page = str(reports / f"{name}.html")
+        capsys.readouterr()
+        assert run_command(["compare", *map(str, runs), "--report", page]) == 2
+        assert message in capsys.readouterr().err
+    assert (reports / "mine.html").read_bytes() == before
 
 
 def test_a_comparison_elsewhere_makes_no_index(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from bias_bench.report.comparison_tables import (
     search_words,
 )
 from bias_bench.report.figure_parts import Figure
-from bias_bench.report.index_page import comparison_entry
+from bias_bench.report.index_page import INDEX, comparison_entry, run_of_page
 from bias_bench.report.render import embeddable, render
 
 LARGEST_PAGE = 2_000_000  # bytes
@@ -61,6 +61,10 @@ def check_page(path: Path) -> None:
     """Raise UsageError or BiasBenchError unless a page can be written to `path`."""
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give the page a file name, such as gain.html")
+    if path.name == INDEX:
+        raise UsageError(f"{path}: is where the index of all pages goes; give another name")
+    if run := run_of_page(path):
+        raise UsageError(f"{path}: is the page of the run {run}; give the comparison another name")
     require_writable(path.parent)
 
 

@@ -94,6 +94,12 @@ def write_index(reports: Path) -> Path:
     return reports / INDEX
 
 
+def run_of_page(page: Path) -> str | None:
+    """The name of the run whose page this is; None for any other file, or none."""
+    entry = _entry(page) if page.is_file() else None
+    return entry.get("name") if entry else None
+
+
 def render_index(rows: Sequence[Row | ComparisonRow]) -> str:
     """The index's HTML: comparisons, then runs by benchmark, each in the order given."""
     runs = [row for row in rows if isinstance(row, Row)]
