@@ -273,7 +273,7 @@ def test_many_candidates_are_searched_exactly(number: int, first_rank: int) -> N
 def test_a_positive_that_ranks_low_leaves_no_negative_in_the_window() -> None:
     pairs = parallel_pairs(2500, 1)
     queries, candidates = (unit_vectors(2500, seed) for seed in (0, 1))
-    mined = mine(pairs, queries, candidates, MiningSettings(relative_margin=0.0), 0)
+    mined = mine(pairs, queries, candidates, MiningSettings(number=4, relative_margin=0.0), 0)
     scores = queries @ candidates.T
     better = (scores > np.diag(scores)[:, None]).sum(axis=1)
     assert ((mined.negatives >= 0).sum(axis=1) == np.clip(200 - better, 0, 4)).all()
@@ -349,7 +349,7 @@ def limits(similarities: list[tuple[str, float]], reference: Any, margin: float)
     candidates = [(language, f"s{n}") for n, (language, _) in enumerate(similarities)]
     rows.append((1, len(rows), 1))
     pairs = make_pairs(rows, ([("a", "q"), ("b", "r")], [*candidates, ("c", "other")]))
-    chosen = MiningSettings(margin_reference=reference, relative_margin=margin)
+    chosen = MiningSettings(number=4, margin_reference=reference, relative_margin=margin)
     query = np.array([[1, 0]], dtype=np.float32)
     found = Limits(pairs, chosen).of(
         np.array([0]), query, np.array([0]), np.array([*angle, [0, 1]], dtype=np.float32)
@@ -418,20 +418,20 @@ def test_too_few_candidates_are_one_clear_line() -> None:
     vectors = unit_vectors(len(pairs.query_texts), 0)
     message = r"queries in 'l0' of 'd0' can have 2 candidates \(languages: same\), fewer than .* 4;"
     with pytest.raises(DataError, match=message):
-        mine(pairs, vectors, vectors, MiningSettings(languages="same"), 0)
+        mine(pairs, vectors, vectors, MiningSettings(number=4, languages="same"), 0)
     lonely = parallel_pairs(9, 1)
     with pytest.raises(DataError, match=r"'l0' of 'd0' can have 0 candidates \(languages: cross\)"):
         mine(lonely, vectors[:1].repeat(9, 0), vectors[:1].repeat(9, 0),
-             MiningSettings(languages="cross"), 0)  # fmt: skip
+             MiningSettings(number=4, languages="cross"), 0)  # fmt: skip
 
 
 def test_finding_nothing_at_all_is_one_clear_line() -> None:
     pairs = parallel_pairs(10, 1)
     vectors = np.ones((10, 4), dtype=np.float32)  # all candidates as similar as the positive
     with pytest.raises(DataError, match="no query has a negative in ranks 1 to 200"):
-        mine(pairs, vectors, vectors, MiningSettings(), 0)
+        mine(pairs, vectors, vectors, MiningSettings(number=4), 0)
     with pytest.raises(DataError, match="no training pairs"):
-        mine(pairs.take(np.zeros(0, dtype=np.int64)), vectors, vectors, MiningSettings(), 0)
+        mine(pairs.take(np.zeros(0, dtype=np.int64)), vectors, vectors, MiningSettings(number=4), 0)
 
 
 def test_broken_vectors_contradicting_pairs_and_a_small_budget_are_refused() -> None:
@@ -440,15 +440,15 @@ def test_broken_vectors_contradicting_pairs_and_a_small_budget_are_refused() -> 
     broken = vectors.copy()
     broken[4, 2] = np.nan
     with pytest.raises(BiasBenchError, match="candidate vectors hold NaN"):
-        mine(pairs, vectors, broken, MiningSettings(), 0)
+        mine(pairs, vectors, broken, MiningSettings(number=4), 0)
     with pytest.raises(ValueError, match="query vectors"):
-        mine(pairs, vectors[:3], vectors, MiningSettings(), 0)
+        mine(pairs, vectors[:3], vectors, MiningSettings(number=4), 0)
     with pytest.raises(UsageError, match=r"memory_mb = 1 is too little; .* at least \d+"):
-        mine(pairs, vectors, vectors, MiningSettings(memory_mb=1), 0)
+        mine(pairs, vectors, vectors, MiningSettings(number=4, memory_mb=1), 0)
     twice = pairs.take(np.array([0, 0, 1]))
     twice.candidate_language[1] = 1
     with pytest.raises(DataError, match="gives candidate 0 another language"):
-        mine(twice, vectors, vectors, MiningSettings(), 0)
+        mine(twice, vectors, vectors, MiningSettings(number=4), 0)
 
 
 def test_a_window_without_ranks_is_refused() -> None:

@@ -21,7 +21,7 @@ from bias_bench.negatives.store import read_negatives, write_negatives
 from tests.helpers import unhurried
 from tests.test_mining import parallel_pairs, unit_vectors
 
-PROVENANCE = {"encoder": "e" * 64, "settings": MiningSettings().model_dump(), "seed": 3}
+PROVENANCE = {"encoder": "e" * 64, "settings": MiningSettings(number=4).model_dump(), "seed": 3}
 Lines = list[dict[str, Any]]
 
 
@@ -33,7 +33,7 @@ def pairs() -> Pairs:
 @pytest.fixture
 def mined(pairs: Pairs) -> Mined:
     vectors = unit_vectors(len(pairs.query_texts), 0)
-    return mine(pairs, vectors, vectors[::-1], MiningSettings(relative_margin=0.0), 0)
+    return mine(pairs, vectors, vectors[::-1], MiningSettings(number=4, relative_margin=0.0), 0)
 
 
 def require_equal(first: Mined, second: Mined) -> None:

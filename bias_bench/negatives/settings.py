@@ -36,7 +36,7 @@ class MiningSettings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    number: int = Field(default=4, ge=1)
+    number: int = Field(default=22, ge=1)
     first_rank: int = Field(default=1, ge=1)
     last_rank: int = Field(default=200, ge=1)
     relative_margin: float | None = Field(default=0.05, ge=0, allow_inf_nan=False)

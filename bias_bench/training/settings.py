@@ -77,7 +77,7 @@ class NegativesSettings(_Strict):
     per_query: int = Field(default=1, ge=1)
     encoder: str | None = None
     refresh_epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    mining: MiningSettings = MiningSettings(number=22)
+    mining: MiningSettings = MiningSettings()
 
 
 class TermSettings(_Strict):
