@@ -25,7 +25,7 @@ def tests(session: nox.Session) -> None:
     """All tests; arguments after -- go to pytest, for example -m 'not slow'."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.browser")  # fetches one where there is none
-    # two workers with a thread each take half the time of one with two
+    # a thread each: two processes with two threads each would slow each other down
     session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs, env=THREADS)
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains the variants that the recipes' settings were chosen from: on a part of MLQA-R and NTREX,
-# evaluated on the rest of MLQA-R, never on XQuAD-R. Finished work is kept.
+# Variants to choose the recipes' settings by: trained on a part of MLQA-R and on NTREX, evaluated on
+# the rest of MLQA-R, never on XQuAD-R. Finished work is kept.
 # Usage: benchmarks/tuning.sh DATA_DIR OUT
 set -euo pipefail
 data=$(realpath "$1") out=$2
