@@ -60,7 +60,7 @@ def _write_run(options: Options, folder: Path) -> list[Setting]:
     """Runs, qrels and ranks of generated vectors, written by the package itself."""
     from bias_bench.datasets.registry import LoadedBenchmark
     from bias_bench.experiment import make_experiment
-    from bias_bench.stages import Prepared, search_settings, vector_search
+    from bias_bench.stages.work import Prepared, search_settings, vector_search
 
     collection = data.collection(options)
     profile = profile_for("")

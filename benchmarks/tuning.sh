@@ -8,10 +8,10 @@ mkdir -p "$out"
 python -m benchmarks.development "$data" "$out"
 rest=$(realpath "$out")/mlqa-r-rest
 files=$(for l in ar de en es hi vi zh; do printf '%s: %s/%s.json, ' $l "$rest" $l; done)
-training=(steps=100 batch_size=32 held_out=0
+training=(steps=100 batch_size=32 held_out=0 precision=float32
   "sources=[{form: squad, name: mlqa-r-rest, files: {$files}}, ntrex-128]")
 variant() { # NAME RECIPE [SETTING...]
-  local name=$1 recipe=$2 settings=(encoding.precision=bf16)
+  local name=$1 recipe=$2 settings=(encoding.precision=float32)
   shift 2
   if [ "$recipe" != zero-shot ]; then settings+=("${training[@]/#/training.}"); fi
   settings+=("$@")
@@ -20,18 +20,19 @@ variant() { # NAME RECIPE [SETTING...]
 }
 terms=training.terms
 adversary=$terms.language_adversary
+mining=training.negatives.mining
 variant zero-shot zero-shot
 variant hybrid hybrid
 variant hard hybrid-hard
-variant hard-any hybrid-hard training.negatives.mining.languages=any
-variant hard-margin hybrid-hard training.negatives.mining.relative_margin=0.15
-variant adversary-0.01 hybrid-adversarial $adversary.strength=0.01
-variant adversary-0.1 hybrid-adversarial
 variant adversary-1 hybrid-adversarial $adversary.strength=1
-variant fgm-0.3 hybrid-perturbed $terms.perturbation.radius=0.3
-variant fgm-1 hybrid-perturbed
+variant adversary-0.1 hybrid-adversarial $adversary.strength=0.1
+variant adversary-10 hybrid-adversarial $adversary.strength=10
+variant fgm-1 hybrid-perturbed $terms.perturbation.radius=1
 variant fgm-3 hybrid-perturbed $terms.perturbation.radius=3
-variant distilled-0.1 hybrid-distilled $terms.distillation.weight=0.1
-variant distilled-1 hybrid-distilled
+variant fgm-0.3 hybrid-perturbed $terms.perturbation.radius=0.3
+variant hard-any hybrid-hard $mining.languages=any
+variant hard-margin hybrid-hard $mining.relative_margin=0.15
+variant bank-0.5 hybrid-bank $terms.negative_bank.weight=0.5
 variant bank-0.1 hybrid-bank $terms.negative_bank.weight=0.1
-variant bank-0.5 hybrid-bank
+variant distilled-1 hybrid-distilled $terms.distillation.weight=1
+variant distilled-0.1 hybrid-distilled $terms.distillation.weight=0.1

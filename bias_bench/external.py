@@ -31,7 +31,7 @@ from bias_bench.files import (
     write_text,
 )
 from bias_bench.manifest import EXTERNAL, Manifest, Policy, Stage, read_manifest
-from bias_bench.stages import METRICS_SCHEMA, score_settings
+from bias_bench.stages.work import METRICS_SCHEMA, score_settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")

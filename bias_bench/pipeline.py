@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple
 from bias_bench.console import say, warn
 from bias_bench.datasets.download import fetch_benchmark
 from bias_bench.datasets.registry import LoadedBenchmark, benchmarks, load_benchmark
-from bias_bench.debias_stage import debias_data, debias_fitting
 from bias_bench.encoders.backbone import Backbone, resolve_backbone
 from bias_bench.encoders.cache import Request
 from bias_bench.encoders.encoder import (
@@ -21,24 +20,24 @@ from bias_bench.encoders.encoder import (
     resolve_precision,
 )
 from bias_bench.errors import BiasBenchError, UsageError
-from bias_bench.evaluate_stage import Evaluation, encode, evaluate
 from bias_bench.experiment import Experiment
 from bias_bench.files import (
     require_writable,
 )
-from bias_bench.fusion_stage import run_fusion
-from bias_bench.lexical_stage import run_lexical
 from bias_bench.manifest import Manifest, Policy, Stage
-from bias_bench.mining_stage import mine_stage
-from bias_bench.run_folder import (
+from bias_bench.stages.debias import debias_data, debias_fitting
+from bias_bench.stages.evaluate import Evaluation, encode, evaluate
+from bias_bench.stages.folder import (
     RunFolder,
     describe_task,
     open_run,
     require_run_folder,
     require_same_experiment,
 )
-from bias_bench.stages import Prepared, Task, benchmark_requests
-from bias_bench.train_stage import (
+from bias_bench.stages.fusion import run_fusion
+from bias_bench.stages.lexical import run_lexical
+from bias_bench.stages.mining import mine_stage
+from bias_bench.stages.train import (
     TRAINING_LOG,
     TrainingData,
     logged_steps,
@@ -47,6 +46,7 @@ from bias_bench.train_stage import (
     training_inputs,
     with_trained_encoder,
 )
+from bias_bench.stages.work import Prepared, Task, benchmark_requests
 from bias_bench.training.processes import (
     Processes,
     join_processes,

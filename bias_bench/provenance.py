@@ -56,7 +56,7 @@ def host() -> dict[str, Any]:
     """Operating system, processor, cores and memory; no host or user name."""
     return {
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "features": cpu_features(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
@@ -77,7 +77,8 @@ def cpu_features() -> list[str]:
     return [feature for feature in relevant if feature in flags]
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name as Linux has it, else what Python knows of it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

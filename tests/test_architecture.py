@@ -16,12 +16,7 @@ ROOMS = [
     "datasets", "encoders", "retrieval", "negatives", "training", "evaluation", "bias",
     "robustness", "significance", "report",
 ]  # fmt: skip
-ABOVE_ROOMS = {
-    "api", "cli", "costs", "external", "pipeline", "plan", "stages", "train_stage",
-    "mining_stage", "debias_stage",
-    "robustness_stage", "probe_stage", "evaluate_stage", "fusion_stage", "lexical_stage",
-    "run_folder", "examples_stage", "health",
-}  # fmt: skip
+ABOVE_ROOMS = {"api", "cli", "dry_run", "external", "health", "pipeline", "stages"}
 HEAVY = [
     "torch",
     "transformers",

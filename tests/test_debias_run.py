@@ -11,18 +11,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from bias_bench import debias_stage
 from bias_bench.datasets.registry import load_benchmark
 from bias_bench.datasets.sources import load_sources
-from bias_bench.debias_stage import Fitting, debias_data, debias_fitting
 from bias_bench.encoders.backbone import resolve_backbone
 from bias_bench.encoders.cache import cache_folder, encode_cached
 from bias_bench.encoders.debias import apply, fit
 from bias_bench.encoders.encoder import EncodingSettings
 from bias_bench.errors import UsageError
 from bias_bench.experiment import make_experiment, parse_system
-from bias_bench.stages import Prepared
-from bias_bench.train_stage import TrainingData
+from bias_bench.stages import debias as debias_stage
+from bias_bench.stages.debias import Fitting, debias_data, debias_fitting
+from bias_bench.stages.train import TrainingData
+from bias_bench.stages.work import Prepared
 from tests.runs import BACKBONE, manifest, results, run, trec_files
 
 NAME = "mini-zero-shot-leace-0"

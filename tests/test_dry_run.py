@@ -122,7 +122,7 @@ def test_the_plan_is_what_the_run_then_does(
 def test_a_changed_input_is_named_and_what_follows_is_computed_too(
     finished: Path, planned: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bias_bench.evaluate_stage.__version__", "99")
+    monkeypatch.setattr("bias_bench.stages.evaluate.__version__", "99")
     plan = planned(finished)
     assert actions(plan) == dict.fromkeys(STAGES, "compute")
     assert reason(plan, "search") == "outdated: biasbench changed"

@@ -10,7 +10,7 @@ import pytest
 
 from bias_bench.datasets.collection import Candidate, Collection, Query, Topic
 from bias_bench.datasets.ids import topic_of
-from bias_bench.examples_stage import examples
+from bias_bench.stages.examples import examples
 from tests.bias_runs import World, plain_ap, random_world, write_world
 
 

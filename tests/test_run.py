@@ -273,7 +273,7 @@ def test_interrupted_run_says_how_to_go_on(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bias_bench.evaluate_stage.search_settings", interrupt)
+    monkeypatch.setattr("bias_bench.stages.evaluate.search_settings", interrupt)
     assert run(tmp_path) == 130
     assert "the same command goes on" in capsys.readouterr().err
     assert manifest(tmp_path / "runs" / NAME)["status"] == "interrupted"

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from bias_bench.cli.output import print_json, table_console
 from bias_bench.console import duration
-from bias_bench.planned import Plan, Step, SystemPlan, plan_json, totals
+from bias_bench.dry_run.planned import Plan, Step, SystemPlan, plan_json, totals
 
 _UNKNOWN = "unknown"
 

@@ -161,7 +161,7 @@ def run_systems(
     options = RunOptions(out, reports, device, policy, name, until)
     if dry_run:
         from bias_bench.cli.plan_text import print_plan
-        from bias_bench.plan import plan_runs
+        from bias_bench.dry_run.plan import plan_runs
 
         print_plan(plan_runs(experiments, options), output_format)
         return []

@@ -40,7 +40,9 @@ def make_trained(
         groups += _groups(list(own.values()), 0.0, factor)
         named |= own
         buffers |= {f"{term_name}.{name}": value for name, value in module.named_buffers()}
-    return Trained(named, torch.optim.AdamW(groups, lr=settings.learning_rate), buffers)
+    fused = torch.device(device).type in ("cpu", "cuda")  # one pass over the parameters
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=fused)
+    return Trained(named, optimizer, buffers)
 
 
 def _groups(parameters: list[Any], decay: float, factor: float) -> list[dict[str, Any]]:

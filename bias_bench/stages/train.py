@@ -13,14 +13,14 @@ from bias_bench.datasets.pairs import Pairs
 from bias_bench.datasets.sources import load_sources
 from bias_bench.datasets.sources.build import LoadedSource
 from bias_bench.encoders.backbone import Loaded, resolve_backbone
-from bias_bench.encoders.encoder import has_bf16_matrix_units
+from bias_bench.encoders.encoder import gains_from_bf16
 from bias_bench.encoders.save import save_encoder
 from bias_bench.encoders.trim import trim_vocabulary
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.files import digest
-from bias_bench.mining_stage import Refresher, hard_negatives
-from bias_bench.provenance import cpu_features, versions
-from bias_bench.stages import Prepared
+from bias_bench.provenance import versions
+from bias_bench.stages.mining import Refresher, hard_negatives
+from bias_bench.stages.work import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, given_negatives
 from bias_bench.training.job import Job
 from bias_bench.training.loop import Folders, train
@@ -161,11 +161,8 @@ def with_trained_encoder(prepared: Prepared, folder: Path) -> Prepared:
 
 
 def _uses_bf16(prepared: Prepared) -> bool:
-    """Training gains from bf16 dot products too, though encoding waits for matrix units."""
     precision, device = prepared.experiment.training.precision, prepared.settings.device
-    if precision != "auto":
-        return precision == "bf16"
-    return has_bf16_matrix_units(device) or (device == "cpu" and "avx512_bf16" in cpu_features())
+    return gains_from_bf16(device) if precision == "auto" else precision == "bf16"
 
 
 def _trimmed(prepared: Prepared, pairs: Pairs) -> Loaded:

@@ -15,7 +15,7 @@ import numpy as np
 
 from bias_bench.bias.probe import FOLDS, cross_covariance_norm, language_probe
 from bias_bench.encoders.cache import Request, cache_folder, encode_cached
-from bias_bench.stages import Prepared
+from bias_bench.stages.work import Prepared
 
 TOPICS = 100
 

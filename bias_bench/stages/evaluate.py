@@ -9,15 +9,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from bias_bench import __version__, provenance
-from bias_bench.debias_stage import Fitting, debiased
 from bias_bench.encoders.cache import Request, cache_folder, encode_cached, request_texts
-from bias_bench.examples_stage import examples
 from bias_bench.files import read_json, write_json
 from bias_bench.manifest import Manifest, Policy, Stage, Texts
-from bias_bench.probe_stage import make_sample, measure_probe, probe_requests
 from bias_bench.report.run_content import EXAMPLES_SCHEMA
-from bias_bench.robustness_stage import make_suite, measure_robustness
-from bias_bench.stages import (
+from bias_bench.stages.debias import Fitting, debiased
+from bias_bench.stages.examples import examples
+from bias_bench.stages.probe import make_sample, measure_probe, probe_requests
+from bias_bench.stages.robustness import make_suite, measure_robustness
+from bias_bench.stages.work import (
     Prepared,
     Task,
     measure,

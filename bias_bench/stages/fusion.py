@@ -23,7 +23,7 @@ from bias_bench.external import Origin, ScoreOptions, score_external
 from bias_bench.files import digest, sha256_file, write_bytes
 from bias_bench.manifest import EXTERNAL, read_manifest
 from bias_bench.report.run_page import write_run_page
-from bias_bench.run_folder import RunFolder
+from bias_bench.stages.folder import RunFolder
 
 
 class Part(NamedTuple):

@@ -16,8 +16,8 @@ from bias_bench.encoders.encoder import Side
 from bias_bench.errors import UsageError
 from bias_bench.files import digest_texts
 from bias_bench.languages import language_name
-from bias_bench.stages import Prepared
-from bias_bench.train_stage import TrainingData, training_data
+from bias_bench.stages.train import TrainingData, training_data
+from bias_bench.stages.work import Prepared
 
 TEXTS_PER_SIDE = 1_000
 

@@ -19,7 +19,7 @@ from bias_bench.errors import UsageError
 from bias_bench.negatives.mining import Mined, mine
 from bias_bench.negatives.settings import MiningSettings
 from bias_bench.negatives.store import read_negatives, write_negatives
-from bias_bench.stages import Prepared
+from bias_bench.stages.work import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, mined_negatives
 from bias_bench.training.processes import Processes
 

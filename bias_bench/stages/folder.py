@@ -13,7 +13,7 @@ from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, 
 from bias_bench.files import folder_lock, remove_temporary_files, write_text
 from bias_bench.manifest import Manifest, Policy
 from bias_bench.report.run_page import write_run_page
-from bias_bench.stages import Task
+from bias_bench.stages.work import Task
 
 
 class RunFolder(NamedTuple):

@@ -13,16 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bias_bench.costs import Costs, read_costs
 from bias_bench.datasets.sources import load_sources, resolve_sources
-from bias_bench.debias_stage import debias_fitting
+from bias_bench.dry_run.costs import Costs, read_costs
+from bias_bench.dry_run.planned import Free, Plan, Step, SystemPlan
 from bias_bench.encoders.cache import cache_folder, is_cached, request_texts
-from bias_bench.evaluate_stage import Evaluation, evaluate
 from bias_bench.experiment import Experiment
 from bias_bench.files import existing_parent
-from bias_bench.lexical_stage import evaluate_lexical, require_lexical_stage
 from bias_bench.manifest import Manifest, Policy, Stage, Texts, read_manifest
-from bias_bench.mining_stage import NEGATIVES_FILE, mining_encoder, mining_requests, require_mining
 from bias_bench.pipeline import (
     RunOptions,
     checked_folder,
@@ -30,15 +27,18 @@ from bias_bench.pipeline import (
     prepare,
     training_side,
 )
-from bias_bench.planned import Free, Plan, Step, SystemPlan
-from bias_bench.run_folder import RunFolder
-from bias_bench.stages import Prepared, Task
-from bias_bench.train_stage import (
+from bias_bench.stages.debias import debias_fitting
+from bias_bench.stages.evaluate import Evaluation, evaluate
+from bias_bench.stages.folder import RunFolder
+from bias_bench.stages.lexical import evaluate_lexical, require_lexical_stage
+from bias_bench.stages.mining import NEGATIVES_FILE, mining_encoder, mining_requests, require_mining
+from bias_bench.stages.train import (
     TrainingData,
     training_inputs,
     training_sources,
     with_trained_encoder,
 )
+from bias_bench.stages.work import Prepared, Task
 
 _NOT_TRAINED = "to be trained"
 

@@ -14,7 +14,6 @@ import numpy as np
 from bias_bench import __version__
 from bias_bench.console import say
 from bias_bench.errors import UsageError
-from bias_bench.evaluate_stage import collect, score
 from bias_bench.evaluation.settings import ALL, searched_settings
 from bias_bench.files import write_json
 from bias_bench.java import start_java
@@ -24,8 +23,9 @@ from bias_bench.retrieval.analysis import describe_rule
 from bias_bench.retrieval.bm25 import Parameters, Part, index_folder, index_key
 from bias_bench.retrieval.exact import Results, candidate_order
 from bias_bench.retrieval.lexical import NOT_FOUND, Indexes, make_indexes, search_lexical
-from bias_bench.run_folder import RunFolder, describe_task, open_run
-from bias_bench.stages import Search, Task, search_settings
+from bias_bench.stages.evaluate import collect, score
+from bias_bench.stages.folder import RunFolder, describe_task, open_run
+from bias_bench.stages.work import Search, Task, search_settings
 
 FOUND_FILE = "found.json"  # by setting, what BM25 finds of the relevant candidates
 

@@ -18,8 +18,8 @@ from bias_bench.evaluation.settings import settings_of
 from bias_bench.experiment import DEFAULT_BACKBONE, read_yaml
 from bias_bench.files import read_json
 from bias_bench.manifest import EXTERNAL, Texts, read_manifest
-from bias_bench.stages import Prepared, Task
-from bias_bench.train_stage import TRAINING_LOG, logged_steps
+from bias_bench.stages.train import TRAINING_LOG, logged_steps
+from bias_bench.stages.work import Prepared, Task
 from bias_bench.training.settings import TrainingSettings
 
 _NEWEST = 200  # records that are read: of the cache, and of runs

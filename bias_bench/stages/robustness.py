@@ -17,7 +17,7 @@ from bias_bench.robustness.suite import (
     changed_shares,
     perturbed_queries,
 )
-from bias_bench.stages import Prepared, make_prepared_pools
+from bias_bench.stages.work import Prepared, make_prepared_pools
 
 
 class Suite(NamedTuple):

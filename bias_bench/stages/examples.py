@@ -23,7 +23,7 @@ from bias_bench.evaluation.score_run import run_file
 from bias_bench.evaluation.settings import ALL, Setting
 from bias_bench.evaluation.trec import read_run
 from bias_bench.report.run_content import EXAMPLES_SCHEMA
-from bias_bench.stages import Task
+from bias_bench.stages.work import Task
 
 _HITS = 3
 _MOST_DISTANT, _LOWEST, _HIGHEST = 5, 5, 2
