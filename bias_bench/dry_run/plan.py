@@ -19,6 +19,7 @@ from bias_bench.dry_run.planned import Free, Plan, Step, SystemPlan
 from bias_bench.encoders.cache import cache_folder, is_cached, request_texts
 from bias_bench.experiment import Experiment
 from bias_bench.files import existing_parent
+from bias_bench.kinds import LUCENE
 from bias_bench.manifest import Manifest, Policy, Stage, Texts, read_manifest
 from bias_bench.pipeline import (
     RunOptions,
@@ -232,8 +233,9 @@ def _plan_training(
 def _mining_texts(prepared: Prepared, data: TrainingData | None, folder: Path) -> list[Texts]:
     """What mining encodes, unless its negatives are there already."""
     wanted = prepared.experiment.training.negatives
-    unneeded = wanted is None or wanted.source != "mined" or (folder / NEGATIVES_FILE).is_file()
-    if data is None or wanted is None or unneeded:
+    if data is None or wanted is None or (folder / NEGATIVES_FILE).is_file():
+        return []
+    if wanted.source != "mined" or wanted.encoder == LUCENE:
         return []
     backbone, settings = mining_encoder(prepared, wanted.encoder, fetch=False)
     return request_texts(backbone, settings, mining_requests(data.pairs))

@@ -29,7 +29,8 @@ class Limits:
         languages: np.ndarray,
         candidate_vectors: np.ndarray,
     ) -> np.ndarray:
-        """float32 [rows, languages] for the queries `rows`, which have pairs.
+        """float32 [rows, languages] for the queries `rows`, which have pairs; without a margin
+        infinite, and no vector is looked at.
 
         `queries` float32 [rows, d] are their vectors, `languages` int [rows] their languages.
         """

@@ -7,7 +7,7 @@ bounded whatever the number of texts, and results depend neither on the budget n
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,11 @@ from bias_bench.negatives.policy import allowed_languages, choose, deal
 from bias_bench.negatives.settings import MiningSettings
 from bias_bench.negatives.workspace import CANDIDATES, QUERIES, make_workspace
 from bias_bench.retrieval.order import key_columns, key_scores
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+    Vectors: TypeAlias = np.ndarray | csr_matrix
 
 _CHECKED = 8192  # vectors checked for NaN at a time
 
@@ -58,15 +63,17 @@ class _Segment(NamedTuple):
 
 def mine(
     pairs: Pairs,
-    query_vectors: np.ndarray,
-    candidate_vectors: np.ndarray,
+    query_vectors: Vectors,
+    candidate_vectors: Vectors,
     settings: MiningSettings,
     seed: int,
 ) -> Mined:
     """Negatives of every query that has a pair, out of the candidates that some pair uses.
 
     `query_vectors` [query texts, d] and `candidate_vectors` [candidate texts, d], of any float
-    type, may be memory maps; similarity is their inner product in float32. A candidate of the
+    type, may be memory maps; similarity is their inner product in float32. Both may be sparse
+    matrices (`negatives.lexical`): then a similarity of 0 makes no negative, and no margin applies,
+    for a positive without a common term has 0 too. A candidate of the
     query's family is never chosen (see `labels`). `seed` decides which languages ``balanced``
     gives to which query when `number` is no multiple of their number. DataError where a query can
     have fewer candidates than `number`, or when nothing at all is found.
@@ -85,7 +92,7 @@ def mine(
         np.full(shape, -1, dtype=np.int32),
         np.full(shape, np.nan, dtype=np.float32),
     )
-    workspace = make_workspace(pairs, query_vectors.shape[1], settings)
+    workspace = make_workspace(pairs, _width(candidate_vectors), settings)
     blocks = [
         segment.part(slice(start, start + workspace.queries))
         for segment in segments
@@ -118,8 +125,8 @@ class _Work(NamedTuple):
 
     limits: Limits
     labels: TextLabels
-    query_vectors: np.ndarray
-    candidate_vectors: np.ndarray
+    query_vectors: Vectors
+    candidate_vectors: Vectors
     settings: MiningSettings
 
     def mine_block(self, segment: _Segment) -> np.ndarray:
@@ -145,16 +152,16 @@ class _Work(NamedTuple):
         ]
         return np.concatenate(chosen)
 
-    def _search(self, queries: np.ndarray, side: Side, ids: np.ndarray, nearest: Nearest) -> None:
+    def _search(self, queries: Vectors, side: Side, ids: np.ndarray, nearest: Nearest) -> None:
         """Bring `nearest` up to date with the candidates `ids`, all of one language."""
         buffer = np.empty(QUERIES * min(CANDIDATES, len(ids)), dtype=np.float32)
         for columns in _parts(len(ids), CANDIDATES):
             vectors = _vectors(self.candidate_vectors, ids[columns])
             family = self.labels.candidates.family[ids[columns]]
-            for part in _parts(len(queries), QUERIES):
-                shape = (part.stop - part.start, len(vectors))
+            for part in _parts(queries.shape[0], QUERIES):
+                shape = (part.stop - part.start, vectors.shape[0])
                 scores = buffer[: shape[0] * shape[1]].reshape(shape)
-                np.matmul(queries[part], vectors.T, out=scores)
+                _similarities(queries[part], vectors, scores)
                 update(
                     nearest.part(part),
                     Side(*(array[part] for array in side)),
@@ -218,16 +225,36 @@ def _require_enough(
         )
 
 
-def _require_vectors(side: str, vectors: np.ndarray, texts: int) -> None:
-    if vectors.ndim != 2 or len(vectors) != texts:
+def _require_vectors(side: str, vectors: Vectors, texts: int) -> None:
+    if vectors.ndim != 2 or vectors.shape[0] != texts:
         raise ValueError(f"{side} vectors {vectors.shape}: one row for each of {texts} texts")
     for start in range(0, texts, _CHECKED):
-        if not np.isfinite(vectors[start : start + _CHECKED]).all():
+        part = vectors[start : start + _CHECKED]
+        if not np.isfinite(part if isinstance(part, np.ndarray) else part.data).all():
             raise BiasBenchError(f"{side} vectors hold NaN or infinity; the encoder is broken")
 
 
-def _vectors(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """float32 [rows, d], contiguous; without a copy where that can be."""
+def _width(vectors: Vectors) -> int:
+    """The length of dense vectors that take as much memory."""
+    if isinstance(vectors, np.ndarray):
+        return vectors.shape[1]
+    # two numbers for each entry; and the products, which are made in float64 first
+    return 2 * -(-vectors.nnz // max(1, vectors.shape[0])) + QUERIES // 2
+
+
+def _similarities(queries: Vectors, candidates: Vectors, out: np.ndarray) -> None:
+    """float32 [queries, candidates] into `out`; of sparse vectors, -inf in place of 0."""
+    if isinstance(queries, np.ndarray):
+        np.matmul(queries, candidates.T, out=out)
+    else:
+        out[:] = (queries @ candidates.T).toarray()
+        out[out == 0] = -np.inf
+
+
+def _vectors(vectors: Vectors, rows: np.ndarray) -> Vectors:
+    """[rows, d]: float32, contiguous, without a copy where that can be; or sparse as they are."""
+    if not isinstance(vectors, np.ndarray):
+        return vectors[rows]
     if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
         return np.ascontiguousarray(vectors[rows[0] : rows[-1] + 1], dtype=np.float32)
     return np.ascontiguousarray(vectors[rows], dtype=np.float32)

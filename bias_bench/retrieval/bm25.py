@@ -54,8 +54,14 @@ class Index(NamedTuple):
 
         Summed in float64 and rounded once, as Lucene does.
         """
-        found = _count(queries, self.terms) @ self.weights.T
-        return found.toarray().astype(np.float32)
+        return (self.counts(queries) @ self.weights.T).toarray().astype(np.float32)
+
+    def counts(self, queries: Sequence[Sequence[str]]) -> csr_matrix:
+        """Sparse float64 [queries, terms]: how often each known term stands in each query.
+
+        A query's score of a text is the inner product of its row with that of `weights`.
+        """
+        return _count(queries, self.terms)
 
 
 def index_folder() -> Path:

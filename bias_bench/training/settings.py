@@ -69,8 +69,9 @@ class NegativesSettings(_Strict):
     """Hard negatives: `per_query` stand in a batch for each query, drawn from those it has.
 
     `source` ``given`` takes those that came with the training data, ``mined`` mines them with
-    `encoder`, by default the backbone itself; every `refresh_epochs` epochs (or parts of one) they
-    are mined anew with the encoder as trained so far, after ANCE (arXiv:2007.00808).
+    `encoder`, by default the backbone itself, or ``lucene`` for BM25; every `refresh_epochs` epochs
+    (or parts of one) they are mined anew with the encoder as trained so far, after ANCE
+    (arXiv:2007.00808).
     """
 
     source: Literal["given", "mined"] = "mined"
