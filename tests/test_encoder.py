@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bias_bench.encoders import encoder
 from bias_bench.encoders.backbone import Backbone, resolve_backbone
 from bias_bench.encoders.cache import Request, encode_cached, load_vectors, vector_key
 from bias_bench.encoders.encoder import (
     Encoder,
     EncodingSettings,
+    gains_from_bf16,
     length_sorted_batches,
     pool,
     resolve_device,
@@ -176,8 +178,6 @@ def test_nan_weights_are_reported_not_ranked(backbone: Backbone) -> None:
 def test_automatic_precision_is_bf16_only_with_matrix_units(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from bias_bench.encoders import encoder
-
     for features, expected in (
         ([], "float32"),
         (["avx512_bf16"], "float32"),
@@ -186,6 +186,23 @@ def test_automatic_precision_is_bf16_only_with_matrix_units(
         monkeypatch.setattr(encoder, "cpu_features", lambda found=features: found)
         assert resolve_precision("auto", "cpu") == expected
     assert resolve_precision("bf16", "cpu") == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("features", "processor", "gains"),
+    [
+        ([], "AMD EPYC 9004", False),
+        (["avx512_bf16"], "AMD EPYC 9004", True),
+        (["avx512_bf16"], "Intel(R) Xeon(R) Processor", False),
+        (["avx512_bf16", "amx_bf16"], "Intel(R) Xeon(R) Processor", True),
+    ],
+)
+def test_training_is_in_bf16_only_where_that_is_faster(
+    monkeypatch: pytest.MonkeyPatch, features: list[str], processor: str, gains: bool
+) -> None:
+    monkeypatch.setattr(encoder, "cpu_features", lambda: features)
+    monkeypatch.setattr(encoder, "processor", lambda: processor)
+    assert gains_from_bf16("cpu") is gains
 
 
 def test_unusable_device_is_one_clear_line() -> None:
