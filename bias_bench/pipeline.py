@@ -25,6 +25,12 @@ from bias_bench.files import (
     require_writable,
 )
 from bias_bench.manifest import Manifest, Policy, Stage
+from bias_bench.processes import (
+    Processes,
+    join_processes,
+    own_device,
+    started_number,
+)
 from bias_bench.stages.debias import debias_data, debias_fitting
 from bias_bench.stages.evaluate import Evaluation, encode, evaluate
 from bias_bench.stages.folder import (
@@ -47,12 +53,6 @@ from bias_bench.stages.train import (
     with_trained_encoder,
 )
 from bias_bench.stages.work import Prepared, Task, benchmark_requests
-from bias_bench.training.processes import (
-    Processes,
-    join_processes,
-    own_device,
-    started_number,
-)
 
 INTERFACE = "bias_bench.evaluate"  # where Python objects come in
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
