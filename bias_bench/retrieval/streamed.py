@@ -25,6 +25,7 @@ from bias_bench.retrieval.blocks import VectorBlocks, block_starts
 from bias_bench.retrieval.order import key_columns, key_scores, rank_keys
 
 QUERIES, TILE = 512, 2_048  # of a tile, whose scores take 4 MB; constants, for equal last bits
+_WORD = 8  # columns whose comparisons are looked at together
 _NO_KEY = np.iinfo(np.int64).min  # less than any key
 _LARGEST = 1e38  # what products of vectors may come to in float32
 
@@ -147,7 +148,10 @@ class _Part:
         for place in range(self.relevant.shape[1]):
             bound = least[: np.count_nonzero(self._used > place), place]
             rows = np.flatnonzero(highest[: len(bound)] >= bound)
-            above[rows, place] = _count_from(scores, rows, bound[rows])
+            if 2 * len(rows) > len(bound):  # a copy of so many rows would take longer
+                rows = np.arange(len(bound))
+            mask = _compared(np.greater_equal, scores, rows, bound)
+            above[rows, place] = np.bitwise_count(mask.view(np.uint64)).sum(axis=1, dtype=np.int64)
         return above
 
     def _pick(
@@ -164,11 +168,14 @@ class _Part:
             keys = np.partition(rank_keys(scores, columns), -depth, axis=1)[:, -depth:]
             return np.repeat(np.arange(len(keys)), depth), keys.reshape(-1)
         rows = np.flatnonzero(highest > bound)
-        reached = scores[rows]
-        places, found = np.divmod(
-            np.flatnonzero(reached > bound[rows, None]), max(scores.shape[1], 1)
-        )
-        return rows[places], rank_keys(reached[places, found], columns[found])
+        if 2 * len(rows) > len(bound):
+            rows = np.arange(len(bound))
+        words = _compared(np.greater, scores, rows, bound).reshape(-1, _WORD)
+        some = np.flatnonzero(words.view(np.uint64))
+        word, bit = np.nonzero(words[some])
+        places, found = np.divmod(some[word] * _WORD + bit, TILE)
+        rows = rows[places]
+        return rows, rank_keys(scores[rows, found], columns[found])
 
     def take(self, hits: _Hits) -> None:
         """Add what a tile gave; the best are put in order once enough is waiting."""
@@ -254,14 +261,19 @@ class _Buffers(local):
 _buffers = _Buffers()  # threading.local: every thread sees its own
 
 
-def _count_from(scores: np.ndarray, rows: np.ndarray, bound: np.ndarray) -> np.ndarray:
-    """int64 [rows]: how many scores of each of `rows` reach its bound."""
-    whole = len(rows) == len(scores)
-    mask = _buffers.mask[: len(rows)]
-    width = scores.shape[1]
-    np.greater_equal(scores if whole else scores[rows], bound[:, None], out=mask[:, :width])
+def _compared(
+    compare: np.ufunc, scores: np.ndarray, rows: np.ndarray, bound: np.ndarray
+) -> np.ndarray:
+    """Bool [rows, TILE]: the scores of `rows` compared with `bound`, which is of the first rows.
+
+    False after the last column. The next call of this thread overwrites it.
+    """
+    mask, width = _buffers.mask[: len(rows)], scores.shape[1]
+    whole = len(rows) == len(bound)
+    own = scores[: len(rows)] if whole else scores[rows]
+    compare(own, bound[:, None] if whole else bound[rows, None], out=mask[:, :width])
     mask[:, width:] = False
-    return np.bitwise_count(mask.view(np.uint64)).sum(axis=1, dtype=np.int64)
+    return mask
 
 
 def _highest(keys: np.ndarray, number: int) -> np.ndarray:
