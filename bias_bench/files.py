@@ -84,7 +84,12 @@ def write_json(path: Path, value: Any) -> None:
 def write_checked(path: Path, data: bytes, record: dict[str, Any]) -> None:
     """Write a file of the cache, then ``<stem>.json`` with its checksum: that marks it whole."""
     write_bytes(path, data)
-    checked = {"schema": 1, **record, "sha256": hashlib.sha256(data).hexdigest()}
+    write_checksum(path, record)
+
+
+def write_checksum(path: Path, record: dict[str, Any]) -> None:
+    """Write ``<stem>.json`` of a file of the cache that was just written."""
+    checked = {"schema": 1, **record, "sha256": sha256_file(path)}
     write_json(path.with_suffix(".json"), checked)
 
 

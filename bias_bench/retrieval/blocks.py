@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -96,10 +96,6 @@ class StoredBlocks:
         """Of all files together."""
         return sum(part.number for part in self.parts), self.dimensions
 
-    def changed(self, change: Callable[[np.ndarray], np.ndarray]) -> StoredBlocks:
-        """The same, with a change made to every block."""
-        return replace(self, change=change)
-
     def block(self, start: int) -> np.ndarray:
         """One read of one file."""
         place = bisect_right(self._starts, start) - 1
@@ -133,3 +129,12 @@ class StoredBlocks:
 
     def _changed(self, vectors: np.ndarray) -> np.ndarray:
         return self.change(vectors) if self.change else vectors
+
+
+def stored_blocks(
+    paths: Sequence[Path], change: Callable[[np.ndarray], np.ndarray] | None = None
+) -> StoredBlocks:
+    """Blocks of the vectors in ``.npy`` files, one after the other; only their heads are read."""
+    shapes = [np.load(path, mmap_mode="r", allow_pickle=False).shape for path in paths]
+    parts = [StoredPart(path, shape[0]) for path, shape in zip(paths, shapes, strict=True)]
+    return StoredBlocks(tuple(parts), shapes[0][1], change)
