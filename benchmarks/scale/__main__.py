@@ -1,7 +1,8 @@
 """`python -m benchmarks.scale [--sizes N...] [--queries N] [--memory SIZE] [--out DIR]`
 
 Writes scale.tsv, product.tsv and a figure to the folder, and tables to stdout. A million passages
-take 20 minutes or more on two cores; give fewer --sizes for a shorter look.
+take 20 minutes or more on two cores; give fewer --sizes for a shorter look. Corpora and vectors go
+to $TMPDIR, 3 GB for a million.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def _measure(given: argparse.Namespace) -> None:
         _write(given.out / "product.tsv", shares)
     rows = []
     for number in given.sizes:
-        with tempfile.TemporaryDirectory(dir=given.out) as folder:
+        with tempfile.TemporaryDirectory() as folder:
             found = measure(Size(number, given.queries, given.memory), Path(folder) / "work")
         rows.append(found)
         progress(str(found))
