@@ -1,6 +1,7 @@
 """`python -m benchmarks.scale [--sizes N...] [--queries N] [--memory SIZE] [--out DIR]`
 
-Writes scale.tsv, product.tsv and a figure to the folder, and tables to stdout. A million passages
+Writes scale.tsv, product.tsv and a figure to the folder, and a table to stdout; a size that
+scale.tsv has is not measured again. A million passages
 take 20 minutes or more on two cores; give fewer --sizes for a shorter look. Corpora and vectors go
 to $TMPDIR, 3 GB for a million.
 """
@@ -55,13 +56,14 @@ def _measure(given: argparse.Namespace) -> None:
                 shares.append(product_share(dimensions, found)._asdict())
                 progress(str(shares[-1]))
         _write(given.out / "product.tsv", shares)
-    rows = []
-    for number in given.sizes:
+    path = given.out / "scale.tsv"
+    rows: list[dict[str, Any]] = [*_read(path)] if path.is_file() else []
+    for number in sorted(set(given.sizes) - {int(row["passages"]) for row in rows}):
         with tempfile.TemporaryDirectory() as folder:
             found = measure(Size(number, given.queries, given.memory), Path(folder) / "work")
         rows.append(found)
         progress(str(found))
-        _write(given.out / "scale.tsv", rows)
+        _write(path, sorted(rows, key=lambda row: row["passages"]))
 
 
 def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -75,9 +77,13 @@ def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def _read(path: Path) -> list[dict[str, float]]:
     with path.open(encoding="utf-8", newline="") as stream:
         return [
-            {key: float(value) for key, value in row.items() if key != "memory"}
+            {key: _number(value) for key, value in row.items() if key != "memory"}
             for row in csv.DictReader(stream, delimiter="\t")
         ]
+
+
+def _number(text: str) -> float:
+    return int(text) if text.isdecimal() else float(text)
 
 
 def _table(rows: Sequence[dict[str, float]]) -> list[str]:
