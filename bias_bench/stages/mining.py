@@ -22,11 +22,11 @@ from bias_bench.negatives.lexical import lexical_vectors
 from bias_bench.negatives.mining import Mined, mine
 from bias_bench.negatives.settings import MiningSettings
 from bias_bench.negatives.store import read_negatives, write_negatives
+from bias_bench.processes import Processes
 from bias_bench.retrieval.analysis import describe_rule
 from bias_bench.retrieval.bm25 import Parameters, index_folder
 from bias_bench.stages.work import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, mined_negatives
-from bias_bench.training.processes import Processes
 from bias_bench.training.settings import NegativesSettings
 
 NEGATIVES_FILE = "negatives.jsonl.gz"
