@@ -15,12 +15,23 @@ from bias_bench.manifest import Manifest, Policy, Stage, Texts
 from bias_bench.report.run_content import EXAMPLES_SCHEMA
 from bias_bench.stages.debias import Fitting, debiased
 from bias_bench.stages.examples import examples
+from bias_bench.stages.indexed import (
+    INDEX_FILE,
+    approximate_index,
+    describe_index,
+    index_record,
+    index_search,
+    open_indexes,
+    record_index,
+)
 from bias_bench.stages.probe import make_sample, measure_probe, probe_requests
 from bias_bench.stages.robustness import make_suite, measure_robustness
 from bias_bench.stages.work import (
     Prepared,
     Task,
+    make_prepared_pools,
     measure,
+    query_vectors,
     score_settings,
     search_settings,
     vector_search,
@@ -85,15 +96,30 @@ def evaluate(
     folder, policy = manifest.folder, evaluation.policy
     prepared = evaluation.prepared
     depth, tag = prepared.experiment.retrieval.depth, prepared.tag
+    index = approximate_index(prepared)
 
     def search_stage() -> list[Path]:
         with manifest.timed("encode"):
             vectors = evaluation.vectors()
+        if index is None:
+            with manifest.timed("search"):
+                return search_settings(prepared, vector_search(prepared, vectors), folder)
+        pools = make_prepared_pools(prepared, vectors)
+        with manifest.timed("index"):
+            indexed = open_indexes(
+                prepared, pools, query_vectors(prepared, vectors), policy != "always"
+            )
         with manifest.timed("search"):
-            return search_settings(prepared, vector_search(prepared, vectors), folder)
+            paths = search_settings(prepared, index_search(prepared, indexed), folder, depth)
+        with manifest.timed("recall"):
+            write_json(folder / INDEX_FILE, index_record(prepared, indexed))
+        return [*paths, folder / INDEX_FILE]
 
     inputs = {**evaluation.inputs(), "depth": depth, "tag": tag}
+    if index is not None:
+        inputs["index"] = describe_index(prepared)["index"]
     manifest.run_stage(Stage("search", inputs, search_stage, evaluation.texts), policy)
+    record_index(prepared, manifest)
     if until == "search":
         return
     score(prepared, manifest, policy)
@@ -101,7 +127,8 @@ def evaluate(
         "robustness": _robustness_stage(evaluation, manifest),
         "probe": _probe_stage(evaluation, manifest),
     }
-    collect(prepared, manifest, policy, {name: path for name, path in parts.items() if path})
+    more = {"index": folder / INDEX_FILE} if index is not None else {}
+    collect(prepared, manifest, policy, {name: path for name, path in parts.items() if path}, more)
 
 
 def score(task: Task, manifest: Manifest, policy: Policy) -> None:

@@ -37,7 +37,13 @@ from bias_bench.evaluation.settings import (
     searched_settings,
     settings_of,
 )
-from bias_bench.evaluation.trec import qrels_bytes, require_plain_id, run_bytes, write_gzip
+from bias_bench.evaluation.trec import (
+    qrels_bytes,
+    ragged_run_bytes,
+    require_plain_id,
+    run_bytes,
+    write_gzip,
+)
 from bias_bench.experiment import Experiment
 from bias_bench.manifest import Manifest
 from bias_bench.retrieval.dense import Pool, make_pool, search
@@ -107,14 +113,19 @@ def make_prepared_pools(prepared: Prepared, vectors: Sequence[np.ndarray]) -> di
     return pools
 
 
+def query_vectors(prepared: Prepared, vectors: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Those of each language's queries; `vectors` are of `Prepared.requests`, in that order."""
+    languages = prepared.collection.languages
+    return dict(zip(languages, vectors[len(languages) :], strict=True))
+
+
 Search = Callable[[str], Results]  # of all queries of a language, in every pool
 
 
 def vector_search(prepared: Prepared, vectors: Sequence[np.ndarray]) -> Search:
     """Dense search; `vectors` are of `Prepared.requests`, in that order."""
     collection = prepared.collection
-    pools = make_prepared_pools(prepared, vectors)
-    of_language = dict(zip(collection.languages, vectors[len(collection.languages) :], strict=True))
+    pools, of_language = make_prepared_pools(prepared, vectors), query_vectors(prepared, vectors)
 
     def find(language: str) -> Results:
         return search(
@@ -127,8 +138,10 @@ def vector_search(prepared: Prepared, vectors: Sequence[np.ndarray]) -> Search:
     return find
 
 
-def search_settings(task: Task, find: Search, folder: Path) -> list[Path]:
-    """Search every setting; write runs, qrels and exact ranks."""
+def search_settings(
+    task: Task, find: Search, folder: Path, cutoff: int | None = None
+) -> list[Path]:
+    """Search every setting; write runs, qrels and ranks, which are exact down to the cut-off."""
     collection = task.collection
     languages = collection.languages
     ids = pa.array([candidate.id for candidate in collection.candidates], pa.string())
@@ -158,7 +171,7 @@ def search_settings(task: Task, find: Search, folder: Path) -> list[Path]:
     if collection.parallel:
         sizes[ALL] = len(collection.candidates)
     ordered = [tables[str(setting)] for setting in settings_of(collection)]
-    write_ranks(folder / "ranks.parquet", ordered, sizes)
+    write_ranks(folder / "ranks.parquet", ordered, sizes, cutoff)
     return [*sorted(paths), folder / "ranks.parquet"]
 
 
@@ -176,15 +189,24 @@ def _write_setting(
     kept = [row for row, query in enumerate(queries) if query in judged]
     rows, scores = results.top[setting.pool]
     run_path, qrels_path = run_file(folder, setting), qrels_file(folder, setting)
-    content = run_bytes(
-        [queries[row] for row in kept],
-        ids.take(pa.array(rows[kept].reshape(-1))),
-        strictly_decreasing(scores[kept]),
-        task.tag,
-    )
-    write_gzip(run_path, content)
+    names = [queries[row] for row in kept]
+    write_gzip(run_path, _rankings(names, ids, rows[kept], scores[kept], task.tag))
     write_gzip(qrels_path, _judgements(task.collection, setting, table))
     return [run_path, qrels_path]
+
+
+def _rankings(
+    queries: list[str], ids: pa.StringArray, rows: np.ndarray, scores: np.ndarray, tag: str
+) -> bytes:
+    """A run file's content; rows are -1 past the end of a ranking that is shorter than others."""
+    decreasing = strictly_decreasing(scores)
+    found = rows >= 0
+    if found.all():
+        return run_bytes(queries, ids.take(pa.array(rows.reshape(-1))), decreasing, tag)
+    query, place = np.nonzero(found)
+    names = pa.array(queries, pa.string()).take(pa.array(query))
+    candidates = ids.take(pa.array(rows[query, place]))
+    return ragged_run_bytes(names, candidates, place + 1, decreasing[query, place], tag)
 
 
 def _judgements(collection: Collection, setting: Setting, table: pa.Table) -> bytes:
@@ -232,6 +254,7 @@ def measure(task: Task, manifest: Manifest) -> dict[str, Any]:
         "schema": METRICS_SCHEMA,
         "benchmark": collection.name,
         "system": str(task.experiment.system),
+        **({"cutoff": table.cutoff} if table.cutoff else {}),
         "retrieval": aggregate(
             mean_scores(folder / "scores.parquet"), spec.averages if spec else None
         ),
