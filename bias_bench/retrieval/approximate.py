@@ -105,9 +105,11 @@ def _code_bytes(settings: IvfPqIndex, dimensions: int) -> int:
 
 
 def vectors_digest(vectors: VectorBlocks) -> str:
-    """sha256 of the vectors, in order."""
+    """sha256 of the vectors, in order; BiasBenchError where they hold NaN or infinity."""
     state = hashlib.sha256(repr(vectors.shape).encode())
     for _, block in vectors:
+        if not np.isfinite(block).all():
+            raise BiasBenchError("vectors hold NaN or infinity; the encoder is broken")
         state.update(np.ascontiguousarray(block, dtype="<f4").data)
     return state.hexdigest()
 
@@ -157,10 +159,11 @@ def _empty(dimensions: int, built: dict[str, Any]) -> Any:
     import faiss
 
     product = faiss.METRIC_INNER_PRODUCT
+    seed = int(np.random.default_rng([built["seed"], 8]).integers(2**31))  # as large as it may be
     if built["kind"] == "hnsw":
         graph = faiss.IndexHNSWFlat(dimensions, built["links"], product)
         graph.hnsw.efConstruction = built["build"]
-        graph.hnsw.rng = faiss.RandomGenerator(built["seed"] % 2**31)
+        graph.hnsw.rng = faiss.RandomGenerator(seed)
         return graph
     index = faiss.index_factory(
         dimensions,
@@ -170,7 +173,7 @@ def _empty(dimensions: int, built: dict[str, Any]) -> Any:
     )
     index.do_polysemous_training = False  # of no use here, and ten times the work
     for clustering in (index.cp, index.pq.cp):
-        clustering.seed = built["seed"] % 2**31
+        clustering.seed = seed
         clustering.min_points_per_centroid = 1  # faiss's advice would go past the console
         clustering.max_points_per_centroid = _MOST_OF_A_LIST
     return index
