@@ -105,8 +105,10 @@ def _exact_keys(found: np.ndarray, vectors: VectorBlocks, queries: np.ndarray) -
     """Keys int64 [queries, k] of candidates at columns `found` [queries, k] (-1: none), sorted."""
     columns, places = np.unique(found, return_inverse=True)
     gathered = vectors.rows(np.maximum(columns, 0))
-    # each score by itself: equal vectors have equal scores, wherever they stand
-    scores = np.vecdot(gathered[places.reshape(found.shape)], queries[:, None, :])
+    scores = np.empty(found.shape, dtype=np.float32)
+    for own, query, place in zip(scores, queries, places.reshape(found.shape), strict=True):
+        # each score by itself: equal vectors have equal scores, wherever they stand
+        np.vecdot(gathered[place], query, out=own)
     _require_finite(scores)
     keys = np.where(found >= 0, rank_keys(scores, found), _NOTHING)
     return np.sort(keys, axis=1)[:, ::-1]
