@@ -222,7 +222,7 @@ def test_results_do_not_depend_on_the_number_of_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     index = make(vectors, settings, tmp_path)
-    monkeypatch.setattr(nearest_module, "_GATHERED", 1_000)
+    monkeypatch.setattr(nearest_module, "GATHERED", 1_000)
     found = []
     for cores in (1, 4):
         monkeypatch.setattr(nearest_module.os, "cpu_count", lambda number=cores: number)

@@ -7,7 +7,7 @@ whatever encoder, debiasing or order of languages they come from.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isqrt
 from pathlib import Path
@@ -25,6 +25,8 @@ _FORM = 1  # raise it when the way of building changes, so that older indexes ar
 _LEAST_OF_A_LIST = 39  # vectors to train a centroid on: what faiss asks for
 _MOST_OF_A_LIST = 64
 BUILDING_THREADS = 1  # a graph built by several depends on which comes first
+
+Check = Callable[[dict[str, Any], tuple[int, int]], None]
 
 
 class Index(NamedTuple):
@@ -121,8 +123,12 @@ def cached_index(
     folder: Path,
     label: str,
     use_cached: bool = True,
+    check: Check = lambda *_: None,
 ) -> Index:
-    """The index of these vectors, opened from `folder`; built only if it is not there whole."""
+    """The index of these vectors, opened from `folder`; built only if it is not there whole.
+
+    `check` is called before it is built, with what decides it and the shape of the vectors.
+    """
     built = built_from(settings, vectors.shape, seed)
     key = digest({"form": _FORM, "vectors": vectors_digest(vectors), **built})
     path = folder / f"{key}.faiss"
@@ -130,6 +136,7 @@ def cached_index(
     if whole is False:
         warn(f"{path}: the cached index is damaged; building it again")
     if not whole:
+        check(built, vectors.shape)
         _write(build_index(vectors, built, label), path, {"label": label, "built": built})
     detail(f"index of {label}: {path}, {'found' if whole else 'built'}")
     return Index(_open(path, settings.kind), settings, key, built, path.stat().st_size)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bias_bench.retrieval.approximate import Index, cached_index
-from bias_bench.retrieval.blocks import BLOCK, VectorBlocks
+from bias_bench.retrieval.approximate import Check, Index, cached_index
+from bias_bench.retrieval.blocks import BLOCK, VectorBlocks, block_starts
 from bias_bench.retrieval.exact import Order, Results
 from bias_bench.retrieval.nearest import exact_nearest, nearest_by_index, recall
 from bias_bench.retrieval.settings import ApproximateIndex
@@ -46,10 +46,12 @@ class PartOfBlocks:
         """How many vectors of how many dimensions."""
         return self.part.stop - self.part.start, self.whole.shape[1]
 
+    def block(self, start: int) -> np.ndarray:
+        """The vectors of one block, copied."""
+        return self.rows(np.arange(start, min(start + BLOCK, self.shape[0])))
+
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        number = self.shape[0]
-        for start in range(0, number, BLOCK):
-            yield start, self.rows(np.arange(start, min(start + BLOCK, number)))
+        return ((start, self.block(start)) for start in block_starts(self))
 
     def rows(self, columns: np.ndarray) -> np.ndarray:
         """The vectors at `columns`."""
@@ -63,13 +65,14 @@ def index_pools(
     seed: int,
     folder: Path,
     use_cached: bool = True,
+    check: Check = lambda *_: None,
 ) -> IndexedPool:
-    """Open the index of every pool, building those that `folder` lacks."""
+    """Open the index of every pool, building those that `folder` lacks, after a `check`."""
     names = list(order.columns)
     pool = IndexedPool(vectors, order, {})
     for name in [*names, *([ALL] if len(names) > 1 else [])]:
         pool.indexes[name] = cached_index(
-            _vectors_of(pool, name), settings, seed, folder, name, use_cached
+            _vectors_of(pool, name), settings, seed, folder, name, use_cached, check
         )
     return pool
 
@@ -125,7 +128,9 @@ def measure_recall(pool: IndexedPool, queries: np.ndarray, depth: int) -> dict[s
 
 
 def _vectors_of(pool: IndexedPool, name: str) -> VectorBlocks:
-    return pool.vectors if name == ALL else PartOfBlocks(pool.vectors, pool.part(name))
+    part = pool.part(name)
+    whole = part == slice(0, pool.vectors.shape[0])
+    return pool.vectors if whole else PartOfBlocks(pool.vectors, part)
 
 
 def _ranks(found: np.ndarray, relevant: np.ndarray, depth: int) -> np.ndarray:

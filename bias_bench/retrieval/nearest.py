@@ -18,7 +18,7 @@ from bias_bench.retrieval.blocks import VectorBlocks
 from bias_bench.retrieval.order import key_columns, key_scores, rank_keys
 from bias_bench.retrieval.settings import HnswIndex
 
-_GATHERED = 32_768  # vectors that a thread holds at a time: 50 MB of 384 dimensions
+GATHERED = 32_768  # vectors that a thread holds at a time: 50 MB of 384 dimensions
 _MORE = 32  # candidates beside the best whose scores may differ in their last bits
 _NOTHING = np.iinfo(np.int64).min  # the key of no candidate
 
@@ -42,7 +42,7 @@ def nearest_by_index(
     """
     limit = min(depth, vectors.shape[0])
     asked = min(_asked(index, limit), vectors.shape[0])
-    size = max(1, _GATHERED // asked)
+    size = max(1, GATHERED // asked)
 
     def find(start: int) -> np.ndarray:
         import faiss
@@ -66,7 +66,7 @@ def exact_nearest(vectors: VectorBlocks, queries: np.ndarray, depth: int) -> Nea
         columns = np.arange(first, first + len(block))
         keys = np.concatenate([best, rank_keys(scores, columns)], axis=1)
         best = np.partition(keys, max(keys.shape[1] - asked, 0), axis=1)[:, -asked:]
-    found, size = key_columns(best), max(1, _GATHERED // asked)
+    found, size = key_columns(best), max(1, GATHERED // asked)
 
     def score(start: int) -> np.ndarray:
         part = slice(start, start + size)

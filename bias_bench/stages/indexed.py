@@ -6,13 +6,14 @@ tool's rankings do; and what it misses down to there is measured on a sample of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bias_bench.console import say
-from bias_bench.files import read_json
+from bias_bench.files import read_json, write_json
 from bias_bench.manifest import Manifest
 from bias_bench.report.summary import index_recall
 from bias_bench.retrieval.approximate import (
@@ -22,9 +23,7 @@ from bias_bench.retrieval.approximate import (
     index_folder,
     require_enough,
 )
-from bias_bench.retrieval.blocks import ArrayBlocks
-from bias_bench.retrieval.dense import Pool
-from bias_bench.retrieval.exact import Order, Results
+from bias_bench.retrieval.exact import Results
 from bias_bench.retrieval.indexed import (
     IndexedPool,
     index_pools,
@@ -32,10 +31,11 @@ from bias_bench.retrieval.indexed import (
     search_indexed,
 )
 from bias_bench.retrieval.settings import ApproximateIndex, ExactIndex
-from bias_bench.stages.work import Prepared, Search, Task
+from bias_bench.stages.memory import SAMPLED, require_index_memory
+from bias_bench.stages.search import Encoded, Searcher
+from bias_bench.stages.work import Prepared, Search, Task, search_settings
 
 INDEX_FILE = "index.json"
-SAMPLED = 500  # queries that recall is measured on, in each pool
 
 
 def approximate_index(task: Task) -> ApproximateIndex | None:
@@ -77,44 +77,56 @@ def record_index(task: Task, manifest: Manifest) -> None:
         manifest.update(index=read_json(path))
 
 
-class Indexed(NamedTuple):
+class _Indexed(NamedTuple):
     """What to search: the pools and the queries float32 [queries, dimensions], by query language.
 
-    Languages that share a pool share its indexes.
+    Where topics are parallel all languages share one.
     """
 
     pools: dict[str, IndexedPool]
-    queries: Mapping[str, np.ndarray]
+    queries: dict[str, np.ndarray]
 
 
-def open_indexes(
-    prepared: Prepared,
-    pools: Mapping[str, Pool],
-    queries: Mapping[str, np.ndarray],
-    use_cached: bool = True,
-) -> Indexed:
-    """Open the indexes of all pools, building those that are not in the cache.
+def search_indexes(
+    prepared: Prepared, encoded: Encoded, manifest: Manifest, memory: int | None, use_cached: bool
+) -> list[Path]:
+    """Search every setting through the indexes of its pool; returns the files written.
 
-    `pools` and `queries` are by query language.
+    Indexes that are not in the cache are built; UsageError where one takes more than `memory`
+    bytes (None: no limit).
     """
-    index = approximate_index(prepared)
+    folder, depth = manifest.folder, prepared.experiment.retrieval.depth
+    with manifest.timed("index"):
+        indexed = _open(prepared, encoded, memory, use_cached)
+    with manifest.timed("search"):
+        paths = search_settings(prepared, _search(prepared, indexed), folder, depth)
+    with manifest.timed("recall"):
+        record = _record(prepared, indexed)
+        write_json(folder / INDEX_FILE, record)
+    say(index_recall(record))
+    return [*paths, folder / INDEX_FILE]
+
+
+def _open(prepared: Prepared, encoded: Encoded, memory: int | None, use_cached: bool) -> _Indexed:
+    """Open the indexes of all pools, building those that are not in the cache."""
+    index, collection = approximate_index(prepared), prepared.collection
     if index is None:
         raise ValueError("the experiment asks for an exact search")
-    opened: dict[int, IndexedPool] = {}
-    for pool in pools.values():
-        if id(pool) not in opened:
-            opened[id(pool)] = index_pools(
-                ArrayBlocks(pool.vectors),
-                Order(pool.rows, pool.columns),
-                index,
-                prepared.experiment.seed,
-                index_folder(),
-                use_cached,
-            )
-    return Indexed({language: opened[id(pool)] for language, pool in pools.items()}, queries)
+    searcher = Searcher(collection, encoded.candidates)
+    seed, folder = prepared.experiment.seed, index_folder()
+    pools: dict[str, IndexedPool] = {}
+    for language in collection.languages:
+        if collection.parallel and pools:
+            pools[language] = next(iter(pools.values()))
+            continue
+        vectors, order = searcher.pool(language)
+        pools[language] = index_pools(
+            vectors, order, index, seed, folder, use_cached, partial(require_index_memory, memory)
+        )
+    return _Indexed(pools, dict(zip(collection.languages, encoded.queries, strict=True)))
 
 
-def index_search(prepared: Prepared, indexed: Indexed) -> Search:
+def _search(prepared: Prepared, indexed: _Indexed) -> Search:
     """Search of all queries of a language through the indexes of its pools."""
     collection = prepared.collection
 
@@ -129,19 +141,18 @@ def index_search(prepared: Prepared, indexed: Indexed) -> Search:
     return find
 
 
-def index_record(prepared: Prepared, indexed: Indexed) -> dict[str, Any]:
+def _record(prepared: Prepared, indexed: _Indexed) -> dict[str, Any]:
     """The part `index` of metrics.json: settings, and by pool what was built and its recall.
 
     Recall is measured on queries drawn from all that are asked in a pool.
     """
     experiment = prepared.experiment
-    sharing: dict[int, list[str]] = {}
-    for language, pool in indexed.pools.items():
-        sharing.setdefault(id(pool), []).append(language)
+    asked = {language: [queries] for language, queries in indexed.queries.items()}
+    if prepared.collection.parallel:
+        asked = {prepared.collection.languages[0]: list(indexed.queries.values())}
     per_pool: dict[str, dict[str, Any]] = {}
-    for languages in sharing.values():
-        pool = indexed.pools[languages[0]]
-        queries = np.concatenate([indexed.queries[language] for language in languages])
+    for language, parts in asked.items():
+        pool, queries = indexed.pools[language], np.concatenate(parts)
         random = np.random.default_rng([experiment.seed, 7])
         drawn = np.sort(random.permutation(len(queries))[:SAMPLED])
         found = measure_recall(pool, queries[drawn], experiment.retrieval.depth)
@@ -149,15 +160,13 @@ def index_record(prepared: Prepared, indexed: Indexed) -> dict[str, Any]:
     names = [name for name in next(iter(per_pool.values())) if name.startswith("recall@")]
     by_pool = {name: {pool: part[name] for pool, part in per_pool.items()} for name in names}
     lowest = {name: min(values, key=values.__getitem__) for name, values in by_pool.items()}
-    record = {
+    return {
         **describe_index(prepared)["index"],
         "macro": {name: float(np.mean(list(values.values()))) for name, values in by_pool.items()},
         "lowest": {name: {"pool": pool, "value": by_pool[name][pool]}
                    for name, pool in lowest.items()},
         "per_pool": per_pool,
     }  # fmt: skip
-    say(index_recall(record))
-    return record
 
 
 def _built(index: Index) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,6 @@ from bias_bench.evaluation.trec import (
 )
 from bias_bench.experiment import Experiment
 from bias_bench.manifest import Manifest
-from bias_bench.retrieval.dense import Pool, make_pool, search
 from bias_bench.retrieval.exact import Results
 from bias_bench.retrieval.order import strictly_decreasing
 
@@ -83,59 +83,21 @@ class Prepared(Task):
 
 def benchmark_requests(collection: Collection, with_context: bool) -> list[Request]:
     """What to encode: candidates, then queries, of each language."""
-    return [
-        Request(f"{lang} candidates", "candidate", collection.candidate_texts(lang, with_context))
-        for lang in collection.languages
-    ] + [
+    requests: list[Request] = []
+    for lang in collection.languages:
+        parts = collection.text_parts(lang, with_context)
+        of = f", {{}} of {len(parts)}" if len(parts) > 1 else ""
+        requests += [
+            Request(f"{lang} candidates{of.format(number)}", "candidate", texts)
+            for number, texts in enumerate(parts, 1)
+        ]
+    return requests + [
         Request(f"{lang} queries", "query", [q.text for q in collection.queries_in(lang)])
         for lang in collection.languages
     ]
 
 
-def make_prepared_pools(prepared: Prepared, vectors: Sequence[np.ndarray]) -> dict[str, Pool]:
-    """What to search for each query language; `vectors` are of `Prepared.requests`, in that order.
-
-    That is one pool of all candidates, or of the language's own where topics are not parallel.
-    """
-    collection = prepared.collection
-    if collection.parallel:
-        pool = make_pool(
-            [candidate.id for candidate in collection.candidates],
-            np.concatenate(vectors[: len(collection.languages)]),
-            {language: (part.start, part.stop) for language, part in collection.pools.items()},
-        )
-        return dict.fromkeys(collection.languages, pool)
-    pools = {}
-    for (language, part), own in zip(collection.pools.items(), vectors, strict=False):
-        ids = [candidate.id for candidate in collection.candidates[part.start : part.stop]]
-        pool = make_pool(ids, own, {language: (0, len(ids))})
-        pools[language] = pool._replace(rows=pool.rows + part.start)
-    return pools
-
-
-def query_vectors(prepared: Prepared, vectors: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Those of each language's queries; `vectors` are of `Prepared.requests`, in that order."""
-    languages = prepared.collection.languages
-    return dict(zip(languages, vectors[len(languages) :], strict=True))
-
-
 Search = Callable[[str], Results]  # of all queries of a language, in every pool
-
-
-def vector_search(prepared: Prepared, vectors: Sequence[np.ndarray]) -> Search:
-    """Dense search; `vectors` are of `Prepared.requests`, in that order."""
-    collection = prepared.collection
-    pools, of_language = make_prepared_pools(prepared, vectors), query_vectors(prepared, vectors)
-
-    def find(language: str) -> Results:
-        return search(
-            of_language[language],
-            pools[language],
-            collection.relevant_rows[collection.query_topics(language)],
-            prepared.experiment.retrieval.depth,
-        )
-
-    return find
 
 
 def search_settings(
@@ -144,11 +106,12 @@ def search_settings(
     """Search every setting; write runs, qrels and ranks, which are exact down to the cut-off."""
     collection = task.collection
     languages = collection.languages
-    ids = pa.array([candidate.id for candidate in collection.candidates], pa.string())
     tables: dict[str, pa.Table] = {}
     written: list[Future[list[Path]]] = []
+    # a search of blocks shows its own progress
+    shown = progress("search", len(settings_of(collection)), "settings")
     with (
-        progress("search", len(settings_of(collection)), "settings") as advance,
+        shown if collection.parallel else nullcontext(lambda _: None) as advance,
         ThreadPoolExecutor(max_workers=2) as writers,
     ):
         for language in languages:
@@ -163,7 +126,7 @@ def search_settings(
                     )
                 tables[str(setting)] = table
                 written.append(
-                    writers.submit(_write_setting, task, folder, setting, table, results, ids)
+                    writers.submit(_write_setting, task, folder, setting, table, results)
                 )
                 advance(1)
         paths = [path for future in written for path in future.result()]
@@ -181,7 +144,6 @@ def _write_setting(
     setting: Setting,
     table: pa.Table,
     results: Results,
-    ids: pa.StringArray,
 ) -> list[Path]:
     """Write the run and qrels of one setting; queries without a relevant candidate are left out."""
     judged = set(table["query"].to_pylist())
@@ -190,23 +152,24 @@ def _write_setting(
     rows, scores = results.top[setting.pool]
     run_path, qrels_path = run_file(folder, setting), qrels_file(folder, setting)
     names = [queries[row] for row in kept]
-    write_gzip(run_path, _rankings(names, ids, rows[kept], scores[kept], task.tag))
+    content = _rankings(task.collection, names, rows[kept], scores[kept], task.tag)
+    write_gzip(run_path, content)
     write_gzip(qrels_path, _judgements(task.collection, setting, table))
     return [run_path, qrels_path]
 
 
 def _rankings(
-    queries: list[str], ids: pa.StringArray, rows: np.ndarray, scores: np.ndarray, tag: str
+    collection: Collection, queries: list[str], rows: np.ndarray, scores: np.ndarray, tag: str
 ) -> bytes:
     """A run file's content; rows are -1 past the end of a ranking that is shorter than others."""
     decreasing = strictly_decreasing(scores)
     found = rows >= 0
+    candidates = collection.candidate_ids(rows[found])
     if found.all():
-        return run_bytes(queries, ids.take(pa.array(rows.reshape(-1))), decreasing, tag)
+        return run_bytes(queries, candidates, decreasing, tag)
     query, place = np.nonzero(found)
     names = pa.array(queries, pa.string()).take(pa.array(query))
-    candidates = ids.take(pa.array(rows[query, place]))
-    return ragged_run_bytes(names, candidates, place + 1, decreasing[query, place], tag)
+    return ragged_run_bytes(names, candidates, place + 1, decreasing[found], tag)
 
 
 def _judgements(collection: Collection, setting: Setting, table: pa.Table) -> bytes:
