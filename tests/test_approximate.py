@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bias_bench.errors import BiasBenchError, UsageError
+from bias_bench.memory import parse_size
 from bias_bench.retrieval import nearest as nearest_module
 from bias_bench.retrieval.approximate import (
     Index,
@@ -22,7 +24,7 @@ from bias_bench.retrieval.approximate import (
     require_enough,
     vectors_digest,
 )
-from bias_bench.retrieval.blocks import ArrayBlocks
+from bias_bench.retrieval.blocks import ArrayBlocks, VectorBlocks, stored_blocks
 from bias_bench.retrieval.dense import make_pool, search
 from bias_bench.retrieval.exact import Order
 from bias_bench.retrieval.indexed import (
@@ -33,6 +35,7 @@ from bias_bench.retrieval.indexed import (
 )
 from bias_bench.retrieval.nearest import Nearest, exact_nearest, nearest_by_index, recall
 from bias_bench.retrieval.settings import ApproximateIndex, HnswIndex, IvfPqIndex
+from bias_bench.stages.memory import require_index_memory
 from tests.helpers import unhurried
 
 HNSW = HnswIndex(links=16, build=60, search=64)
@@ -59,7 +62,7 @@ def queries() -> np.ndarray:
     return clustered(100, 32, seed=1)
 
 
-def make(vectors: ArrayBlocks, settings: ApproximateIndex, folder: Path, seed: int = 0) -> Index:
+def make(vectors: VectorBlocks, settings: ApproximateIndex, folder: Path, seed: int = 0) -> Index:
     return cached_index(vectors, settings, seed, folder, "test")
 
 
@@ -249,6 +252,33 @@ def test_a_part_has_the_digest_of_its_vectors(vectors: ArrayBlocks) -> None:
     alone = ArrayBlocks(vectors.vectors[300:1_700])
     assert vectors_digest(part) == vectors_digest(alone) != vectors_digest(vectors)
     assert np.array_equal(part.rows(np.array([5, 2])), alone.rows(np.array([5, 2])))
+
+
+@KINDS
+def test_vectors_on_disk_are_indexed_as_in_memory(
+    vectors: ArrayBlocks, queries: np.ndarray, tmp_path: Path, settings: ApproximateIndex
+) -> None:
+    np.save(tmp_path / "all.npy", vectors.vectors)
+    stored = stored_blocks([tmp_path / "all.npy"])
+    index = make(stored, settings, tmp_path)
+    assert index.key == make(vectors, settings, tmp_path).key
+    found = nearest_by_index(index, stored, queries, 20)
+    expected = nearest_by_index(index, vectors, queries, 20)
+    assert np.array_equal(found.columns, expected.columns)
+    assert np.array_equal(found.scores, expected.scores)
+
+
+@KINDS
+def test_only_an_index_to_build_is_checked_for_memory(
+    vectors: ArrayBlocks, tmp_path: Path, settings: ApproximateIndex
+) -> None:
+    check = partial(require_index_memory, parse_size("1M"))
+    with pytest.raises(UsageError, match="--memory 1M is too small to build an index; the least"):
+        cached_index(vectors, settings, 0, tmp_path, "test", check=check)
+    assert not list(tmp_path.iterdir())
+    enough = partial(require_index_memory, parse_size("1T"))
+    cached_index(vectors, settings, 0, tmp_path, "test", check=enough)
+    cached_index(vectors, settings, 0, tmp_path, "test", check=check)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
