@@ -120,7 +120,7 @@ def test_the_run_says_it_on_both_streams(
 ) -> None:
     assert indexed(out, kind, "--policy", "always") == 0
     shown = capsys.readouterr()
-    assert f"Searched through approximate indexes ({kind}), which find" in shown.err
+    assert f"Searched through approximate indexes ({kind}), which on average find" in shown.err
     assert indexed(out, kind, "--format", "json") == 0
     shown = capsys.readouterr()
     row = json.loads(shown.out)["runs"][0]

@@ -243,7 +243,8 @@ def index_recall(index: Mapping[str, Any]) -> str:
         f"({percent(index['lowest'][name]['value'])} in the pool {index['lowest'][name]['pool']})"
         for name, value in index["macro"].items()
     ]
-    return f"Searched through approximate indexes ({index['kind']}), which find {_listed(parts)}."
+    kind, found = index["kind"], _listed(parts)
+    return f"Searched through approximate indexes ({kind}), which on average find {found}."
 
 
 def percent(value: float) -> str:

@@ -80,8 +80,8 @@ def warnings_about(systems: Sequence[Compared]) -> list[str]:
     if len(indexes) > 1:
         named = ", ".join(f"{key} in {name}" for key, name in sorted(indexes.items()))
         found.append(
-            f"the runs differ in what was searched through ({named}): what an index misses counts "
-            "against its system; use one retrieval.index to compare encoders"
+            f"the runs differ in what was searched through ({named}): what an index misses "
+            "changes the figures of its system; use one retrieval.index to compare encoders"
         )
     few = [system for system in systems if 1 < len(system.seeds) < FEW_SEEDS]
     if few:
