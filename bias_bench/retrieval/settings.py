@@ -52,10 +52,10 @@ class IvfPqIndex(Strict):
 
     kind: Literal["ivf-pq"] = "ivf-pq"
     lists: AutoOrCount = AUTO
-    probes: int = Field(default=32, ge=1)
+    probes: int = Field(default=64, ge=1)
     code_bytes: AutoOrCount = AUTO
     code_bits: Literal[4, 8] = 8
-    rescore: int = Field(default=4, ge=1)
+    rescore: int = Field(default=8, ge=1)
 
 
 ApproximateIndex = HnswIndex | IvfPqIndex
