@@ -111,11 +111,11 @@ class Costs(NamedTuple):
     def _same_texts(self, task: Task) -> Iterator[Earlier]:
         """Runs on the same texts, searched alike, with an encoder or without as this one."""
         lexical = task.experiment.lexical is not None
-        exact = RetrievalOptions().model_dump()
+        default = RetrievalOptions().model_dump()
         wanted = (task.collection.fingerprint, task.experiment.retrieval.model_dump(), lexical)
         for run in self.runs:
             # what an older file does not say was as it is by default
-            retrieval = {**exact, **run.experiment.get("retrieval", {})}
+            retrieval = {**default, **run.experiment.get("retrieval", {})}
             without = run.experiment.get("lexical") is not None
             if (run.manifest.get("collection"), retrieval, without) == wanted:
                 yield run
