@@ -13,6 +13,7 @@ BENCHMARKS = {
     "train": "benchmarks.train",
     "terms": "benchmarks.terms",
     "search": "benchmarks.search",
+    "index": "benchmarks.index",
     "score": "benchmarks.score",
     "mining": "benchmarks.mining",
     "significance": "benchmarks.significance",

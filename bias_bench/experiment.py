@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from copy import deepcopy
 from importlib.resources import files as package_files
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import (
-    BaseModel,
-    Field,
-    ValidationError,
-    field_validator,
-)
+from pydantic import Field, ValidationError, field_validator
 
 from bias_bench.encoders.debias import Method
 from bias_bench.encoders.profile import Pooling
@@ -27,6 +23,8 @@ from bias_bench.kinds import (
     Strict,
 )
 from bias_bench.recipes import recipe_names
+from bias_bench.retrieval.settings import ExactIndex, IndexSettings, named_kind
+from bias_bench.setting_keys import KIND, explain
 from bias_bench.training.settings import TrainingSettings
 
 DEFAULT_BACKBONE = "bundled:multilingual-e5-small"
@@ -35,6 +33,7 @@ DEFAULT_RECIPE = "zero-shot"
 
 
 _WHOLE = {"mixture"}  # mappings that are one value: a later one takes the place of an earlier one
+_KINDS = {"index"}  # settings of several kinds: one that names its kind takes the place likewise
 
 
 class CandidateOptions(Strict):
@@ -44,9 +43,18 @@ class CandidateOptions(Strict):
 
 
 class RetrievalOptions(Strict):
-    """`depth` is how many results per query the TREC files hold."""
+    """`depth` is how many results per query the TREC files hold.
+
+    With another `index` than the exact one nothing is known of what lies deeper.
+    """
 
     depth: int = Field(default=100, ge=10, le=100_000)
+    index: IndexSettings = Field(default=ExactIndex(), discriminator=KIND)
+
+    @field_validator("index", mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return named_kind(value)
 
 
 class EncodingOptions(Strict):
@@ -170,7 +178,8 @@ def make_experiment(*layers: dict[str, Any]) -> Experiment:
     try:
         experiment = Experiment(**merged)
     except ValidationError as error:
-        raise UsageError("; ".join(_explain(problem) for problem in error.errors())) from None
+        problems = (explain(problem, Experiment) for problem in error.errors())
+        raise UsageError("; ".join(problems)) from None
     _require_one_kind(experiment)
     return experiment
 
@@ -188,8 +197,8 @@ def _require_one_kind(experiment: Experiment) -> None:
     if experiment.backbone not in kinds:
         return
     defaults = Experiment()
-    for name in ("encoding", "training", "debias"):
-        if getattr(experiment, name) != getattr(defaults, name):
+    for name in ("encoding", "training", "debias", "retrieval.index"):
+        if attrgetter(name)(experiment) != attrgetter(name)(defaults):
             raise UsageError(
                 f"recipe {experiment.recipe}: {name} is a setting of encoders, and it has none; "
                 "leave it out"
@@ -251,40 +260,10 @@ def _parse_value(value: str, where: str) -> Any:
 
 def _merge(target: dict[str, Any], layer: dict[str, Any]) -> None:
     for key, value in layer.items():
-        nested = isinstance(value, dict) and isinstance(target.get(key), dict)
-        if nested and key not in _WHOLE:
-            _merge(target[key], value)
+        before: Any = named_kind(target.get(key)) if key in _KINDS else target.get(key)
+        nested = isinstance(value, dict) and isinstance(before, dict) and key not in _WHOLE
+        if nested and not (key in _KINDS and KIND in value):
+            target[key] = before
+            _merge(before, value)
         else:
-            target[key] = dict(value) if isinstance(value, dict) else value
-
-
-def _explain(problem: Any) -> str:
-    """One clause for one validation error, with the nearest key for an unknown one."""
-    place = [str(part) for part in problem["loc"]]
-    name = ".".join(place)
-    if problem["type"] == "extra_forbidden":
-        model: Any = Experiment
-        for part in place[:-1]:
-            model = _model_of(model.model_fields[part].annotation)
-        prefix = ".".join(place[:-1])
-        known = [f"{prefix}.{key}" if prefix else key for key in model.model_fields]
-        elsewhere = [key for key in setting_keys() if key.split(".")[-1] == place[-1]]
-        return f"unknown setting '{name}': {nearest(name, elsewhere or known)}"
-    return f"setting {name} = {problem['input']!r}: {problem['msg'].lower()}"
-
-
-def setting_keys(model: Any = None, prefix: str = "") -> Iterator[str]:
-    """Every key that --set takes: ``retrieval.depth``."""
-    for name, field in (model or Experiment).model_fields.items():
-        inner = _model_of(field.annotation)
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from setting_keys(inner, f"{prefix}{name}.")
-        else:
-            yield prefix + name
-
-
-def _model_of(annotation: Any) -> Any:
-    """The model in ``Model`` or ``Model | None``."""
-    from typing import get_args
-
-    return next((part for part in get_args(annotation) if part is not type(None)), annotation)
+            target[key] = deepcopy(value)

@@ -40,6 +40,7 @@ from bias_bench.stages.folder import (
     require_shareable,
 )
 from bias_bench.stages.fusion import run_fusion
+from bias_bench.stages.indexed import require_index
 from bias_bench.stages.lexical import run_lexical
 from bias_bench.stages.mining import mine_stage
 from bias_bench.stages.train import (
@@ -220,7 +221,9 @@ def prepare(experiment: Experiment, options: RunOptions, given: Given = _NOTHING
         batch_tokens=encoding.batch_tokens or default_batch_tokens(device),
         device=device,
     )
-    return Prepared(experiment, benchmark, backbone, settings)
+    prepared = Prepared(experiment, benchmark, backbone, settings)
+    require_index(prepared)
+    return prepared
 
 
 def _describe(prepared: Prepared) -> dict[str, Any]:

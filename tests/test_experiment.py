@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,6 +22,8 @@ from bias_bench.experiment import (
     parse_system,
     recipe_names,
 )
+from bias_bench.retrieval.settings import ExactIndex, HnswIndex, IvfPqIndex
+from bias_bench.setting_keys import setting_keys
 
 
 def test_saved_experiment_reads_back_equal() -> None:
@@ -40,6 +44,31 @@ def test_saved_experiment_reads_back_equal() -> None:
         ),
         ("encoding.precision=fp8", "setting encoding.precision = 'fp8'"),
         ("retrieval=5", "setting retrieval = 5"),
+        (
+            "retrieval.index={kind: hnsw, linkz: 3}",
+            "unknown setting 'retrieval.index.linkz': did you mean 'retrieval.index.links'?",
+        ),
+        (
+            "retrieval.index={kind: hnsw, probes: 3}",
+            "unknown setting 'retrieval.index.probes': did you mean 'retrieval.index.links'?",
+        ),
+        (
+            "retrieval.index=ivfpq",
+            "setting retrieval.index: unknown kind 'ivfpq': did you mean 'ivf-pq'?",
+        ),
+        (
+            "retrieval.index.search=64",
+            "setting retrieval.index: say which kind it is, one of exact, hnsw, ivf-pq",
+        ),
+        (
+            "retrieval.index={kind: ivf-pq, lists: 0}",
+            "setting retrieval.index.lists = 0: value error, lists is auto or a whole number",
+        ),
+        (
+            "retrieval.index={kind: ivf-pq, code_bits: 5}",
+            "setting retrieval.index.code_bits = 5: input should be 4 or 8",
+        ),
+        ("retrieval.index=7", "setting retrieval.index = 7"),
     ],
 )
 def test_wrong_setting_names_the_key_and_the_mend(override: str, message: str) -> None:
@@ -67,10 +96,46 @@ def test_later_layers_win_and_leave_siblings() -> None:
     assert (experiment.encoding.precision, experiment.encoding.batch_tokens) == ("float32", 512)
 
 
-def test_layers_are_not_changed_by_merging() -> None:
-    layer = {"encoding": {"precision": "bf16"}}
-    make_experiment(layer, parse_override("encoding.precision=float32"))
-    assert layer == {"encoding": {"precision": "bf16"}}
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("encoding.precision=bf16", "encoding.precision=float32"),
+        ("retrieval.index={kind: hnsw, links: 5}", "retrieval.index.links=9"),
+    ],
+)
+def test_layers_are_not_changed_by_merging(overrides: tuple[str, str]) -> None:
+    layers = [parse_override(text) for text in overrides]
+    before = deepcopy(layers)
+    make_experiment(*layers)
+    assert layers == before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], ExactIndex()),
+        (["hnsw"], HnswIndex()),
+        (["ivf-pq", "exact"], ExactIndex()),
+        (["{kind: hnsw, links: 9}", "ivf-pq"], IvfPqIndex()),
+        (["{kind: hnsw, links: 9}", "{kind: ivf-pq, probes: 2}"], IvfPqIndex(probes=2)),
+        (["{kind: hnsw, links: 9}", "{search: 5}"], HnswIndex(links=9, search=5)),
+        (["hnsw", "{search: 5}"], HnswIndex(search=5)),
+    ],
+)
+def test_an_index_that_names_its_kind_takes_the_place_of_another(
+    overrides: list[str], expected: Any
+) -> None:
+    layers = [parse_override(f"retrieval.index={value}") for value in overrides]
+    experiment = make_experiment(*layers)
+    assert experiment.retrieval.index == expected
+    assert make_experiment(yaml.safe_load(experiment_yaml(experiment))) == experiment
+
+
+def test_keys_of_every_kind_can_be_completed() -> None:
+    keys = list(setting_keys(Experiment))
+    assert len(keys) == len(set(keys))
+    assert {"seed", "retrieval.depth", "retrieval.index", "retrieval.index.links",
+            "retrieval.index.probes", "training.negatives.source"} <= set(keys)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -57,9 +57,10 @@ def complete_metric(incomplete: str) -> list[str]:
 
 def complete_setting(incomplete: str) -> list[str]:
     """Keys of --set, up to the equals sign."""
-    from bias_bench.experiment import setting_keys
+    from bias_bench.experiment import Experiment
+    from bias_bench.setting_keys import setting_keys
 
-    return _starting(incomplete, (f"{key}=" for key in setting_keys()))
+    return _starting(incomplete, (f"{key}=" for key in setting_keys(Experiment)))
 
 
 def _starting(incomplete: str, names: Iterable[str]) -> list[str]:

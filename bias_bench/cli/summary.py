@@ -15,7 +15,8 @@ _AVERAGED = ("nDCG@10", "R@100")
 def print_summary(folders: list[Path], output_format: Literal["table", "json"]) -> None:
     """Macro AP per kind of setting and the bias metrics of each run.
 
-    For a benchmark with averages of its own, such as MIRACL, those too.
+    For a benchmark with averages of its own, such as MIRACL, those too; and what approximate
+    indexes find of the exact results, on average over pools and at worst.
     """
     rows = [_row(folder) for folder in folders]
     if output_format == "json":
@@ -25,6 +26,7 @@ def print_summary(folders: list[Path], output_format: Literal["table", "json"]) 
 
     averages = list(dict.fromkeys(name for row in rows for name in row["averages"]))
     averaged = [(metric, name) for name in averages for metric in _AVERAGED]
+    recalls = list(dict.fromkeys(name for row in rows for name in row["index"]))
     table = Table()
     for heading in (
         "run",
@@ -34,6 +36,7 @@ def print_summary(folders: list[Path], output_format: Literal["table", "json"]) 
         "rank distance",
         "same language top 1",
         *(f"{metric} {name}" for metric, name in averaged),
+        *(f"index {name} (lowest)" for name in recalls),
     ):
         table.add_column(heading, no_wrap=True, justify="left" if heading == "run" else "right")
     for row in rows:
@@ -43,6 +46,7 @@ def print_summary(folders: list[Path], output_format: Literal["table", "json"]) 
             _number(row["rank_distance"], 1),
             _number(row["same_language_top1"], 3),
             *(_number(row["averages"].get(name, {}).get(metric), 4) for metric, name in averaged),
+            *(_recall(row["index"].get(name)) for name in recalls),
         )
     table_console().print(table)
 
@@ -54,6 +58,22 @@ def _averages(retrieval: dict[str, Any]) -> dict[str, Any]:
         return {}
     found = {name: average["values"] for name, average in own.get("averages", {}).items()}
     return found or {f"all-{len(own['per_setting'])}": own["macro"]}
+
+
+def _index(metrics: dict[str, Any]) -> dict[str, Any]:
+    """By depth, the recall of the run's indexes: the mean over pools, and the lowest."""
+    index = metrics.get("index", {"macro": {}})
+    return {
+        name: {"macro": value, "lowest": index["lowest"][name]}
+        for name, value in index["macro"].items()
+    }
+
+
+def _recall(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "–"
+    lowest = found["lowest"]
+    return f"{found['macro']:.3f} ({lowest['value']:.3f} {lowest['pool']})"
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -76,4 +96,5 @@ def _row(folder: Path) -> dict[str, Any]:
         if bias.get("same_language_top1")
         else None,
         "averages": _averages(retrieval),
+        "index": _index(metrics),
     }

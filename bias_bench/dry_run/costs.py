@@ -15,7 +15,7 @@ from bias_bench import provenance
 from bias_bench.encoders.scratch import SIZES
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.settings import settings_of
-from bias_bench.experiment import DEFAULT_BACKBONE, read_yaml
+from bias_bench.experiment import DEFAULT_BACKBONE, RetrievalOptions, read_yaml
 from bias_bench.files import read_json
 from bias_bench.manifest import EXTERNAL, Texts, read_manifest
 from bias_bench.stages.train import TRAINING_LOG, logged_steps
@@ -25,6 +25,7 @@ from bias_bench.training.settings import TrainingSettings
 _NEWEST = 200  # records that are read: of the cache, and of runs
 _LINE_BYTES = 13  # of a compressed TREC line with its judgements: 12.5 on XQuAD-R, depth 100
 _FLOAT_BYTES = 4
+_TIMED = {"search": ("index", "search", "recall")}  # stages of which parts are timed
 _DIMENSIONS = {
     DEFAULT_BACKBONE: 384,
     **{f"scratch:{n}": s["hidden_size"] for n, s in SIZES.items()},
@@ -89,7 +90,7 @@ class Costs(NamedTuple):
         """Seconds of a stage besides encoding and training, from runs on the same texts."""
         split = name != "robustness"  # before it was timed apart, its encoding was in it
         found = [
-            run.manifest["timings"][name]
+            sum(run.manifest["timings"].get(part, 0.0) for part in _TIMED.get(name, (name,)))
             for run in self._same_texts(task)
             if name in run.manifest.get("timings", {})
             and (split or "encode for robustness" in run.manifest["timings"])
@@ -108,13 +109,15 @@ class Costs(NamedTuple):
         return _ranking_bytes(task) if name == "search" else None
 
     def _same_texts(self, task: Task) -> Iterator[Earlier]:
-        """Runs on the same texts to the same depth, with an encoder or without as this one."""
+        """Runs on the same texts, searched alike, with an encoder or without as this one."""
         lexical = task.experiment.lexical is not None
-        wanted = (task.collection.fingerprint, task.experiment.retrieval.depth, lexical)
+        default = RetrievalOptions().model_dump()
+        wanted = (task.collection.fingerprint, task.experiment.retrieval.model_dump(), lexical)
         for run in self.runs:
-            depth = run.experiment.get("retrieval", {}).get("depth")
+            # what an older file does not say was as it is by default
+            retrieval = {**default, **run.experiment.get("retrieval", {})}
             without = run.experiment.get("lexical") is not None
-            if (run.manifest.get("collection"), depth, without) == wanted:
+            if (run.manifest.get("collection"), retrieval, without) == wanted:
                 yield run
 
     def _alike(self, task: Task) -> Iterator[Earlier]:

@@ -51,6 +51,8 @@ def sentences(content: RunContent) -> list[str]:
     metric = main_metric(content)
     found = [summary.retrieval(precision_by_kind(content), len(languages_of(content)), metric)]
     found += [summary.average(*row) for row in average_rows(content.metrics) if row.values]
+    if "index" in content.metrics:
+        found.append(summary.index_recall(content.metrics["index"]))
     statistics = content.statistics
     if statistics and statistics.crossing:
         found.append(summary.crossing(statistics.crossing, statistics.parallel))

@@ -236,6 +236,17 @@ def basis(topics: int, paragraphs: int, known: bool) -> str:
     )
 
 
+def index_recall(index: Mapping[str, Any]) -> str:
+    """What was searched through, and what it finds of the exact results, at worst in which pool."""
+    parts = [
+        f"{percent(value)} of the exact first {name.partition('@')[2]} "
+        f"({percent(index['lowest'][name]['value'])} in the pool {index['lowest'][name]['pool']})"
+        for name, value in index["macro"].items()
+    ]
+    kind, found = index["kind"], _listed(parts)
+    return f"Searched through approximate indexes ({kind}), which on average find {found}."
+
+
 def percent(value: float) -> str:
     return f"{100 * value:.0f} %" if 0.1 <= value <= 0.9 else f"{100 * value:.1f} %"
 

@@ -35,7 +35,8 @@ class RunFolder(NamedTuple):
 
     `system` prints as ``recipe@backbone#seed``. Runs of equal `settings` differ at most in seed and
     precision. `data` identifies the benchmark's content. `depth` is down to where ranks are known,
-    in a folder of `biasbench score`; None: all are.
+    in a folder of `biasbench score` (`scored`) or of a run through approximate indexes; None:
+    all are.
     """
 
     folder: Path
@@ -48,6 +49,8 @@ class RunFolder(NamedTuple):
     precision: str
     demonstration: bool
     depth: int | None
+    scored: bool
+    searched: str
 
 
 class Overview(NamedTuple):
@@ -87,10 +90,21 @@ def read_run(folder: Path) -> RunFolder:
             settings=_settings_key(folder),
             precision=manifest["encoding"]["precision"],
             demonstration=bool(manifest.get("demonstration")),
-            depth=int(manifest["depth"]) if scored else None,
+            depth=int(manifest["depth"]) if scored or manifest.get("depth") else None,
+            scored=scored,
+            searched=_searched(manifest.get("index")),
         )
     except (KeyError, IndexError, TypeError) as error:
         raise DataError(f"{folder}: manifest.json lacks {error}; repeat the run") from None
+
+
+def _searched(described: dict[str, Any] | None) -> str:
+    """What a run was searched through, as its manifest describes it: ``exact``, ``hnsw (…)``."""
+    if described is None:
+        return "exact"
+    left_out = {"kind", "macro", "lowest", "per_pool", "seed", "building_threads"}
+    settings = [f"{key} {value}" for key, value in described.items() if key not in left_out]
+    return f"{described['kind']} ({', '.join(settings)})"
 
 
 def read_overview(run: RunFolder, settings: Sequence[str], cutoff: int | None) -> Overview:

@@ -68,13 +68,20 @@ def warnings_about(systems: Sequence[Compared]) -> list[str]:
     """What a reader must know of the runs before believing a comparison."""
     found = []
     runs = [run for system in systems for run in system.runs]
-    encoded = [run for run in runs if run.depth is None and run.precision != NO_PRECISION]
+    encoded = [run for run in runs if not run.scored and run.precision != NO_PRECISION]
     precisions = {run.precision: run.name for run in encoded}
     if len(precisions) > 1:
         named = ", ".join(f"{key} in {name}" for key, name in sorted(precisions.items()))
         found.append(
             f"the runs differ in encoding precision ({named}), which alone can move AP by up to "
             "0.001; encode all in one precision to be sure of small differences"
+        )
+    indexes = {run.searched: run.name for run in runs if not run.scored}
+    if len(indexes) > 1:
+        named = ", ".join(f"{key} in {name}" for key, name in sorted(indexes.items()))
+        found.append(
+            f"the runs differ in what was searched through ({named}): what an index misses "
+            "changes the figures of its system; use one retrieval.index to compare encoders"
         )
     few = [system for system in systems if 1 < len(system.seeds) < FEW_SEEDS]
     if few:

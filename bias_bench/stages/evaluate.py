@@ -18,6 +18,13 @@ from bias_bench.report.run_content import EXAMPLES_SCHEMA
 from bias_bench.retrieval.blocks import VectorBlocks
 from bias_bench.stages.debias import Fitting, fitted
 from bias_bench.stages.examples import examples
+from bias_bench.stages.indexed import (
+    INDEX_FILE,
+    approximate_index,
+    describe_index,
+    record_index,
+    search_indexes,
+)
 from bias_bench.stages.probe import make_sample, measure_probe, probe_requests
 from bias_bench.stages.robustness import make_suite, measure_robustness
 from bias_bench.stages.search import (
@@ -141,10 +148,12 @@ def follow(evaluation: Evaluation, until: str | None) -> None:
     if not processes.any(False):  # the first finds nothing to do
         return
     encoded = evaluation.vectors(processes=processes)
-    if until == "encode" or evaluation.prepared.collection.parallel:
+    prepared = evaluation.prepared
+    indexed = approximate_index(prepared) is not None  # the first goes on alone
+    if until == "encode" or indexed or prepared.collection.parallel:
         return
     find = evaluation.search(encoded)
-    for language in evaluation.prepared.collection.languages:
+    for language in prepared.collection.languages:
         find(language)
 
 
@@ -155,7 +164,7 @@ def evaluate(
     folder, policy = manifest.folder, evaluation.policy
     prepared = evaluation.prepared
     depth, tag = prepared.experiment.retrieval.depth, prepared.tag
-
+    indexed = approximate_index(prepared) is not None
     started = False
 
     def search_stage() -> list[Path]:
@@ -163,11 +172,18 @@ def evaluate(
         started = evaluation.processes.any(True)
         with manifest.timed("encode"):
             encoded = evaluation.vectors(processes=evaluation.processes)
+        if indexed:
+            return search_indexes(
+                prepared, encoded, manifest, evaluation.memory, policy != "always"
+            )
         with manifest.timed("search"):
             return search_settings(prepared, evaluation.search(encoded), folder)
 
     inputs = {**evaluation.inputs(), "depth": depth, "tag": tag}
+    if indexed:
+        inputs["index"] = describe_index(prepared)["index"]
     manifest.run_stage(Stage("search", inputs, search_stage, evaluation.texts), policy)
+    record_index(prepared, manifest)
     if not started:
         evaluation.processes.any(False)  # tells the others that there is nothing to do
     if until == "search":
@@ -177,7 +193,8 @@ def evaluate(
         "robustness": _robustness_stage(evaluation, manifest),
         "probe": _probe_stage(evaluation, manifest),
     }
-    collect(prepared, manifest, policy, {name: path for name, path in parts.items() if path})
+    more = {"index": folder / INDEX_FILE} if indexed else {}
+    collect(prepared, manifest, policy, {name: path for name, path in parts.items() if path}, more)
 
 
 def score(task: Task, manifest: Manifest, policy: Policy) -> None:

@@ -98,7 +98,8 @@ def examples(task: Task, folder: Path) -> dict[str, Any]:
 
 
 def _asked(part: LanguageRanks) -> Iterator[_Asked]:
-    precision, distance = compute(Metric("AP"), part.relevant), rank_distance(part.ranks)
+    precision = compute(Metric("AP", part.cutoff), part.relevant)
+    distance = rank_distance(part.ranks)
     answers = (part.ranks > 0).sum(axis=1)
     for row, query in enumerate(part.source.queries):
         yield _Asked(query, float(precision[row]), float(distance[row]), int(answers[row]))

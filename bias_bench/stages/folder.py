@@ -13,6 +13,7 @@ from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, 
 from bias_bench.files import folder_lock, remove_temporary_files, write_text
 from bias_bench.manifest import Manifest, Policy
 from bias_bench.report.run_page import write_run_page
+from bias_bench.stages.indexed import describe_index
 from bias_bench.stages.work import Task
 
 
@@ -67,6 +68,7 @@ def describe_task(task: Task) -> dict[str, Any]:
         "seeds": [task.experiment.seed],
         "data": task.benchmark.sha256,
         "collection": task.collection.fingerprint,
+        **describe_index(task),
     }
 
 

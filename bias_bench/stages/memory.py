@@ -1,4 +1,4 @@
-"""What a search takes of a memory budget beside what the process holds already.
+"""What a search, or an index for it, takes of a memory budget beside what the process holds.
 
 Blocks and tiles have fixed sizes, so that no result depends on a budget: it decides how many
 queries are searched in one pass over the vectors, and whether there is enough to work in.
@@ -7,7 +7,8 @@ queries are searched in one pass over the vectors, and whether there is enough t
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from bias_bench.datasets.collection import Collection
 from bias_bench.memory import require_memory
 from bias_bench.provenance import resident_memory
 from bias_bench.retrieval.blocks import BLOCK
+from bias_bench.retrieval.nearest import GATHERED
 from bias_bench.retrieval.streamed import QUERIES, TILE
 
+SAMPLED = 500  # queries that the recall of an index is measured on, in each pool
 _FLOAT, _KEY = 4, 8
 _TILE_BYTES = 60  # of a score while the first tile of a search is ranked: it, and keys thrice
 _LINE_BYTES = 300  # of a result while its line of the TREC file is made
+_SAMPLE_COPIES = 3  # it, its part that faiss takes, and what is left of it beside centroids
 _FIXED = 64 * 1024**2  # tables, threads, and what the allocator keeps
 
 
@@ -45,3 +49,23 @@ def queries_at_once(
     more = blocks + tiles + held + _FIXED
     require_memory(budget, more + QUERIES * per_query, "search")
     return max(QUERIES, (budget - resident_memory() - more) // per_query)
+
+
+def require_index_memory(
+    budget: int | None, built: Mapping[str, Any], shape: tuple[int, int]
+) -> None:
+    """UsageError, with the least budget that works, where an index cannot be built in it.
+
+    `built` is what decides the index of so many vectors of so many dimensions (`shape`).
+    """
+    number, dimensions = shape
+    vector, block = _FLOAT * dimensions, _FLOAT * BLOCK * dimensions
+    if built["kind"] == "hnsw":  # all vectors, and their links twice as many in the lowest layer
+        index = number * (vector + 2 * _FLOAT * built["links"] + 2 * _KEY)
+        sample = 0
+    else:
+        index = number * (built["code_bytes"] + _KEY) + built["lists"] * vector
+        sample = _SAMPLE_COPIES * built["trained_on"] * vector
+    recall = 4 * _KEY * SAMPLED * BLOCK + (os.cpu_count() or 1) * 2 * GATHERED * vector
+    # what grows is copied once to have more room
+    require_memory(budget, max(2 * index, sample, recall) + 3 * block + _FIXED, "build an index")

@@ -21,7 +21,7 @@ from bias_bench.retrieval.dense import (
     search,
     search_pool,
 )
-from bias_bench.retrieval.exact import Results
+from bias_bench.retrieval.exact import Order, Results
 from bias_bench.stages.memory import queries_at_once
 from bias_bench.stages.work import Prepared, Search
 
@@ -88,6 +88,15 @@ class Searcher:
                 ids = [candidate.id for candidate in collection.candidates[start:stop]]
                 vectors = np.concatenate([block for _, block in part])
                 self._own[language] = make_block_pool(language, ids, vectors, start)
+
+    def pool(self, language: str) -> tuple[VectorBlocks, Order]:
+        """What a language's queries are searched in, and its order."""
+        if self._whole is not None:
+            return ArrayBlocks(self._whole.vectors), Order(self._whole.rows, self._whole.columns)
+        own = self._own[language]
+        number = own.vectors.shape[0]
+        rows = np.arange(number) if own.order is None else own.order
+        return own.vectors, Order(rows + own.start, {language: slice(0, number)})
 
     def search(
         self,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from bias_bench.bias.catalogue import measure_bias
@@ -37,7 +38,13 @@ from bias_bench.evaluation.settings import (
     searched_settings,
     settings_of,
 )
-from bias_bench.evaluation.trec import qrels_bytes, require_plain_id, run_bytes, write_gzip
+from bias_bench.evaluation.trec import (
+    qrels_bytes,
+    ragged_run_bytes,
+    require_plain_id,
+    run_bytes,
+    write_gzip,
+)
 from bias_bench.experiment import Experiment
 from bias_bench.manifest import Manifest
 from bias_bench.retrieval.exact import Results
@@ -93,8 +100,10 @@ def benchmark_requests(collection: Collection, with_context: bool) -> list[Reque
 Search = Callable[[str], Results]  # of all queries of a language, in every pool
 
 
-def search_settings(task: Task, find: Search, folder: Path) -> list[Path]:
-    """Search every setting; write runs, qrels and exact ranks."""
+def search_settings(
+    task: Task, find: Search, folder: Path, cutoff: int | None = None
+) -> list[Path]:
+    """Search every setting; write runs, qrels and ranks, which are exact down to the cut-off."""
     collection = task.collection
     languages = collection.languages
     tables: dict[str, pa.Table] = {}
@@ -125,7 +134,7 @@ def search_settings(task: Task, find: Search, folder: Path) -> list[Path]:
     if collection.parallel:
         sizes[ALL] = len(collection.candidates)
     ordered = [tables[str(setting)] for setting in settings_of(collection)]
-    write_ranks(folder / "ranks.parquet", ordered, sizes)
+    write_ranks(folder / "ranks.parquet", ordered, sizes, cutoff)
     return [*sorted(paths), folder / "ranks.parquet"]
 
 
@@ -142,15 +151,25 @@ def _write_setting(
     kept = [row for row, query in enumerate(queries) if query in judged]
     rows, scores = results.top[setting.pool]
     run_path, qrels_path = run_file(folder, setting), qrels_file(folder, setting)
-    content = run_bytes(
-        [queries[row] for row in kept],
-        task.collection.candidate_ids(rows[kept].reshape(-1)),
-        strictly_decreasing(scores[kept]),
-        task.tag,
-    )
+    names = [queries[row] for row in kept]
+    content = _rankings(task.collection, names, rows[kept], scores[kept], task.tag)
     write_gzip(run_path, content)
     write_gzip(qrels_path, _judgements(task.collection, setting, table))
     return [run_path, qrels_path]
+
+
+def _rankings(
+    collection: Collection, queries: list[str], rows: np.ndarray, scores: np.ndarray, tag: str
+) -> bytes:
+    """A run file's content; rows are -1 past the end of a ranking that is shorter than others."""
+    decreasing = strictly_decreasing(scores)
+    found = rows >= 0
+    candidates = collection.candidate_ids(rows[found])
+    if found.all():
+        return run_bytes(queries, candidates, decreasing, tag)
+    query, place = np.nonzero(found)
+    names = pa.array(queries, pa.string()).take(pa.array(query))
+    return ragged_run_bytes(names, candidates, place + 1, decreasing[found], tag)
 
 
 def _judgements(collection: Collection, setting: Setting, table: pa.Table) -> bytes:
@@ -198,6 +217,7 @@ def measure(task: Task, manifest: Manifest) -> dict[str, Any]:
         "schema": METRICS_SCHEMA,
         "benchmark": collection.name,
         "system": str(task.experiment.system),
+        **({"cutoff": table.cutoff} if table.cutoff else {}),
         "retrieval": aggregate(
             mean_scores(folder / "scores.parquet"), spec.averages if spec else None
         ),

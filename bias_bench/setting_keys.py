@@ -1,0 +1,83 @@
+"""The keys of nested settings, and what is said of one that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from bias_bench.errors import nearest
+
+KIND = "kind"  # the key by which settings of several kinds are told apart
+
+
+class _Place(NamedTuple):
+    """Where an error is: its keys, the models that its last key could be of, and their own keys."""
+
+    keys: list[str]
+    models: list[type[BaseModel]]
+
+
+def setting_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key that --set takes: ``retrieval.depth``."""
+    for name, field in model.model_fields.items():
+        inner = _models(field.annotation)
+        if len(inner) != 1:  # a value, or settings of several kinds, which a kind's name stands for
+            yield prefix + name
+        yield from dict.fromkeys(
+            key for one in inner for key in setting_keys(one, f"{prefix}{name}.")
+        )
+
+
+def explain(problem: Any, model: type[BaseModel]) -> str:
+    """One clause for one validation error, with the nearest key or kind for an unknown one."""
+    keys, models = _place(problem["loc"], model)
+    name, prefix = ".".join(keys), ".".join(keys[:-1])
+    if problem["type"] == "extra_forbidden":
+        own = dict.fromkeys(key for one in models for key in one.model_fields)
+        known = [f"{prefix}.{key}" if prefix else key for key in own]
+        every = (key for key in setting_keys(model) if key != name)
+        elsewhere = [key for key in every if key.split(".")[-1] == keys[-1]]
+        return f"unknown setting '{name}': {nearest(name, elsewhere or known)}"
+    kinds = _kinds(models)
+    if problem["type"] == "union_tag_invalid":
+        asked = problem["ctx"]["tag"]
+        return f"setting {name}: unknown {KIND} '{asked}': {nearest(asked, kinds)}"
+    if problem["type"] == "union_tag_not_found":
+        return f"setting {name}: say which {KIND} it is, one of {', '.join(kinds)}"
+    return f"setting {name} = {problem['input']!r}: {problem['msg'].lower()}"
+
+
+def _place(location: Sequence[Any], model: type[BaseModel]) -> _Place:
+    """Follow a place of pydantic's, in which kinds stand between the keys."""
+    keys: list[str] = []
+    models = [model]
+    for part in map(str, location):
+        fields = [one.model_fields[part] for one in models if part in one.model_fields]
+        chosen = [one for one in models if part in _kinds([one])]
+        if fields:
+            keys.append(part)
+            models = _models(fields[0].annotation)
+        elif chosen and len(models) > 1:
+            models = chosen
+        else:
+            keys.append(part)
+    return _Place(keys, models)
+
+
+def _kinds(models: Sequence[type[BaseModel]]) -> list[str]:
+    return [
+        kind
+        for model in models
+        if KIND in model.model_fields
+        for kind in get_args(model.model_fields[KIND].annotation)
+    ]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models in ``Model``, ``Model | None`` or ``Model | Other``; none in anything else."""
+    union = get_origin(annotation) in (Union, UnionType)
+    parts = get_args(annotation) if union else (annotation,)
+    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
