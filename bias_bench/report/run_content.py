@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.ranks import RankTable
-from bias_bench.files import read_json
-from bias_bench.manifest import read_manifest
+from bias_bench.files import parse_json, read_json
+from bias_bench.manifest import read_manifest, require_undamaged
 from bias_bench.report.run_statistics import RunStatistics, run_statistics
 
 METRICS_SCHEMA = 1
 EXAMPLES_SCHEMA = 1
+_READ = ("metrics.json", "examples.json", "ranks.parquet", "train.jsonl")
 
 
 class RunContent(NamedTuple):
@@ -32,7 +32,9 @@ class RunContent(NamedTuple):
 
 def read_run_content(folder: Path) -> RunContent:
     """Read a complete run folder; BiasBenchError where it is none, or is damaged."""
-    manifest, metrics = read_manifest(folder), read_metrics(folder)
+    manifest = read_manifest(folder)
+    require_undamaged(folder, manifest, _READ)
+    metrics = read_metrics(folder)
     ranks = folder / "ranks.parquet"
     return RunContent(
         manifest=manifest,
@@ -50,10 +52,10 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise BiasBenchError(f"{folder}: holds no metrics.json; finish it with `biasbench run`")
     metrics = read_json(path)
-    if metrics.get("schema") != METRICS_SCHEMA:
+    schema = metrics.get("schema") if isinstance(metrics, dict) else None
+    if schema != METRICS_SCHEMA:
         raise BiasBenchError(
-            f"{path}: schema {metrics.get('schema')} is not known to this version of biasbench; "
-            "update it"
+            f"{path}: schema {schema} is not known to this version of biasbench; update it"
         )
     return metrics
 
@@ -62,8 +64,8 @@ def _training(path: Path) -> list[dict[str, Any]] | None:
     if not path.is_file():
         return None
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        rows = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
         raise BiasBenchError(f"{path}: damaged ({error}); repeat the run") from None
     return rows or None
 

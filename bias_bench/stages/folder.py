@@ -35,7 +35,7 @@ def open_run(
     """
     folder, until = place.path, place.until
     with folder_lock(folder):
-        manifest = Manifest(folder)
+        manifest = Manifest(folder, anew=place.policy == "always")
         require_same_experiment(folder, experiment, place.policy)
         remove_temporary_files(folder)
         write_text(folder / "experiment.yaml", experiment_yaml(experiment))

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bias_bench.console import progress, say
+from bias_bench.console import progress, say, warn
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.encoders.backbone import Backbone, Loaded, resolve_backbone
 from bias_bench.encoders.cache import Request, cache_folder, encode_cached
 from bias_bench.encoders.encoder import Encoder, EncodingSettings
-from bias_bench.errors import UsageError
+from bias_bench.errors import DataError, UsageError
 from bias_bench.negatives.mining import Mined, mine
 from bias_bench.negatives.settings import MiningSettings
-from bias_bench.negatives.store import read_negatives, write_negatives
+from bias_bench.negatives.store import Stored, read_negatives, write_negatives
 from bias_bench.stages.work import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, mined_negatives
 from bias_bench.training.processes import Processes
@@ -59,10 +59,9 @@ def hard_negatives(
     backbone, settings = mining_encoder(prepared, wanted.encoder)
     seed, path = prepared.experiment.seed, folder / NEGATIVES_FILE
     provenance = mining_provenance(backbone, settings, pairs, wanted.mining, seed)
-    if path.is_file():
-        stored = read_negatives(path, pairs)
-        if stored.provenance == provenance:
-            return mined_negatives(pairs, stored.mined)
+    stored = _stored(path, pairs)
+    if stored and stored.provenance == provenance:
+        return mined_negatives(pairs, stored.mined)
 
     def encode(requests: list[Request]) -> list[np.ndarray]:
         return encode_cached(backbone, settings, requests, cache_folder())
@@ -70,6 +69,17 @@ def hard_negatives(
     mined = mine_pairs(encode, pairs, wanted.mining, seed, backbone.spec)
     write_negatives(path, mined, pairs, provenance)
     return mined_negatives(pairs, mined)
+
+
+def _stored(path: Path, pairs: Pairs) -> Stored | None:
+    """What was mined before; a damaged file is reported and counts as absent."""
+    if not path.is_file():
+        return None
+    try:
+        return read_negatives(path, pairs)
+    except DataError as error:
+        warn(f"{error}; mining again")
+        return None
 
 
 def mining_encoder(
