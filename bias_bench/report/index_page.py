@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter, ValidationError
+
 from bias_bench.evaluation.settings import KINDS
 from bias_bench.files import parse_json, remove_stale_files, shared_folder, write_text
 from bias_bench.report.comparison_numbers import labels
@@ -128,12 +130,15 @@ def _entry(page: Path) -> dict[str, Any] | None:
 
 
 def _row(page: str, entry: dict[str, Any] | None) -> Row | ComparisonRow | None:
+    """The row of a page; None where its entry is damaged, or of another version."""
     if entry is None:
         return None
+    kind: Any = Row if "name" in entry else ComparisonRow
     try:
-        return Row(page=page, **entry) if "name" in entry else ComparisonRow(page=page, **entry)
-    except TypeError:  # of another version
+        row = TypeAdapter(kind).validate_python({**entry, "page": page})
+    except ValidationError:
         return None
+    return row if kind is ComparisonRow or set(KINDS) <= row.precision.keys() else None
 
 
 def _unique(names: Iterable[str]) -> list[str]:
