@@ -198,7 +198,7 @@ def fingerprint(run_folder: Path, page: Path) -> dict[str, str]:
 
 
 def _timeless(content: dict[str, Any], manifest: bool) -> bytes:
-    for key in ("timings", "peak_memory_bytes", "trained"):
+    for key in ("timings", "peak_memory_bytes", "trained", "sha256"):
         content.pop(key, None)
     if manifest:
         for stage in content["stages"].values():
