@@ -28,12 +28,14 @@ from bias_bench.kinds import (
 )
 from bias_bench.recipes import recipe_names
 from bias_bench.training.settings import TrainingSettings
+from bias_bench.yaml_values import load_yaml
 
 DEFAULT_BACKBONE = "bundled:multilingual-e5-small"
 DEFAULT_BENCHMARK = "mini"
 DEFAULT_RECIPE = "zero-shot"
 
 
+_SHOWN = 200  # characters of a value in a message
 _WHOLE = {"mixture"}  # mappings that are one value: a later one takes the place of an earlier one
 
 
@@ -229,11 +231,9 @@ def experiment_yaml(experiment: Experiment) -> str:
 
 
 def _parse_yaml(text: str, where: str) -> dict[str, Any]:
-    import yaml
-
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        content = load_yaml(text)
+    except ValueError as error:
         raise UsageError(f"{where}: not valid YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(content, dict):
         raise UsageError(f"{where}: expected a mapping of keys to values")
@@ -241,11 +241,9 @@ def _parse_yaml(text: str, where: str) -> dict[str, Any]:
 
 
 def _parse_value(value: str, where: str) -> Any:
-    import yaml
-
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
+        return load_yaml(value)
+    except ValueError:
         raise UsageError(f"--set {where}: the value is not valid YAML; quote it") from None
 
 
@@ -265,12 +263,16 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         model: Any = Experiment
         for part in place[:-1]:
-            model = _model_of(model.model_fields[part].annotation)
+            field = getattr(model, "model_fields", {}).get(part)
+            model = _model_of(field.annotation) if field else None
         prefix = ".".join(place[:-1])
-        known = [f"{prefix}.{key}" if prefix else key for key in model.model_fields]
+        fields = getattr(model, "model_fields", ())
+        known = [f"{prefix}.{key}" if prefix else key for key in fields]
         elsewhere = [key for key in setting_keys() if key.split(".")[-1] == place[-1]]
         return f"unknown setting '{name}': {nearest(name, elsewhere or known)}"
-    return f"setting {name} = {problem['input']!r}: {problem['msg'].lower()}"
+    given = repr(problem["input"])
+    given = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}…"
+    return f"setting {name} = {given}: {problem['msg'].lower()}"
 
 
 def setting_keys(model: Any = None, prefix: str = "") -> Iterator[str]:

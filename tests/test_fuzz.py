@@ -115,7 +115,7 @@ def test_tables_of_languages_and_topics(place: Place, data: bytes) -> None:
 
 
 @fuzzed
-@given(name=st.text(max_size=20))
+@given(name=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20))
 def test_names_of_settings(name: str) -> None:
     survives(lambda: given_files([name], "run"))
     survives(lambda: given_files([f"{name}=file"], "run"))

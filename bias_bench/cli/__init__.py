@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 _INTERRUPTED = 130
+_LONGEST_LINE = 2_000  # characters of an error
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -84,5 +85,11 @@ def _drop_stdout() -> None:
 
 def _fail(message: str, code: int) -> int:
     line = " ".join(message.split())
+    if len(line) > _LONGEST_LINE:
+        line = f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
+    # what a file holds may come up in a message, but must not command the terminal
+    line = "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line
+    )
     sys.stderr.write(f"biasbench: error: {line}\n")
     return code

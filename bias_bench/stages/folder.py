@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bias_bench.console import say
-from bias_bench.errors import UsageError
+from bias_bench.errors import DataError, UsageError
 from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, read_yaml
 from bias_bench.files import folder_lock, remove_temporary_files, write_text
 from bias_bench.manifest import Manifest, Policy
@@ -81,7 +81,13 @@ def require_same_experiment(folder: Path, experiment: Experiment, policy: Policy
     path = folder / "experiment.yaml"
     if policy == "always" or not path.is_file():
         return
-    before = make_experiment(read_yaml(path)).model_dump(exclude={"data_dir"})
+    try:
+        before = make_experiment(read_yaml(path)).model_dump(exclude={"data_dir"})
+    except UsageError as error:
+        raise DataError(
+            f"{path}: damaged ({error}); restore it from a copy, or compute the run anew with "
+            "--policy always"
+        ) from None
     now = experiment.model_dump(exclude={"data_dir"})
     changed = [key for key in now if now[key] != before[key]]
     if changed:
