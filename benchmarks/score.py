@@ -60,7 +60,9 @@ def _write_run(options: Options, folder: Path) -> list[Setting]:
     """Runs, qrels and ranks of generated vectors, written by the package itself."""
     from bias_bench.datasets.registry import LoadedBenchmark
     from bias_bench.experiment import make_experiment
-    from bias_bench.stages.work import Prepared, search_settings, vector_search
+    from bias_bench.retrieval.blocks import ArrayBlocks
+    from bias_bench.stages.search import Encoded, vector_search
+    from bias_bench.stages.work import Prepared, search_settings
 
     collection = data.collection(options)
     profile = profile_for("")
@@ -70,7 +72,9 @@ def _write_run(options: Options, folder: Path) -> list[Setting]:
         backbone=Backbone("generated", profile, {}, _no_model),
         settings=EncodingSettings(profile, "float32", 1, "cpu"),
     )
-    search_settings(prepared, vector_search(prepared, data.vectors(collection)), folder)
+    vectors, number = data.vectors(collection), len(collection.languages)
+    encoded = Encoded([ArrayBlocks(part) for part in vectors[:number]], vectors[number:], [])
+    search_settings(prepared, vector_search(prepared, encoded), folder)
     return all_settings(collection.languages)
 
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,24 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `path` when the block ends without error.
+
+    One process at a time may make `path`; what an interrupted one left of it is removed.
+    """
+    temporary = make_folder(path.parent) / f"{TEMPORARY_PREFIX}{path.name}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    make_folder(temporary)
+    try:
+        with named_where_full(path):
+            yield temporary
+            shutil.rmtree(path, ignore_errors=True)
+            temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -79,9 +97,14 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_checked(path: Path, data: bytes, record: dict[str, Any]) -> None:
     """Write a file of the cache, then ``<stem>.json`` with its checksum: that marks it whole."""
-    remove_stale_files(path.parent)
     write_bytes(path, data)
-    checked = {"schema": 1, **record, "sha256": hashlib.sha256(data).hexdigest()}
+    write_checksum(path, record)
+
+
+def write_checksum(path: Path, record: dict[str, Any]) -> None:
+    """Write ``<stem>.json`` of a file of the cache that was just written."""
+    remove_stale_files(path.parent)
+    checked = {"schema": 1, **record, "sha256": sha256_file(path)}
     write_json(path.with_suffix(".json"), checked)
 
 
@@ -186,13 +209,33 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json_text(value).encode("utf-8")).hexdigest()
 
 
-def digest_texts(texts: list[str]) -> str:
-    """sha256 of a list of texts; lengths are hashed too, so that no two lists collide."""
-    state = hashlib.sha256()
-    for text in texts:
+class TextDigest:
+    """sha256 of texts, one after the other; lengths are hashed too, so that no two lists collide.
+
+    `characters` are those of all texts so far.
+    """
+
+    def __init__(self) -> None:
+        self._state = hashlib.sha256()
+        self.characters = 0
+
+    def update(self, text: str) -> None:
+        """Add a text."""
         data = text.encode("utf-8")
-        state.update(len(data).to_bytes(8, "little"))
-        state.update(data)
+        self._state.update(len(data).to_bytes(8, "little"))
+        self._state.update(data)
+        self.characters += len(text)
+
+    def hexdigest(self) -> str:
+        """Of all texts so far."""
+        return self._state.hexdigest()
+
+
+def digest_texts(texts: Iterable[str]) -> str:
+    """sha256 of texts in their order, as `TextDigest`."""
+    state = TextDigest()
+    for text in texts:
+        state.update(text)
     return state.hexdigest()
 
 

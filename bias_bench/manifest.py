@@ -9,9 +9,10 @@ from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
 from bias_bench import provenance
-from bias_bench.console import detail, say
+from bias_bench.console import detail, say, warn
 from bias_bench.errors import BiasBenchError, DataError, nearest
 from bias_bench.files import digest, json_text, parse_json, read_json, sha256_file, write_json
+from bias_bench.memory import size_text
 
 SCHEMA = 1
 NO_PRECISION = "none"  # of a system that encodes nothing
@@ -120,10 +121,19 @@ class Manifest:
         record = self.content["stages"][stage]["outputs"]
         return {path: file["sha256"] for path, file in record.items()}
 
-    def close(self, status: str) -> None:
-        """Record how the run ended, and the peak memory if it computed anything."""
-        peak = {"peak_memory_bytes": provenance.peak_memory()} if self.computed else {}
-        self.update(status=status, **peak)
+    def close(self, status: str, memory: int | None = None) -> None:
+        """Record how the run ended, and the peak memory if it computed anything.
+
+        Beside it the `memory` in bytes that it was allowed; a warning says if that was exceeded.
+        """
+        found: dict[str, Any] = {}
+        if self.computed:
+            peak = provenance.peak_memory()
+            found = {"peak_memory_bytes": peak, "memory_budget_bytes": memory}
+            if memory is not None and peak > memory:
+                warn(f"the run took {size_text(peak)} of memory, more than --memory "
+                     f"{size_text(memory)}")  # fmt: skip
+        self.update(status=status, **found)
 
     def why(self, stage: Stage, policy: Policy) -> str | None:
         """Why a stage is to be computed; None where its files are there and up to date."""

@@ -22,18 +22,23 @@ from bias_bench.encoders.encoder import (
 )
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.experiment import Experiment
-from bias_bench.files import (
-    require_writable,
-)
+from bias_bench.files import require_writable
 from bias_bench.manifest import Manifest, Policy, Stage
-from bias_bench.stages.debias import debias_data, debias_fitting
-from bias_bench.stages.evaluate import Evaluation, encode, evaluate
+from bias_bench.processes import (
+    Processes,
+    join_processes,
+    own_device,
+    started_number,
+)
+from bias_bench.stages.debias import Fitting, debias_data, debias_fitting
+from bias_bench.stages.evaluate import Evaluation, encode, evaluate, follow
 from bias_bench.stages.folder import (
     RunFolder,
     describe_task,
     open_run,
     require_run_folder,
     require_same_experiment,
+    require_shareable,
 )
 from bias_bench.stages.fusion import run_fusion
 from bias_bench.stages.lexical import run_lexical
@@ -49,12 +54,6 @@ from bias_bench.stages.train import (
     with_trained_encoder,
 )
 from bias_bench.stages.work import Prepared, Task, benchmark_requests
-from bias_bench.training.processes import (
-    Processes,
-    join_processes,
-    own_device,
-    started_number,
-)
 
 INTERFACE = "bias_bench.evaluate"  # where Python objects come in
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -67,7 +66,8 @@ class RunOptions(NamedTuple):
     """How to run, none of which changes a result. `until` names the stage to stop after.
 
     Without `reports` no page is written; without `fetch`, data and models that are not on this
-    disk are errors.
+    disk are errors. `memory` are the bytes that encoding and searching may take, in each process
+    (None: no limit).
     """
 
     out: Path
@@ -77,6 +77,7 @@ class RunOptions(NamedTuple):
     name: str | None = None
     until: Until | None = None
     fetch: bool = True
+    memory: int | None = None
 
 
 class Given(NamedTuple):
@@ -118,22 +119,24 @@ def run(experiment: Experiment, options: RunOptions, given: Given = _NOTHING) ->
     prepared = prepare(experiment, options, given)  # bad input is found before anything is written
     data = training_side(prepared)
     processes = join_processes(prepared.settings.device)
-    if processes.rank > 0:
-        _follow(prepared, data, folder, processes)
-        return folder
     fitting = debias_fitting(prepared, data)
+    if processes.rank > 0:
+        _follow(prepared, data, fitting, folder, options, processes)
+        return folder
     described = {**_describe(prepared), "debias": fitting.record if fitting else None}
     if given != _NOTHING:  # then no command repeats the run
         described["interface"] = INTERFACE
     if data:
         described["audit"] = data.audit
-    place = RunFolder(folder, options.reports, options.policy, options.until)
+    place = RunFolder(folder, options.reports, options.policy, options.until, options.memory)
     with open_run(place, experiment, described) as manifest:
         if options.until == "mine":
             mine_stage(prepared, data.pairs if data else None, manifest.folder)
         else:
             evaluated = _train_stages(prepared, data, manifest, options.policy, processes)
-            evaluation = Evaluation(evaluated, prepared, fitting, options.policy)
+            evaluation = Evaluation(
+                evaluated, prepared, fitting, options.policy, processes, options.memory
+            )
             if options.until == "encode":
                 encode(evaluation, manifest)
             elif options.until != "train":
@@ -159,11 +162,8 @@ def checked_folder(experiment: Experiment, options: RunOptions) -> Path:
         Manifest(folder, anew=options.policy == "always")
     if options.until == "train" and not experiment.training.steps:
         raise UsageError(f"recipe {experiment.recipe} trains nothing; try --recipe hybrid")
-    if started_number() > 1 and options.until != "train":
-        raise UsageError(
-            "several processes can only train: start `biasbench train` with torchrun, then go on "
-            "with `biasbench run` as one process"
-        )
+    if started_number() > 1:
+        require_shareable(experiment, options.until)
     return folder
 
 
@@ -206,6 +206,8 @@ def prepare(experiment: Experiment, options: RunOptions, given: Given = _NOTHING
     """Resolve what the experiment names; reads and hashes files, and loads no model."""
     benchmark = open_task_benchmark(experiment, options, given)
     if given.backbone:
+        if started_number() > 1:
+            raise UsageError("a model given as a Python object cannot be shared by processes")
         context = experiment.candidate.context
         backbone = given.backbone(benchmark_requests(benchmark.collection, context))
     else:
@@ -280,12 +282,28 @@ def _train_stages(
     shutil.rmtree(manifest.folder / CHECKPOINTS, ignore_errors=True)
     if not needed:
         processes.any(False)  # tells the others that there is nothing to do
+    processes.wait()
     return with_trained_encoder(prepared, manifest.folder)
 
 
 def _follow(
-    prepared: Prepared, data: TrainingData | None, folder: Path, processes: Processes
+    prepared: Prepared,
+    data: TrainingData | None,
+    fitting: Fitting | None,
+    folder: Path,
+    options: RunOptions,
+    processes: Processes,
 ) -> None:
-    """What every process but the first does: train with it where it trains."""
-    if data is not None and processes.any(False):
-        train_encoder(prepared, data, folder, processes)
+    """What every process but the first does: its share of training, encoding and searching."""
+    evaluated = prepared
+    if prepared.experiment.training.steps and data is not None:
+        if processes.any(False):
+            train_encoder(prepared, data, folder, processes)
+        processes.wait()  # until the encoder is saved
+        if options.until != "train":
+            evaluated = with_trained_encoder(prepared, folder)
+    if options.until != "train":
+        evaluation = Evaluation(
+            evaluated, prepared, fitting, options.policy, processes, options.memory
+        )
+        follow(evaluation, options.until)

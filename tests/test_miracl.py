@@ -13,7 +13,8 @@ import pytest
 from bias_bench.cli import run_command
 from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.ids import language_of
-from bias_bench.datasets.miracl import GENERATED_NOTE, JUDGED_NOTE, stream_corpus
+from bias_bench.datasets.miracl import GENERATED_NOTE, JUDGED_NOTE
+from bias_bench.datasets.miracl_corpus import stream_corpus
 from bias_bench.datasets.miracl_folder import (
     SUMS,
     annotation_file,
@@ -128,12 +129,12 @@ def test_topics_of_two_languages_stay_apart_and_judgements_are_all_kept(tmp_path
     assert (first.paragraph, first.article, first.title) == ("sw:1#0", "sw:1", "Bees")
 
 
-def test_passages_keep_the_order_of_the_shards_and_begin_with_their_title(tmp_path: Path) -> None:
+def test_passages_are_in_descending_order_of_ids_and_begin_with_their_title(tmp_path: Path) -> None:
     collection = load_benchmark("miracl", write_miracl(tmp_path)).collection
     own = [item for item in collection.candidates if language_of(item.id) == "yo"]
-    assert [item.id for item in own] == ["yo:1#0", "yo:1#1", "yo:9#9", "yo:2#0", "yo:3#4"]
-    assert [item.text for item in own][:1] == ["Bees they dance"]
-    assert own[-1].text == "Keepers"
+    assert [item.id for item in own] == ["yo:9#9", "yo:3#4", "yo:2#0", "yo:1#1", "yo:1#0"]
+    assert own[-1].text == "Bees they dance"
+    assert own[1].text == "Keepers"
     assert collection.candidate_texts("yo", with_context=True) == [item.text for item in own]
 
 

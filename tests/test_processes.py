@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bias_bench.errors import UsageError
-from bias_bench.training.processes import ALONE, Processes
+from bias_bench.processes import ALONE, Processes
 
 SETTINGS = {
     "steps": 4,

@@ -35,6 +35,15 @@ DryRun = Annotated[
         help="Say what would be computed and why, how long it takes and what it needs; do nothing.",
     ),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="Memory that encoding and searching may take in each process, such as 4G. Changes no "
+        "result. Default: no limit.",
+        show_default=False,
+        metavar="SIZE",
+    ),
+]
 Reports = Annotated[Path, typer.Option(help="Folder for HTML reports.")]
 OutputFormat = Annotated[
     Literal["table", "json"], typer.Option("--format", help="Form of the result on stdout.")

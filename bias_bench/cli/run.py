@@ -13,7 +13,15 @@ from bias_bench.cli.complete import (
     complete_recipe,
     complete_setting,
 )
-from bias_bench.cli.options import DataDir, DryRun, OutputFormat, Reports, Verbose, listen
+from bias_bench.cli.options import (
+    DataDir,
+    DryRun,
+    Memory,
+    OutputFormat,
+    Reports,
+    Verbose,
+    listen,
+)
 
 # what a stage is run for where neither a recipe nor an experiment file is given
 _STAGE_RECIPES = {"mine": "hybrid-hard", "train": "hybrid"}
@@ -93,6 +101,7 @@ def run(
             "computes nothing and fails if anything is missing or outdated."
         ),
     ] = "only-missing",
+    memory: Memory = None,
     dry_run: DryRun = False,
     verbose: Verbose = None,
     output_format: OutputFormat = "table",
@@ -105,7 +114,7 @@ def run(
     listen(verbose)
     folders = run_systems(
         benchmark, recipe, backbone, data_dir, settings, seed, out, reports, name, device, policy,
-        dry_run, output_format,
+        dry_run, output_format, memory=memory,
     )  # fmt: skip
     if folders:
         say(f"all runs: {write_index(reports)}")
@@ -127,6 +136,7 @@ def run_systems(
     dry_run: bool,
     output_format: Any,
     until: Any = None,
+    memory: str | None = None,
 ) -> list[Path]:
     """Run every system that the options describe; returns their folders.
 
@@ -134,6 +144,7 @@ def run_systems(
     """
     from bias_bench.errors import UsageError
     from bias_bench.experiment import make_experiment, parse_override, read_yaml
+    from bias_bench.memory import parse_size
     from bias_bench.pipeline import RunOptions
     from bias_bench.pipeline import run as run_experiment
 
@@ -158,7 +169,8 @@ def run_systems(
             f"--name {name} names one run folder, but {len(experiments)} systems were asked for; "
             "give one --recipe and one --seed"
         )
-    options = RunOptions(out, reports, device, policy, name, until)
+    budget = None if memory is None else parse_size(memory)
+    options = RunOptions(out, reports, device, policy, name, until, memory=budget)
     if dry_run:
         from bias_bench.cli.plan_text import print_plan
         from bias_bench.dry_run.plan import plan_runs

@@ -47,9 +47,16 @@ COMMANDS = {
 }
 
 
+_BOUNDED = ("encode", "search")  # the stages that --memory bounds
+
+
 def stage_command(name: str) -> Callable[..., None]:
     """The command of that name: `run` with the same options; it prints the run folders."""
-    options = list(inspect.signature(run, eval_str=True).parameters.values())
+    options = [
+        option
+        for option in inspect.signature(run, eval_str=True).parameters.values()
+        if option.name != "memory" or name in _BOUNDED
+    ]
 
     def command(verbose: bool | None, output_format: str, **given: Any) -> None:
         from bias_bench.cli.output import print_json

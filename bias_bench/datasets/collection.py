@@ -3,57 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bias_bench.datasets.corpus import StoredCandidates
 from bias_bench.datasets.ids import language_of, topic_of
-from bias_bench.errors import DataError, UsageError, nearest
+from bias_bench.datasets.items import Candidate, CandidateRange, Query, Topic
+from bias_bench.datasets.validation import validate
+from bias_bench.errors import UsageError, nearest
 from bias_bench.files import digest_texts
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-class Query(NamedTuple):
-    """A topic in one language."""
-
-    id: str
-    text: str
-
-
-class Candidate(NamedTuple):
-    """A retrievable sentence, with the paragraph it stands in."""
-
-    id: str
-    text: str
-    context: str
-
-
-class Topic(NamedTuple):
-    """A question's identity across languages, with the clusters it belongs to."""
-
-    id: str
-    paragraph: str
-    article: str
-    title: str = ""
-
-
-class CandidateRange(NamedTuple):
-    """Rows ``start:stop`` of the candidates: the pool of one language."""
-
-    start: int
-    stop: int
+__all__ = ["Candidate", "CandidateRange", "Collection", "Query", "Topic"]
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A benchmark in memory.
+    """A benchmark: in memory, but for candidates that are too many for it.
 
-    `queries` and `candidates` are grouped by language in the order of `languages`; `relevance`
-    lists pairs (topic id, candidate id); a parallel topic has one or more per language that answers
-    it. `grades` are those of `relevance`, from 1; none means 1 for all. `not_relevant` lists pairs
-    judged not to be relevant (grade 0).
+    `queries` and `candidates` are grouped by language in the order of `languages`. Candidates on
+    disk are in id-descending order in each language; who needs all goes through them one by one.
+    `relevance` lists pairs (topic id, candidate id); a parallel topic has one or more per language
+    that answers it. `grades` are those of `relevance`, from 1; none means 1 for all. `not_relevant`
+    lists pairs judged not to be relevant (grade 0).
 
     Without `parallel` every topic is asked and answered in one language alone, and candidates of
     another language are not judged for it, so only pools of one language can be searched.
@@ -63,7 +42,7 @@ class Collection:
     languages: tuple[str, ...]
     topics: tuple[Topic, ...]
     queries: tuple[Query, ...]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Candidate, ...] | StoredCandidates
     relevance: tuple[tuple[str, str], ...]
     grades: tuple[int, ...] = ()
     not_relevant: tuple[tuple[str, str], ...] = ()
@@ -79,6 +58,8 @@ class Collection:
     @cached_property
     def pools(self) -> dict[str, CandidateRange]:
         """Candidate rows of each language."""
+        if isinstance(self.candidates, StoredCandidates):
+            return self.candidates.pools
         starts: dict[str, int] = {}
         counts: Counter[str] = Counter()
         for row, candidate in enumerate(self.candidates):
@@ -96,9 +77,11 @@ class Collection:
     @cached_property
     def relevant_rows(self) -> np.ndarray:
         """int32 [topics, most relevant candidates of a topic]: candidate rows, padded with -1."""
+        names = [candidate for _, candidate in self.relevance]
+        if isinstance(self.candidates, StoredCandidates):
+            return self._by_topic(self.candidates.rows_of(names).tolist(), fill=-1)
         candidate_row = {candidate.id: row for row, candidate in enumerate(self.candidates)}
-        rows = [candidate_row[candidate] for _, candidate in self.relevance]
-        return self._by_topic(rows, fill=-1)
+        return self._by_topic([candidate_row[name] for name in names], fill=-1)
 
     @cached_property
     def relevant_grades(self) -> np.ndarray | None:
@@ -128,8 +111,33 @@ class Collection:
         rows = [self.topic_rows[topic_of(query.id)] for query in self.queries_in(language)]
         return np.array(rows, dtype=np.int32)
 
+    @cached_property
+    def _ids(self) -> pa.Array:
+        import pyarrow as pa
+
+        return pa.array([candidate.id for candidate in self.candidates], pa.string())
+
+    def candidate_ids(self, rows: np.ndarray) -> pa.Array:
+        """Strings [n]: the ids of the candidates at `rows` int [n]."""
+        import pyarrow as pa
+
+        if isinstance(self.candidates, StoredCandidates):
+            return self.candidates.ids(rows)
+        return self._ids.take(pa.array(rows))
+
+    def text_parts(self, language: str, with_context: bool) -> list[Sequence[str]]:
+        """The texts to encode of a language's candidates, in parts that are encoded together.
+
+        On disk a part is a shard, which is read when it is asked for; in memory all is one part.
+        """
+        if isinstance(self.candidates, StoredCandidates):  # such passages have no context
+            return [*self.candidates.corpora[language].shards]
+        return [self.candidate_texts(language, with_context)]
+
     def candidate_texts(self, language: str, with_context: bool) -> list[str]:
         """Texts to encode: the sentence, or the sentence, a space and its paragraph (if any)."""
+        if isinstance(self.candidates, StoredCandidates):
+            return [text for part in self.text_parts(language, with_context) for text in part]
         start, stop = self.pools[language]
         return [
             f"{candidate.text} {candidate.context}"
@@ -141,25 +149,25 @@ class Collection:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over ids, texts and relevance: equal only for equal benchmarks."""
+        return digest_texts(self._content())
+
+    def _content(self) -> Iterator[str]:
         sizes = [self.languages, self.topics, self.queries, self.candidates, self.relevance]
-        parts = [self.name, *(str(len(part)) for part in sizes), *self.languages]
-        for topic in self.topics:
-            parts += topic
-        for query in self.queries:
-            parts += query
-        for candidate in self.candidates:
-            parts += candidate
-        for pair in self.relevance:
-            parts += pair
+        yield from (self.name, *(str(len(part)) for part in sizes), *self.languages)
+        for item in (*self.topics, *self.queries):
+            yield from item
+        if isinstance(self.candidates, StoredCandidates):
+            yield from (corpus.fingerprint for corpus in self.candidates.corpora.values())
+        else:
+            yield from chain.from_iterable(self.candidates)
+        yield from chain.from_iterable(self.relevance)
         if not self.parallel:  # what only some benchmarks have is hashed for those alone
-            parts.append("not parallel")
+            yield "not parallel"
         if self.relevant_grades is not None:
-            parts += ["grades", *map(str, self.grades)]
+            yield from ("grades", *map(str, self.grades))
         if self.not_relevant:
-            parts.append("not relevant")
-            for pair in self.not_relevant:
-                parts += pair
-        return digest_texts(parts)
+            yield "not relevant"
+            yield from chain.from_iterable(self.not_relevant)
 
     def keep(self, languages: Sequence[str]) -> Collection:
         """The part of the benchmark in some of its languages; topics are those still asked in one.
@@ -186,82 +194,10 @@ class Collection:
             languages=tuple(kept),
             topics=tuple(topic for topic in self.topics if topic.id in asked),
             queries=queries,
-            candidates=tuple(item for item in self.candidates if language_of(item.id) in kept),
+            candidates=self.candidates.keep(kept)
+            if isinstance(self.candidates, StoredCandidates)
+            else tuple(item for item in self.candidates if language_of(item.id) in kept),
             relevance=tuple(self.relevance[place] for place in places),
             grades=tuple(self.grades[place] for place in places) if self.grades else (),
             not_relevant=tuple(filter(stays, self.not_relevant)),
         )
-
-
-def validate(collection: Collection) -> None:
-    """Raise DataError for duplicate or malformed ids, empty languages, dangling relevance."""
-    for language in collection.languages:
-        if not language or "-" in language or ":" in language or language == "all":
-            raise DataError(
-                f"{collection.name}: '{language}' cannot be a language code (no '-', ':', 'all')"
-            )
-    for kind, items in (("query", collection.queries), ("candidate", collection.candidates)):
-        _validate_ids(f"{collection.name}: {kind}", collection.languages, [i.id for i in items])
-    _require_unique([topic.id for topic in collection.topics], f"{collection.name}: topic id")
-    _validate_links(collection)
-
-
-def _validate_ids(what: str, languages: Sequence[str], ids: Sequence[str]) -> None:
-    _require_unique(ids, f"{what} id")
-    for identifier in ids:
-        if any(character.isspace() for character in identifier):
-            raise DataError(f"{what} id '{identifier}' holds white space")
-    found = Counter(language_of(identifier) for identifier in ids)
-    for language in languages:
-        if not found[language]:
-            raise DataError(f"{what}: language '{language}' has none at all")
-    if [language_of(identifier) for identifier in ids] != [
-        language for language in languages for _ in range(found[language])
-    ]:
-        raise DataError(f"{what} ids are not grouped by language as listed")
-
-
-def _validate_links(collection: Collection) -> None:
-    topics = {topic.id for topic in collection.topics}
-    for query in collection.queries:
-        if topic_of(query.id) not in topics:
-            raise DataError(f"{collection.name}: query '{query.id}' belongs to no topic")
-    known = {candidate.id for candidate in collection.candidates}
-    judged = (*collection.relevance, *collection.not_relevant)
-    _require_unique(
-        [f"{topic} -> {candidate}" for topic, candidate in judged],
-        f"{collection.name}: relevance",
-    )
-    for topic, candidate in judged:
-        if topic not in topics or candidate not in known:
-            raise DataError(
-                f"{collection.name}: relevance '{topic}' -> '{candidate}' points to nothing"
-            )
-    if collection.grades and len(collection.grades) != len(collection.relevance):
-        raise DataError(
-            f"{collection.name}: {len(collection.grades)} grades for "
-            f"{len(collection.relevance)} relevant candidates"
-        )
-    if min(collection.grades, default=1) < 1:
-        raise DataError(f"{collection.name}: grade {min(collection.grades)} is not relevant")
-    if not collection.parallel:
-        _validate_apart(collection, judged)
-
-
-def _validate_apart(collection: Collection, judged: Sequence[tuple[str, str]]) -> None:
-    """No topic is asked or judged in two languages."""
-    language: dict[str, str] = {}
-    pairs = [(topic_of(query.id), language_of(query.id)) for query in collection.queries]
-    pairs += [(topic, language_of(candidate)) for topic, candidate in judged]
-    for topic, found in pairs:
-        if language.setdefault(topic, found) != found:
-            raise DataError(
-                f"{collection.name}: topic '{topic}' is in '{language[topic]}' and '{found}', but "
-                "the benchmark's topics are not parallel"
-            )
-
-
-def _require_unique(ids: Sequence[str], what: str) -> None:
-    for identifier, count in Counter(ids).items():
-        if count > 1:
-            raise DataError(f"{what} '{identifier}' occurs {count} times")

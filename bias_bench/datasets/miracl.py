@@ -1,6 +1,7 @@
 """MIRACL (Zhang et al. 2023, TACL): monolingual retrieval of Wikipedia passages in 18 languages.
 
-``miracl`` searches whole corpora, ``miracl-judged`` the judged passages alone. Topics of two
+``miracl`` searches whole corpora, which are kept on disk, ``miracl-judged`` the judged passages
+alone. Topics of two
 languages are different questions, even where their numbers are equal, so the topic ``7`` of
 Swahili is ``sw:7`` here, and only pools of one language are searched: a passage of another language
 may well answer it, but nobody judged that.
@@ -8,22 +9,23 @@ may well answer it, but nobody judged that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from bias_bench.console import progress
+import numpy as np
+
 from bias_bench.datasets.benchmark import BenchmarkSpec, Content, Reader, Size
 from bias_bench.datasets.collection import Candidate, Collection, Query, Topic
+from bias_bench.datasets.corpus import StoredCandidates, StoredCorpus
 from bias_bench.datasets.ids import query_id
+from bias_bench.datasets.miracl_corpus import checked_file, mend, shown_corpus, store_corpus
 from bias_bench.datasets.miracl_download import fetch_folder
 from bias_bench.datasets.miracl_folder import (
     annotated_files,
     check_folder,
     corpus_folder,
-    expected_passages,
-    expected_shards,
     languages_in,
     miracl_facts,
     read_generated,
@@ -32,11 +34,9 @@ from bias_bench.datasets.sources.miracl_files import (
     Judgements,
     Passage,
     read_judgements,
-    read_passages,
     read_topics,
 )
 from bias_bench.errors import DataError
-from bias_bench.files import sha256_file
 
 JUDGED_NOTE = (
     "The pool of each language is its judged passages alone, not its corpus: figures are far "
@@ -44,8 +44,6 @@ JUDGED_NOTE = (
 )
 GENERATED_NOTE = "The data were generated, they are not MIRACL: the figures say nothing about it."
 _NOT_IN_THE_PAPER = ("de", "en", "yo")
-_STEP = 1_000  # passages between two signs of life
-_SHOWN_AFTER = 5.0  # seconds
 
 _CITATION = """\
 @article{zhang-etal-2023-miracl,
@@ -64,11 +62,14 @@ _CITATION = """\
 
 
 class LanguagePart(NamedTuple):
-    """One language's part of the benchmark; candidates in the order of the corpus."""
+    """One language's part of the benchmark; `titles` are those of judged passages that have one.
+
+    Candidates are on disk, or a list in the order of the corpus.
+    """
 
     questions: dict[str, str]
     judged: Judgements
-    candidates: list[Candidate]
+    candidates: list[Candidate] | StoredCorpus
     titles: dict[str, str]
     sha256: dict[str, str]
 
@@ -152,12 +153,21 @@ def _collection(name: str, parts: dict[str, LanguagePart]) -> Collection:
         languages=tuple(parts),
         topics=tuple(topics),
         queries=tuple(queries),
-        candidates=tuple(item for part in parts.values() for item in part.candidates),
+        candidates=_candidates([part.candidates for part in parts.values()]),
         relevance=tuple(relevance),
         grades=tuple(grades),
         not_relevant=tuple(not_relevant),
         parallel=False,
     )
+
+
+def _candidates(
+    parts: Sequence[list[Candidate] | StoredCorpus],
+) -> tuple[Candidate, ...] | StoredCandidates:
+    stored = [part for part in parts if isinstance(part, StoredCorpus)]
+    if stored:
+        return StoredCandidates(stored)
+    return tuple(item for part in parts for item in part)
 
 
 def _topic(topic: str, language: str, relevant: Sequence[str], titles: dict[str, str]) -> Topic:
@@ -169,76 +179,59 @@ def _topic(topic: str, language: str, relevant: Sequence[str], titles: dict[str,
     return Topic(topic, f"{language}:{first}", f"{language}:{article}", titles[first])
 
 
-def stream_corpus(folder: Path, language: str, sha256: dict[str, str]) -> Iterator[Passage]:
-    """A language's passages, shard by shard, in a fixed order; one is in memory at a time.
-
-    Each shard is checked before it is read, and its checksum goes into `sha256`. DataError for a
-    missing or damaged shard, and at the end for another number of passages than there must be.
-    """
-    number = 0
-    for path, expected in expected_shards(folder, language):
-        sha256[f"{path.parent.name}/{path.name}"] = _checked(folder, language, path, expected)
-        for passage in read_passages(path):
-            number += 1
-            yield passage
-    wanted = expected_passages(folder, language)
-    if number != wanted:
-        raise DataError(
-            f"{corpus_folder(folder, language)}: {number:,} passages, expected {wanted:,}; "
-            f"{_mend(folder, language)}"
-        )
-
-
 def _read_language(folder: Path, language: str, judged_only: bool) -> LanguagePart:
     sha256: dict[str, str] = {}
     paths = []
     for path, expected in annotated_files(folder, language):
-        sha256[path.name] = _checked(folder, language, path, expected)
+        sha256[path.name] = checked_file(folder, language, path, expected)
         paths.append(path)
     topics_path, qrels_path = paths
     questions = read_topics(topics_path)
     judged = read_judgements(qrels_path, questions, topics_path)
-    candidates: list[Candidate] = []
-    titles: dict[str, str] = {}
-    seen: set[str] = set()
-    total = expected_passages(folder, language)
-    with progress(f"read {language}", total, "passages", after=_SHOWN_AFTER) as advance:
-        for number, passage in enumerate(stream_corpus(folder, language, sha256), 1):
-            if number % _STEP == 0 or number == total:
-                advance(number % _STEP or _STEP)
-            is_judged = passage.id in judged.line
-            if judged_only and not is_judged:
-                continue
-            if passage.id in seen:
-                raise DataError(f"{passage.where}: docid '{passage.id}' occurs twice")
-            seen.add(passage.id)
-            if is_judged:
-                titles[passage.id] = passage.title
-            candidates.append(Candidate(f"{language}:{passage.id}", passage.with_title(), ""))
-            if judged_only and len(titles) == len(judged.line):
-                break
-    if len(titles) < len(judged.line):
-        lost, line = judged.first_of(judged.line.keys() - titles.keys())
+    if judged_only:
+        held = _judged_candidates(folder, language, judged, sha256)
+        titles = {name: passage.title for name, passage in held.items()}
+        _require_found(folder, language, qrels_path, judged, titles)
+        candidates = [
+            Candidate(f"{language}:{name}", passage.with_title(), "")
+            for name, passage in held.items()
+        ]
+        return LanguagePart(questions, judged, candidates, titles, sha256)
+    corpus = store_corpus(folder, language, sha256)
+    names = list(judged.line)
+    rows = corpus.rows_of([f"{language}:{name}" for name in names])
+    place = {name: row for name, row in zip(names, rows.tolist(), strict=True) if row >= 0}
+    _require_found(folder, language, qrels_path, judged, place)
+    first = [relevant[0] for topic in questions if (relevant := judged.relevant(topic))]
+    named = corpus.titles_and_texts(np.array([place[name] for name in first], dtype=np.int64))
+    titles = {name: title for name, (title, _) in zip(first, named, strict=True)}
+    return LanguagePart(questions, judged, corpus, titles, sha256)
+
+
+def _judged_candidates(
+    folder: Path, language: str, judged: Judgements, sha256: dict[str, str]
+) -> dict[str, Passage]:
+    """The judged passages by docid, in the order of the corpus; reading ends with the last."""
+    found: dict[str, Passage] = {}
+    for passage in shown_corpus(folder, language, sha256):
+        if passage.id not in judged.line:
+            continue
+        if passage.id in found:
+            raise DataError(f"{passage.where}: docid '{passage.id}' occurs twice")
+        found[passage.id] = passage
+        if len(found) == len(judged.line):
+            break
+    return found
+
+
+def _require_found(
+    folder: Path, language: str, qrels: Path, judged: Judgements, found: Container[str]
+) -> None:
+    """DataError for a judged passage that the corpus lacks."""
+    missing = [name for name in judged.line if name not in found]
+    if missing:
+        lost, line = judged.first_of(missing)
         raise DataError(
-            f"{qrels_path}: line {line}: passage '{lost}' is in no file of "
-            f"{corpus_folder(folder, language)}; {_mend(folder, language)}"
+            f"{qrels}: line {line}: passage '{lost}' is in no file of "
+            f"{corpus_folder(folder, language)}; {mend(folder, language)}"
         )
-    return LanguagePart(questions, judged, candidates, titles, sha256)
-
-
-def _checked(folder: Path, language: str, path: Path, expected: str | None) -> str:
-    """The sha256 of a file; DataError where it is missing or differs from the one expected."""
-    if not path.is_file():
-        raise DataError(f"{path}: missing; {_mend(folder, language)}")
-    actual = sha256_file(path)
-    if expected and actual != expected:
-        raise DataError(
-            f"{path}: damaged: sha256 {actual[:12]}… differs; {_mend(folder, language)}"
-        )
-    return actual
-
-
-def _mend(folder: Path, language: str) -> str:
-    if read_generated(folder):
-        return "generate the data again"
-    return f"run `biasbench data fetch miracl --language {language} --data-dir {folder.parent}`"

@@ -46,7 +46,8 @@ class Plan(NamedTuple):
     """What to generate: `passages` in each language, and questions.
 
     `judged` is a folder with MIRACL's topics and judgements, of which the first `topics` of each
-    language are taken (None: all); without it `topics` questions are made up (None: 20).
+    language are taken (None: all); without it `topics` questions are made up (None: 20). `words`
+    are the fewest and the most of a passage.
     """
 
     passages: int
@@ -55,6 +56,7 @@ class Plan(NamedTuple):
     topics: int | None = None
     judged: Path | None = None
     shard: int = 0
+    words: tuple[int, int] = _PASSAGE
 
 
 class _Questions(NamedTuple):
@@ -188,7 +190,7 @@ def _write_corpus(
             for first in range(start, min(start + shard, plan.passages), _BLOCK):
                 size = min(_BLOCK, start + shard - first, plan.passages - first)
                 names = [next(identifiers) for _ in range(size)]
-                block = _block(names, wanted, pieces, words, random)
+                block = _block(names, wanted, pieces, words, plan.words, random)
                 packed.write(block.encode("utf-8"))
         sums.append(f"{sha256_file(path)}  {path.name}\n")
     write_text(corpus / SUMS, "".join(sums))
@@ -248,9 +250,10 @@ def _block(
     wanted: Mapping[str, Sequence[str]],
     pieces: Sequence[Sequence[str]],
     words: np.ndarray,
+    size: tuple[int, int],
     random: np.random.Generator,
 ) -> str:
-    lengths = random.integers(_PASSAGE[0], _PASSAGE[1] + 1, len(names))
+    lengths = random.integers(size[0], size[1] + 1, len(names))
     drawn = _draw(words, int(lengths.sum()), random).tolist()
     titles = _draw(words, _TITLE[1] * len(names), random).tolist()
     sizes = random.integers(_TITLE[0], _TITLE[1] + 1, len(names)).tolist()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -10,21 +9,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bias_bench.console import detail, progress, warn
+from bias_bench.console import Advance, detail, progress, warn
+from bias_bench.datasets.corpus import ShardTexts
 from bias_bench.encoders.backbone import Backbone
 from bias_bench.encoders.encoder import Encoder, EncodingSettings, Side
-from bias_bench.files import cache_root, digest, digest_texts, is_whole, write_checked
+from bias_bench.files import (
+    atomic_path,
+    cache_root,
+    digest,
+    digest_texts,
+    is_whole,
+    write_checksum,
+)
 from bias_bench.manifest import Texts
+from bias_bench.memory import require_memory
+from bias_bench.processes import ALONE, Processes
 
 _FORM = 1  # raise it when the way of encoding changes, so that older vectors are not used
 
 
 class Request(NamedTuple):
-    """Texts to encode together, with a label for progress."""
+    """Texts to encode together, with a label for progress; a `ShardTexts` is read when needed."""
 
     label: str
     side: Side
-    texts: list[str]
+    texts: Sequence[str]
 
 
 def cache_folder() -> Path:
@@ -46,9 +55,14 @@ def vector_key(backbone: Backbone, settings: EncodingSettings, request: Request)
             "device": settings.device.split(":")[0],
             "libraries": [version("torch"), version("transformers"), version("tokenizers")],
             "side": request.side,
-            "texts": digest_texts(request.texts),
+            "texts": texts_digest(request.texts),
         }
     )
+
+
+def texts_digest(texts: Sequence[str]) -> str:
+    """As `files.digest_texts`; of texts on disk it is known already."""
+    return texts.sha256 if isinstance(texts, ShardTexts) else digest_texts(texts)
 
 
 def request_texts(
@@ -68,7 +82,8 @@ def is_cached(folder: Path, key: str) -> bool:
 
 
 def _characters(request: Request) -> int:
-    return sum(map(len, request.texts))
+    texts = request.texts
+    return texts.characters if isinstance(texts, ShardTexts) else sum(map(len, texts))
 
 
 def encode_cached(
@@ -80,54 +95,81 @@ def encode_cached(
 ) -> list[np.ndarray]:
     """Unit vectors float32 [texts, dimensions] of each request; loads the model only if needed.
 
-    Each request is stored as soon as it is done, so an interrupted run keeps what it finished.
     Vectors of a model given as a Python object are its own to keep.
     """
     if backbone.given:
         return backbone.given.encode(requests)
+    paths = fill_cache(backbone, settings, requests, folder, use_cached)
+    return [np.load(path, allow_pickle=False) for path in paths]
+
+
+def fill_cache(
+    backbone: Backbone,
+    settings: EncodingSettings,
+    requests: Sequence[Request],
+    folder: Path,
+    use_cached: bool = True,
+    processes: Processes = ALONE,
+    memory: int | None = None,
+) -> list[Path]:
+    """Encode what the cache lacks; returns the whole files ``<key>.npy`` of all requests.
+
+    Each request is stored as soon as it is done, so an interrupted run keeps what it finished, and
+    one request's texts are in memory at a time. Of several processes each does its share, and the
+    files are all there when this returns. UsageError where that takes more than `memory` bytes.
+    """
     keys = [vector_key(backbone, settings, request) for request in requests]
-    found = [load_vectors(folder, key) if use_cached else None for key in keys]
-    missing = [index for index, vectors in enumerate(found) if vectors is None]
-    kept = sum(len(vectors) for vectors in found if vectors is not None)
-    every = sum(len(request.texts) for request in requests)
-    detail(f"vectors: {kept:,} of {every:,} texts are in the cache, {folder}")
+    paths = [folder / f"{key}.npy" for key in keys]
+    own = range(len(requests))[processes.rank :: processes.number]
+    missing = [index for index in own if not (use_cached and _is_kept(paths[index]))]
+    every, new = (sum(len(requests[index].texts) for index in part) for part in (own, missing))
+    share = " of this process's share" if processes.number > 1 else ""
+    detail(f"vectors: {every - new:,} of {every:,} texts{share} are in the cache, {folder}")
     if missing:
         encoder = Encoder(backbone, settings)
-        tokens = {
-            index: encoder.tokenize(requests[index].texts, requests[index].side)
-            for index in missing
-        }
-        total = sum(len(ids) for lists in tokens.values() for ids in lists)
-        with progress("encode", total, "tokens") as advance:
+        most = max(len(requests[index].texts) for index in missing)
+        require_memory(memory, encoder.workspace(most), "encode")
+        with progress("encode", new, "texts") as advance:
             for index in missing:
-                start = perf_counter()
-                vectors = encoder.encode(tokens[index], advance)
+                request, start = requests[index], perf_counter()
+                vectors = _encode(encoder, request, advance)
                 cost = {
                     "seconds": round(perf_counter() - start, 4),
-                    "characters": _characters(requests[index]),
+                    "characters": _characters(request),
                     "backbone": backbone.spec,
                     "precision": settings.precision,
                     "device": settings.device.split(":")[0],
                 }
-                store_vectors(folder, keys[index], vectors, requests[index].label, cost)
-                found[index] = vectors
-    return [vectors for vectors in found if vectors is not None]
+                store_vectors(folder, keys[index], vectors, request.label, cost)
+    processes.wait()
+    return paths
+
+
+def _encode(encoder: Encoder, request: Request, advance: Advance) -> np.ndarray:
+    tokens = encoder.tokenize(request.texts, request.side)
+    share = len(tokens) / max(sum(map(len, tokens)), 1)
+    return encoder.encode(tokens, lambda number: advance(number * share))
+
+
+def _is_kept(path: Path) -> bool:
+    whole = is_whole(path)
+    if whole is False:
+        warn(f"{path}: cached vectors are damaged; encoding these texts again")
+    return bool(whole)
 
 
 def store_vectors(
     folder: Path, key: str, vectors: np.ndarray, label: str, cost: dict[str, Any] | None = None
 ) -> None:
     """Write ``<key>.npy`` and its checksum; `cost` says what it took, for later estimates."""
-    buffer = io.BytesIO()
-    np.save(buffer, vectors, allow_pickle=False)
     record = {"label": label, "shape": list(vectors.shape), **({"cost": cost} if cost else {})}
-    write_checked(folder / f"{key}.npy", buffer.getvalue(), record)
+    path = folder / f"{key}.npy"
+    with atomic_path(path) as temporary:
+        np.save(temporary, vectors, allow_pickle=False)
+    write_checksum(path, record)
 
 
 def load_vectors(folder: Path, key: str) -> np.ndarray | None:
     """Cached vectors, or None; a damaged file is reported and counts as absent."""
     path = folder / f"{key}.npy"
-    whole = is_whole(path)
-    if whole is False:
-        warn(f"{path}: cached vectors are damaged; encoding these texts again")
-    return np.load(path, allow_pickle=False) if whole else None
+    return np.load(path, allow_pickle=False) if _is_kept(path) else None

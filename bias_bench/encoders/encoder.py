@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,10 @@ Side = Literal["query", "candidate"]
 
 # Measured on two cores: larger batches leave the caches, smaller ones pay per-call overhead.
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}
-_TOKENIZED = 4_096  # texts at a time: what the tokenizer says of a text takes 400 bytes a token
+_TOKENIZED = 1_024  # texts at a time
+_TOKEN_BYTES = 400  # of a token in what the tokenizer says of a text
+_TEXT_BYTES = 120  # of a text's array of token ids beside the ids
+_ACTIVATION_BYTES = 200  # of a token and dimension while a batch passes through the layers
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,14 @@ class Encoder:
         self._model, self._tokenizer = backbone.load()
         self._model.to(settings.device)
 
+    def workspace(self, texts: int) -> int:
+        """Bytes that encoding so many texts at once takes at most, beside the model."""
+        profile, width = self.settings.profile, self._model.config.hidden_size
+        longest = max(profile.query_max_length, profile.candidate_max_length)
+        held = texts * (_TEXT_BYTES + 4 * longest + 4 * width)
+        tokenizer = min(texts, _TOKENIZED) * longest * _TOKEN_BYTES
+        return held + tokenizer + self.settings.batch_tokens * width * _ACTIVATION_BYTES
+
     def tokenize(self, texts: Sequence[str], side: Side) -> list[np.ndarray]:
         """Token ids int32 of each text with its prefix, cut to the profile's maximum length."""
         if not texts:
@@ -98,8 +110,8 @@ class Encoder:
         prefix = profile.query_prefix if query else profile.candidate_prefix
         limit = profile.query_max_length if query else profile.candidate_max_length
         found: list[np.ndarray] = []
-        for start in range(0, len(texts), _TOKENIZED):
-            part = [prefix + text for text in texts[start : start + _TOKENIZED]]
+        stream = iter(texts)
+        while part := [prefix + text for text in islice(stream, _TOKENIZED)]:
             encoded = self._tokenizer(part, truncation=True, max_length=limit)
             found += [np.array(ids, dtype=np.int32) for ids in encoded["input_ids"]]
         return found

@@ -18,11 +18,10 @@ from numpy.typing import ArrayLike
 
 from bias_bench.console import progress
 from bias_bench.encoders.backbone import GIVEN, Backbone, Loaded
-from bias_bench.encoders.cache import Request
+from bias_bench.encoders.cache import Request, texts_digest
 from bias_bench.encoders.encoder import Side
 from bias_bench.encoders.profile import Profile
 from bias_bench.errors import DataError, UsageError
-from bias_bench.files import digest_texts
 
 Similarity = Literal["cosine", "dot"]
 # read by no one: the object itself knows its pooling, prefixes and lengths
@@ -274,7 +273,7 @@ def _class_of(model: Any) -> str:
 
 
 def _key(request: Request) -> tuple[str, str, str]:
-    return request.label, request.side, digest_texts(request.texts)
+    return request.label, request.side, texts_digest(request.texts)
 
 
 def _digest(parts: Sequence[np.ndarray]) -> str:

@@ -60,7 +60,7 @@ def setting_rows(
         wanted &= (relevant >= start) & (relevant < stop)
     queries, places = np.nonzero(wanted)
     topics = [collection.topics[row] for row in query_topics[queries]]
-    candidates = [collection.candidates[row].id for row in relevant[queries, places]]
+    candidates = collection.candidate_ids(relevant[queries, places]).to_pylist()
     ids = [query.id for query in collection.queries_in(setting.query_language)]
     values = ranks[queries, places, 1 if setting.pool == ALL else 0]
     columns: dict[str, pa.Array] = {

@@ -1,4 +1,7 @@
-"""Exact dense search: one similarity computation per query language serves all its settings."""
+"""Exact dense search: one similarity computation per query language serves all its settings.
+
+Pools of several languages are in memory; a pool of one language may be read block by block.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bias_bench.console import Advance
+from bias_bench.processes import ALONE, Processes
+from bias_bench.retrieval.blocks import ArrayBlocks, VectorBlocks
 from bias_bench.retrieval.exact import Order, Results, candidate_order, rank
+from bias_bench.retrieval.order import descending_id_order, key_columns, key_scores
+from bias_bench.retrieval.streamed import QUERIES, Found, search_blocks
 
 
 class Pool(NamedTuple):
@@ -42,3 +50,64 @@ def search(queries: np.ndarray, pool: Pool, relevant_rows: np.ndarray, depth: in
         relevant_rows,
         depth,
     )
+
+
+class BlockPool(NamedTuple):
+    """The candidates of one language, rows `start` and on of the collection.
+
+    `order` int64 [candidates] gives each column's row, from 0; None where it is the column itself.
+    """
+
+    language: str
+    vectors: VectorBlocks
+    start: int
+    order: np.ndarray | None
+
+
+def make_block_pool(language: str, ids: list[str], vectors: np.ndarray, start: int) -> BlockPool:
+    """A pool of vectors in memory, float32 [candidates, dimensions]."""
+    order = descending_id_order(ids)
+    return BlockPool(language, ArrayBlocks(np.ascontiguousarray(vectors[order])), start, order)
+
+
+def search_pool(
+    queries: np.ndarray,
+    pool: BlockPool,
+    relevant_rows: np.ndarray,
+    depth: int,
+    at_once: int | None = None,
+    advance: Advance = lambda _: None,
+    processes: Processes = ALONE,
+) -> Results:
+    """As `search`, in the one pool there is, which is also that of all.
+
+    `at_once` queries (None: all) are searched in one pass over the vectors, which decides nothing
+    but memory and time. `advance` hears of candidates, in each pass.
+    """
+    step = max(QUERIES, (at_once or len(queries)) // QUERIES * QUERIES) if len(queries) else QUERIES
+    columns = np.where(relevant_rows >= 0, relevant_rows - pool.start, -1)
+    if pool.order is not None:
+        place = np.empty(len(pool.order), dtype=np.int64)
+        place[pool.order] = np.arange(len(place))
+        columns = np.where(columns >= 0, place[columns], -1)
+    found = [
+        search_blocks(
+            queries[first : first + step],
+            pool.vectors,
+            columns[first : first + step],
+            depth,
+            advance,
+            processes,
+        )
+        for first in range(0, max(len(queries), 1), step)
+    ]
+    return _results(pool, Found(*map(np.concatenate, zip(*found, strict=True))))
+
+
+def _results(pool: BlockPool, found: Found) -> Results:
+    rows = key_columns(found.keys)
+    if pool.order is not None:
+        rows = pool.order[rows]
+    top = (rows + pool.start, key_scores(found.keys))
+    ranks = np.repeat(found.ranks[:, :, None], 2, axis=2)
+    return Results(ranks, {pool.language: top, "all": top})

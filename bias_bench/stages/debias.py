@@ -11,7 +11,7 @@ import numpy as np
 from bias_bench.console import say
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.encoders.cache import Request
-from bias_bench.encoders.debias import LIR_RANK, Method, apply, fit
+from bias_bench.encoders.debias import LIR_RANK, Debias, Method, fit
 from bias_bench.encoders.encoder import Side
 from bias_bench.errors import UsageError
 from bias_bench.files import digest_texts
@@ -91,18 +91,13 @@ def debias_fitting(prepared: Prepared, data: TrainingData | None) -> Fitting | N
     return fitting
 
 
-def debiased(fitting: Fitting, vectors: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The benchmark's vectors, debiased.
+def fitted(fitting: Fitting, vectors: Sequence[np.ndarray]) -> Debias:
+    """What to apply to the benchmark's vectors.
 
-    `vectors` are of the benchmark's requests, in which the languages take turns, then of those of
-    `fitting`; float32 [texts, dimensions] each.
+    `vectors` are of the requests of `fitting`; float32 [texts, dimensions] each.
     """
-    own = len(vectors) - len(fitting.requests)
-    parts = vectors[own:]
-    codes = np.repeat(fitting.codes, [len(part) for part in parts])
-    found = fit(fitting.method, np.concatenate(parts), codes)
-    turns = len(fitting.languages)
-    return [apply(found, part, index % turns) for index, part in enumerate(vectors[:own])]
+    codes = np.repeat(fitting.codes, [len(part) for part in vectors])
+    return fit(fitting.method, np.concatenate(vectors), codes)
 
 
 def _draw(pairs: Pairs, language: str, order: np.ndarray) -> list[Request]:

@@ -9,52 +9,106 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from bias_bench import __version__, provenance
-from bias_bench.encoders.cache import Request, cache_folder, encode_cached, request_texts
+from bias_bench.encoders.cache import Request, cache_folder, fill_cache, request_texts
+from bias_bench.encoders.debias import apply
 from bias_bench.files import read_json, write_json
 from bias_bench.manifest import Manifest, Policy, Stage, Texts
+from bias_bench.processes import ALONE, Processes
 from bias_bench.report.run_content import EXAMPLES_SCHEMA
-from bias_bench.stages.debias import Fitting, debiased
+from bias_bench.retrieval.blocks import VectorBlocks
+from bias_bench.stages.debias import Fitting, fitted
 from bias_bench.stages.examples import examples
 from bias_bench.stages.probe import make_sample, measure_probe, probe_requests
 from bias_bench.stages.robustness import make_suite, measure_robustness
+from bias_bench.stages.search import (
+    Change,
+    Encoded,
+    Made,
+    array,
+    candidate_blocks,
+    candidate_parts,
+    vector_search,
+)
 from bias_bench.stages.work import (
     Prepared,
+    Search,
     Task,
     measure,
     score_settings,
     search_settings,
-    vector_search,
 )
 
 
 class Evaluation(NamedTuple):
-    """What is evaluated: an encoder, the one it was trained from, and the debiasing on top."""
+    """What is evaluated: an encoder, the one it was trained from, and the debiasing on top.
+
+    `memory` are the bytes that this process may use (None: no limit); they decide no result.
+    """
 
     prepared: Prepared
     untrained: Prepared
     fitting: Fitting | None
     policy: Policy
+    processes: Processes = ALONE
+    memory: int | None = None
 
-    def vectors(self, more: Sequence[Request] = ()) -> list[np.ndarray]:
-        """Vectors of the benchmark's requests, then of `more`, after debiasing.
+    def vectors(self, more: Sequence[Request] = (), processes: Processes = ALONE) -> Encoded:
+        """Vectors of the benchmark's requests and of `more`, after debiasing.
 
-        A request of `more` may be empty; the languages take turns in it as in the benchmark's.
+        A request of `more` may be empty; the languages take turns in it as in the benchmark's. All
+        of the `processes` that share the encoding call this at the same time.
         """
-        requests = self._requests(more)
-        encoded = encode_cached(
-            self.prepared.backbone,
-            self.prepared.settings,
-            [request for request in requests if request.texts],
-            cache_folder(),
-            use_cached=self.policy != "always",
-        )
-        left, none = iter(encoded), encoded[0][:0]
-        found = [next(left) if request.texts else none for request in requests]
-        return debiased(self.fitting, found) if self.fitting else found
+        collection, own = self.prepared.collection, self.prepared.requests()
+        kept = [request for request in more if request.texts]
+        made = self._made([*own, *kept, *self._fitted], processes)
+        change = self._change([array(part) for part in made[len(own) + len(kept) :]])
+        candidates: list[VectorBlocks] = []
+        past = 0
+        for turn, number in enumerate(candidate_parts(collection)):
+            candidates.append(candidate_blocks(made[past : past + number], change, turn))
+            past += number
+        turns = len(collection.languages)
+        queries = [change(array(part), turn) for turn, part in enumerate(made[past : past + turns])]
+        left = iter(made[len(own) :])
+        others = [
+            change(array(next(left)), place % turns) if request.texts else queries[0][:0]
+            for place, request in enumerate(more)
+        ]
+        return Encoded(candidates, queries, others)
+
+    def _made(self, requests: list[Request], processes: Processes) -> list[Made]:
+        prepared = self.prepared
+        if prepared.backbone.given:
+            return [*prepared.backbone.given.encode(requests)]
+        return [
+            *fill_cache(
+                prepared.backbone,
+                prepared.settings,
+                requests,
+                cache_folder(),
+                use_cached=self.policy != "always",
+                processes=processes,
+                memory=self.memory,
+            )
+        ]
+
+    def _change(self, parts: list[np.ndarray]) -> Change:
+        """What debiasing does to vectors of a language, given by its turn."""
+        if self.fitting is None:
+            return lambda vectors, _: vectors
+        found = fitted(self.fitting, parts)
+        return lambda vectors, turn: apply(found, vectors, turn)
+
+    @property
+    def _fitted(self) -> list[Request]:
+        return self.fitting.requests if self.fitting else []
 
     def _requests(self, more: Sequence[Request]) -> list[Request]:
-        fitted = self.fitting.requests if self.fitting else []
-        return [*self.prepared.requests(), *more, *fitted]
+        return [*self.prepared.requests(), *more, *self._fitted]
+
+    def search(self, encoded: Encoded) -> Search:
+        """The search that all processes share."""
+        return vector_search(self.prepared, encoded, self.memory, self.processes)
 
     def texts(self, more: Sequence[Request] = ()) -> list[Texts]:
         """What `vectors` would take from the cache, or encode."""
@@ -74,8 +128,24 @@ class Evaluation(NamedTuple):
 
 def encode(evaluation: Evaluation, manifest: Manifest) -> None:
     """Encode what a run would encode first, and no more."""
+    processes = evaluation.processes
+    processes.any(True)
     with manifest.timed("encode"):
-        evaluation.vectors()
+        evaluation.vectors(processes=processes)
+    manifest.computed = True
+
+
+def follow(evaluation: Evaluation, until: str | None) -> None:
+    """What every process but the first does of an evaluation: its share of `encode` or `search`."""
+    processes = evaluation.processes
+    if not processes.any(False):  # the first finds nothing to do
+        return
+    encoded = evaluation.vectors(processes=processes)
+    if until == "encode" or evaluation.prepared.collection.parallel:
+        return
+    find = evaluation.search(encoded)
+    for language in evaluation.prepared.collection.languages:
+        find(language)
 
 
 def evaluate(
@@ -86,14 +156,20 @@ def evaluate(
     prepared = evaluation.prepared
     depth, tag = prepared.experiment.retrieval.depth, prepared.tag
 
+    started = False
+
     def search_stage() -> list[Path]:
+        nonlocal started
+        started = evaluation.processes.any(True)
         with manifest.timed("encode"):
-            vectors = evaluation.vectors()
+            encoded = evaluation.vectors(processes=evaluation.processes)
         with manifest.timed("search"):
-            return search_settings(prepared, vector_search(prepared, vectors), folder)
+            return search_settings(prepared, evaluation.search(encoded), folder)
 
     inputs = {**evaluation.inputs(), "depth": depth, "tag": tag}
     manifest.run_stage(Stage("search", inputs, search_stage, evaluation.texts), policy)
+    if not started:
+        evaluation.processes.any(False)  # tells the others that there is nothing to do
     if until == "search":
         return
     score(prepared, manifest, policy)
@@ -165,9 +241,9 @@ def _robustness_stage(evaluation: Evaluation, manifest: Manifest) -> Path | None
 
     def work() -> list[Path]:
         with manifest.timed("encode for robustness"):
-            vectors = evaluation.vectors(suite.requests)
+            encoded = evaluation.vectors(suite.requests)
         with manifest.timed("robustness"):
-            write_json(path, measure_robustness(prepared, suite, vectors))
+            write_json(path, measure_robustness(prepared, suite, encoded))
         return [path]
 
     inputs = evaluation.inputs(suite.requests)

@@ -6,6 +6,7 @@ Read in the pool of all languages. The texts are the benchmark's, so the file st
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,7 +58,8 @@ def examples(task: Task, folder: Path) -> dict[str, Any]:
         return {"schema": EXAMPLES_SCHEMA, "examples": []}
     queries = [asked.query for _, asked in chosen]
     hits, ranks = _first_hits(folder, queries), _ranks(folder, queries)
-    texts = {candidate.id: candidate.text for candidate in collection.candidates}
+    shown = set(chain.from_iterable((*hits.values(), *ranks.values())))
+    texts = {item.id: item.text for item in collection.candidates if item.id in shown}
     questions = {query.id: query.text for query in collection.queries}
 
     def listed(named: Iterable[tuple[int, str]], relevant: Iterable[str]) -> list[dict[str, Any]]:

@@ -17,12 +17,16 @@ from bias_bench.stages.work import Task
 
 
 class RunFolder(NamedTuple):
-    """Where to work and how; `until` names the stage to stop after, `reports` is for the page."""
+    """Where to work and how; `until` names the stage to stop after, `reports` is for the page.
+
+    `memory` are the bytes that the work may take (None: no limit).
+    """
 
     path: Path
     reports: Path | None
     policy: Policy
     until: str | None
+    memory: int | None = None
 
 
 @contextmanager
@@ -45,7 +49,7 @@ def open_run(
         except BaseException as error:
             manifest.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
-        manifest.close(f"stopped after {until}" if until else "complete")
+        manifest.close(f"stopped after {until}" if until else "complete", place.memory)
         if until is None and place.reports:
             say(f"report: {write_run_page(folder, place.reports)}")
     say(f"run folder: {folder}")
@@ -94,4 +98,14 @@ def require_same_experiment(folder: Path, experiment: Experiment, policy: Policy
         raise UsageError(
             f"{folder}: holds another experiment ({changed[0]}: {before[changed[0]]} there, "
             f"{now[changed[0]]} now); give another --name, or replace it with --policy always"
+        )
+
+
+def require_shareable(experiment: Experiment, until: str | None) -> None:
+    """UsageError for what several processes cannot do together."""
+    if until == "mine" or experiment.lexical or experiment.fusion:
+        what = "mine" if until == "mine" else experiment.recipe
+        raise UsageError(
+            f"{what}: several processes share training, encoding and dense search alone; start "
+            "this as one process"
         )

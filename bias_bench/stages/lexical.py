@@ -112,7 +112,7 @@ def _parameters(task: Task) -> Parameters:
 def _indexes(task: Task, parts: Sequence[Part], use_cached: bool) -> dict[str, Indexes]:
     """What to search for each query language: all pools, or its own if topics are not parallel."""
     collection, parameters, folder = task.collection, _parameters(task), index_folder()
-    ids = [candidate.id for candidate in collection.candidates]
+    ids = collection.candidate_ids(np.arange(len(collection.candidates))).to_pylist()
     if collection.parallel:
         order = candidate_order(ids, dict(collection.pools))
         indexes = make_indexes(parts, order, parameters, folder, use_cached)

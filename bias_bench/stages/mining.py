@@ -19,9 +19,9 @@ from bias_bench.errors import DataError, UsageError
 from bias_bench.negatives.mining import Mined, mine
 from bias_bench.negatives.settings import MiningSettings
 from bias_bench.negatives.store import Stored, read_negatives, write_negatives
+from bias_bench.processes import Processes
 from bias_bench.stages.work import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, mined_negatives
-from bias_bench.training.processes import Processes
 
 NEGATIVES_FILE = "negatives.jsonl.gz"
 REFRESHED_FILE = "negatives-{:06}.jsonl.gz"  # the step after which they were mined

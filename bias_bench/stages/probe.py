@@ -15,6 +15,7 @@ import numpy as np
 
 from bias_bench.bias.probe import FOLDS, cross_covariance_norm, language_probe
 from bias_bench.encoders.cache import Request, cache_folder, encode_cached
+from bias_bench.stages.search import Encoded
 from bias_bench.stages.work import Prepared
 
 TOPICS = 100
@@ -72,14 +73,18 @@ def measure_probe(
     evaluated: Prepared,
     untrained: Prepared,
     sample: Sample,
-    vectors: Sequence[np.ndarray],
+    encoded: Encoded,
     folder: Path,
 ) -> dict[str, Any]:
-    """The part ``bias.language_probe`` of metrics.json; `vectors` are of the benchmark's requests.
+    """The part ``bias.language_probe`` of metrics.json.
 
     `before` is the same probe on the backbone before it was trained, where it was.
     """
-    own = [part[rows] for part, rows in zip(vectors, sample.rows, strict=True)]
+    names = evaluated.collection.languages
+    own = [part.rows(rows) for part, rows in zip(encoded.candidates, sample.rows, strict=False)]
+    own += [
+        part[rows] for part, rows in zip(encoded.queries, sample.rows[len(names) :], strict=True)
+    ]
     found = _probe(evaluated, sample, own)
     if evaluated is untrained:
         return found

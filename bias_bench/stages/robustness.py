@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bias_bench.console import progress
 from bias_bench.encoders.cache import Request
-from bias_bench.retrieval.dense import Pool, search
 from bias_bench.robustness.effect import DEPTH, Ranking, summarise
 from bias_bench.robustness.suite import (
     VARIANTS,
@@ -17,7 +15,8 @@ from bias_bench.robustness.suite import (
     changed_shares,
     perturbed_queries,
 )
-from bias_bench.stages.work import Prepared, make_prepared_pools
+from bias_bench.stages.search import Encoded, Searcher
+from bias_bench.stages.work import Prepared
 
 
 class Suite(NamedTuple):
@@ -68,27 +67,22 @@ def make_suite(prepared: Prepared) -> Suite | None:
     return Suite(topics, texts, changed)
 
 
-def measure_robustness(
-    prepared: Prepared, suite: Suite, vectors: Sequence[np.ndarray]
-) -> dict[str, Any]:
-    """The part `robustness` of metrics.json.
-
-    `vectors` are of the benchmark's requests, then of those of the suite; float32 [texts, d] each.
-    """
+def measure_robustness(prepared: Prepared, suite: Suite, encoded: Encoded) -> dict[str, Any]:
+    """The part `robustness` of metrics.json; `encoded` has the suite's requests as `more`."""
     collection, languages = prepared.collection, prepared.collection.languages
-    pools = make_prepared_pools(prepared, vectors)
-    own, asked = vectors[len(languages) : 2 * len(languages)], vectors[2 * len(languages) :]
+    searcher = Searcher(collection, encoded.candidates)
+    asked = encoded.more
     clean, perturbed = {}, {}
-    for language, queries in zip(languages, own, strict=True):
+    for language, queries in zip(languages, encoded.queries, strict=True):
         rows = _rows(prepared, language, suite.topics)
-        clean[language] = _rank(prepared, pools[language], language, rows, queries[rows])
+        clean[language] = _rank(prepared, searcher, language, rows, queries[rows])
     with progress("robustness", len(asked), "settings") as advance:
         for place, variant in enumerate(suite.texts):
             parts = asked[place * len(languages) : (place + 1) * len(languages)]
             perturbed[variant] = {
                 language: _rank(
                     prepared,
-                    pools[language],
+                    searcher,
                     language,
                     _rows(prepared, language, suite.topics),
                     part,
@@ -111,9 +105,8 @@ def _rows(prepared: Prepared, language: str, topics: np.ndarray) -> np.ndarray:
 
 
 def _rank(
-    prepared: Prepared, pool: Pool, language: str, rows: np.ndarray, vectors: np.ndarray
+    prepared: Prepared, searcher: Searcher, language: str, rows: np.ndarray, vectors: np.ndarray
 ) -> Ranking:
-    collection = prepared.collection
-    topics = collection.query_topics(language)[rows]
-    results = search(vectors, pool, collection.relevant_rows[topics], DEPTH)
+    topics = prepared.collection.query_topics(language)[rows]
+    results = searcher.search(language, vectors, topics, DEPTH)
     return Ranking(results.ranks[:, :, 1], results.top["all"][0])

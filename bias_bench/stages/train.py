@@ -17,13 +17,13 @@ from bias_bench.encoders.save import save_encoder
 from bias_bench.encoders.trim import trim_vocabulary
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.files import digest
+from bias_bench.processes import ALONE, Processes
 from bias_bench.provenance import versions
 from bias_bench.stages.mining import Refresher, hard_negatives
 from bias_bench.stages.work import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, given_negatives
 from bias_bench.training.job import Job
 from bias_bench.training.loop import Folders, train
-from bias_bench.training.processes import ALONE, Processes
 
 TRAINING_LOG = "train.jsonl"
 CHECKPOINTS = "checkpoints"

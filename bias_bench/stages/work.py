@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from bias_bench.bias.catalogue import measure_bias
@@ -40,7 +40,6 @@ from bias_bench.evaluation.settings import (
 from bias_bench.evaluation.trec import qrels_bytes, require_plain_id, run_bytes, write_gzip
 from bias_bench.experiment import Experiment
 from bias_bench.manifest import Manifest
-from bias_bench.retrieval.dense import Pool, make_pool, search
 from bias_bench.retrieval.exact import Results
 from bias_bench.retrieval.order import strictly_decreasing
 
@@ -77,65 +76,33 @@ class Prepared(Task):
 
 def benchmark_requests(collection: Collection, with_context: bool) -> list[Request]:
     """What to encode: candidates, then queries, of each language."""
-    return [
-        Request(f"{lang} candidates", "candidate", collection.candidate_texts(lang, with_context))
-        for lang in collection.languages
-    ] + [
+    requests: list[Request] = []
+    for lang in collection.languages:
+        parts = collection.text_parts(lang, with_context)
+        of = f", {{}} of {len(parts)}" if len(parts) > 1 else ""
+        requests += [
+            Request(f"{lang} candidates{of.format(number)}", "candidate", texts)
+            for number, texts in enumerate(parts, 1)
+        ]
+    return requests + [
         Request(f"{lang} queries", "query", [q.text for q in collection.queries_in(lang)])
         for lang in collection.languages
     ]
 
 
-def make_prepared_pools(prepared: Prepared, vectors: Sequence[np.ndarray]) -> dict[str, Pool]:
-    """What to search for each query language; `vectors` are of `Prepared.requests`, in that order.
-
-    That is one pool of all candidates, or of the language's own where topics are not parallel.
-    """
-    collection = prepared.collection
-    if collection.parallel:
-        pool = make_pool(
-            [candidate.id for candidate in collection.candidates],
-            np.concatenate(vectors[: len(collection.languages)]),
-            {language: (part.start, part.stop) for language, part in collection.pools.items()},
-        )
-        return dict.fromkeys(collection.languages, pool)
-    pools = {}
-    for (language, part), own in zip(collection.pools.items(), vectors, strict=False):
-        ids = [candidate.id for candidate in collection.candidates[part.start : part.stop]]
-        pool = make_pool(ids, own, {language: (0, len(ids))})
-        pools[language] = pool._replace(rows=pool.rows + part.start)
-    return pools
-
-
 Search = Callable[[str], Results]  # of all queries of a language, in every pool
-
-
-def vector_search(prepared: Prepared, vectors: Sequence[np.ndarray]) -> Search:
-    """Dense search; `vectors` are of `Prepared.requests`, in that order."""
-    collection = prepared.collection
-    pools = make_prepared_pools(prepared, vectors)
-    of_language = dict(zip(collection.languages, vectors[len(collection.languages) :], strict=True))
-
-    def find(language: str) -> Results:
-        return search(
-            of_language[language],
-            pools[language],
-            collection.relevant_rows[collection.query_topics(language)],
-            prepared.experiment.retrieval.depth,
-        )
-
-    return find
 
 
 def search_settings(task: Task, find: Search, folder: Path) -> list[Path]:
     """Search every setting; write runs, qrels and exact ranks."""
     collection = task.collection
     languages = collection.languages
-    ids = pa.array([candidate.id for candidate in collection.candidates], pa.string())
     tables: dict[str, pa.Table] = {}
     written: list[Future[list[Path]]] = []
+    # a search of blocks shows its own progress
+    shown = progress("search", len(settings_of(collection)), "settings")
     with (
-        progress("search", len(settings_of(collection)), "settings") as advance,
+        shown if collection.parallel else nullcontext(lambda _: None) as advance,
         ThreadPoolExecutor(max_workers=2) as writers,
     ):
         for language in languages:
@@ -150,7 +117,7 @@ def search_settings(task: Task, find: Search, folder: Path) -> list[Path]:
                     )
                 tables[str(setting)] = table
                 written.append(
-                    writers.submit(_write_setting, task, folder, setting, table, results, ids)
+                    writers.submit(_write_setting, task, folder, setting, table, results)
                 )
                 advance(1)
         paths = [path for future in written for path in future.result()]
@@ -168,7 +135,6 @@ def _write_setting(
     setting: Setting,
     table: pa.Table,
     results: Results,
-    ids: pa.StringArray,
 ) -> list[Path]:
     """Write the run and qrels of one setting; queries without a relevant candidate are left out."""
     judged = set(table["query"].to_pylist())
@@ -178,7 +144,7 @@ def _write_setting(
     run_path, qrels_path = run_file(folder, setting), qrels_file(folder, setting)
     content = run_bytes(
         [queries[row] for row in kept],
-        ids.take(pa.array(rows[kept].reshape(-1))),
+        task.collection.candidate_ids(rows[kept].reshape(-1)),
         strictly_decreasing(scores[kept]),
         task.tag,
     )

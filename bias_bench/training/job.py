@@ -10,9 +10,9 @@ import torch
 
 from bias_bench.encoders.backbone import Loaded
 from bias_bench.encoders.profile import Profile
+from bias_bench.processes import ALONE, Processes
 from bias_bench.training.embedder import Embedder
 from bias_bench.training.hard_negatives import HardNegatives
-from bias_bench.training.processes import ALONE, Processes
 from bias_bench.training.settings import TrainingSettings
 from bias_bench.training.step import Batch, How
 

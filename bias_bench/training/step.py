@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from bias_bench.encoders.encoder import length_sorted_batches
+from bias_bench.processes import ALONE, Processes
 from bias_bench.training.objective import Embeddings, Losses, Objective
-from bias_bench.training.processes import ALONE, Processes
 
 TokenIds = Sequence[int] | np.ndarray
 # Rows of a batch's texts -> unit vectors float32 [rows, d], with a graph where grad is enabled.

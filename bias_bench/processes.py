@@ -1,9 +1,12 @@
-"""Several processes that train one encoder together, as `torchrun` starts them.
+"""Several processes that work together, as `torchrun` starts them: they train, encode or search.
 
-Every process makes the same batch and embeds its share of the batch's chunks; vectors are gathered,
-so the loss is that of the whole batch, with all its in-batch negatives, in every process. Gradients
-of the encoder are summed. No pair is repeated or dropped, and dropout is seeded by chunk, so any
-number of processes takes the same step up to the order of sums.
+To train, every process makes the same batch and embeds its share of the batch's chunks; vectors are
+gathered, so the loss is that of the whole batch, with all its in-batch negatives, in every process.
+Gradients of the encoder are summed. No pair is repeated or dropped, and dropout is seeded by chunk,
+so any number of processes takes the same step up to the order of sums.
+
+Encoding and searching are shared by shard and by block, and what a share gives does not depend on
+the number of shares.
 """
 
 from __future__ import annotations
@@ -11,11 +14,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from bias_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 _PATIENCE = timedelta(days=1)  # the others wait while the first one mines
 
@@ -40,6 +46,8 @@ class Processes:
 
         Each of the `total` rows is given by exactly one process.
         """
+        import torch
+
         places = torch.from_numpy(rows).to(own.device)
         found = torch.zeros(total, own.shape[1], dtype=own.dtype, device=own.device)
         if self.number > 1:
@@ -50,6 +58,8 @@ class Processes:
     def add(self, tensors: Iterable[torch.Tensor | None]) -> None:
         """Replace each tensor by its sum over all processes."""
         if self.number > 1:
+            import torch
+
             for tensor in tensors:
                 if tensor is not None:
                     torch.distributed.all_reduce(tensor)
@@ -58,15 +68,45 @@ class Processes:
         """Whether the flag is set in any process."""
         if self.number == 1:
             return flag
-        count = torch.tensor(float(flag))
-        if torch.distributed.get_backend() == "nccl":
-            count = count.cuda()
-        torch.distributed.all_reduce(count)
-        return bool(count > 0)
+        return bool(self.total(np.array([flag], dtype=np.int64))[0] > 0)
+
+    def total(self, array: np.ndarray) -> np.ndarray:
+        """The sum of the processes' arrays, of one shape and type."""
+        if self.number == 1:
+            return array
+        tensor = _sendable(array)
+        self.add([tensor])
+        return tensor.cpu().numpy()
+
+    def of_first(self, array: np.ndarray) -> np.ndarray:
+        """The array of the first process; the others give one of its shape and type."""
+        if self.number == 1:
+            return array
+        import torch
+
+        tensor = _sendable(array)
+        torch.distributed.broadcast(tensor, src=0)
+        return tensor.cpu().numpy()
+
+    def gathered(self, array: np.ndarray) -> list[np.ndarray]:
+        """In the first process the arrays of all, of one shape and type; in the others none."""
+        if self.number == 1:
+            return [array]
+        import torch
+
+        tensor = _sendable(array)
+        if self.rank > 0:
+            torch.distributed.gather(tensor, dst=0)
+            return []
+        found = [torch.empty_like(tensor) for _ in range(self.number)]
+        torch.distributed.gather(tensor, found, dst=0)
+        return [part.cpu().numpy() for part in found]
 
     def wait(self) -> None:
         """Go on when all processes are here."""
         if self.number > 1:
+            import torch
+
             torch.distributed.barrier()
 
 
@@ -93,3 +133,11 @@ def own_device(device: str) -> str:
     if device == "cuda" and started_number() > 1:
         return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     return device
+
+
+def _sendable(array: np.ndarray) -> torch.Tensor:
+    """A copy where the processes can exchange it: nccl takes tensors of GPUs alone."""
+    import torch
+
+    tensor = torch.from_numpy(np.ascontiguousarray(array).copy())
+    return tensor.cuda() if torch.distributed.get_backend() == "nccl" else tensor

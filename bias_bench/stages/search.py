@@ -1,0 +1,128 @@
+"""A benchmark's vectors, in memory or on disk, and the search of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bias_bench.console import progress
+from bias_bench.datasets.collection import Collection
+from bias_bench.datasets.corpus import StoredCandidates
+from bias_bench.processes import ALONE, Processes
+from bias_bench.retrieval.blocks import ArrayBlocks, VectorBlocks, stored_blocks
+from bias_bench.retrieval.dense import (
+    BlockPool,
+    Pool,
+    make_block_pool,
+    make_pool,
+    search,
+    search_pool,
+)
+from bias_bench.retrieval.exact import Results
+from bias_bench.stages.memory import queries_at_once
+from bias_bench.stages.work import Prepared, Search
+
+_SHOWN_AFTER = 5.0  # seconds
+
+Made = np.ndarray | Path  # vectors float32 [texts, dimensions], or a ``.npy`` file of them
+Change = Callable[[np.ndarray, int], np.ndarray]  # of vectors of the language with this number
+
+
+class Encoded(NamedTuple):
+    """Vectors: of the candidates and queries of each language, and of `more` requests.
+
+    Candidates are in the order of the collection, in memory or on disk as they are there; the
+    others are float32 [texts, dimensions].
+    """
+
+    candidates: list[VectorBlocks]
+    queries: list[np.ndarray]
+    more: list[np.ndarray]
+
+
+def candidate_parts(collection: Collection) -> list[int]:
+    """How many requests the candidates of each language are encoded in."""
+    if isinstance(collection.candidates, StoredCandidates):
+        return [len(corpus.known.shards) for corpus in collection.candidates.corpora.values()]
+    return [1] * len(collection.languages)
+
+
+def array(made: Made) -> np.ndarray:
+    """The vectors float32 [texts, dimensions], in memory."""
+    return np.load(made, allow_pickle=False) if isinstance(made, Path) else made
+
+
+def candidate_blocks(parts: Sequence[Made], change: Change, language: int) -> VectorBlocks:
+    """The vectors of one language's candidates, changed; several files are left on disk."""
+    paths = [part for part in parts if isinstance(part, Path)]
+    if len(paths) == len(parts) > 1:
+        return stored_blocks(paths, lambda vectors: change(vectors, language))
+    arrays = [array(part) for part in parts]
+    return ArrayBlocks(change(arrays[0] if len(arrays) == 1 else np.concatenate(arrays), language))
+
+
+class Searcher:
+    """Search of what `encoded` has, for a query language at a time.
+
+    The pool is that of all candidates, or the language's own where topics are not parallel.
+    """
+
+    def __init__(self, collection: Collection, candidates: Sequence[VectorBlocks]) -> None:
+        self._collection = collection
+        self._whole: Pool | None = None
+        self._own: dict[str, BlockPool] = {}
+        if collection.parallel:
+            ids = [candidate.id for candidate in collection.candidates]
+            vectors = np.concatenate([block for part in candidates for _, block in part])
+            self._whole = make_pool(ids, vectors, dict(collection.pools))
+            return
+        for (language, (start, stop)), part in zip(
+            collection.pools.items(), candidates, strict=True
+        ):
+            if isinstance(collection.candidates, StoredCandidates):
+                self._own[language] = BlockPool(language, part, start, None)
+            else:
+                ids = [candidate.id for candidate in collection.candidates[start:stop]]
+                vectors = np.concatenate([block for _, block in part])
+                self._own[language] = make_block_pool(language, ids, vectors, start)
+
+    def search(
+        self,
+        language: str,
+        queries: np.ndarray,
+        topics: np.ndarray,
+        depth: int,
+        at_once: int | None = None,
+        processes: Processes = ALONE,
+    ) -> Results:
+        """Of `queries` float32 [queries, dimensions], which ask for `topics` int [queries]."""
+        relevant = self._collection.relevant_rows[topics]
+        if self._whole is not None:
+            return search(queries, self._whole, relevant, depth)
+        pool = self._own[language]
+        passes = -(-len(queries) // at_once) if at_once else 1
+        total = passes * -(-pool.vectors.shape[0] // processes.number)
+        with progress(f"search {language}", total, "candidates", after=_SHOWN_AFTER) as advance:
+            return search_pool(queries, pool, relevant, depth, at_once, advance, processes)
+
+
+def vector_search(
+    prepared: Prepared,
+    encoded: Encoded,
+    memory: int | None = None,
+    processes: Processes = ALONE,
+) -> Search:
+    """Dense search within `memory` bytes (None: no limit); see `Searcher`."""
+    collection, depth = prepared.collection, prepared.experiment.retrieval.depth
+    at_once = queries_at_once(memory, collection, encoded.queries, depth)
+    searcher = Searcher(collection, encoded.candidates)
+    queries = dict(zip(collection.languages, encoded.queries, strict=True))
+
+    def find(language: str) -> Results:
+        topics = collection.query_topics(language)
+        return searcher.search(language, queries[language], topics, depth, at_once, processes)
+
+    return find
