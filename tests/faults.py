@@ -49,6 +49,9 @@ class Event(NamedTuple):
     finished: int
 
 
+Run = Any  # a process that `start` made
+
+
 class Ended(NamedTuple):
     """How a process ended: its exit code, negative for a signal, and what it said on stderr."""
 
@@ -63,7 +66,7 @@ def start(
     kill_at: int | None = None,
     log: Path | None = None,
     before: Callable[[], None] | None = None,
-) -> Any:
+) -> Run:
     """Start `biasbench` in `folder`, with its cache there; it is killed before change `kill_at`.
 
     `log` takes the changes of an undisturbed run; `before` is called in the process first.
@@ -75,7 +78,7 @@ def start(
     return process
 
 
-def end(process: Any, folder: Path, timeout: float = 300) -> Ended:
+def end(process: Run, folder: Path, timeout: float = 300) -> Ended:
     """Wait for a process that `start` made."""
     process.join(timeout)
     assert process.exitcode is not None, "the process hangs"
@@ -87,7 +90,7 @@ def run(arguments: list[str], folder: Path, **options: Any) -> Ended:
     return end(start(arguments, folder, **options), folder)
 
 
-def killed_after(seconds: float, process: Any, folder: Path) -> Ended:
+def killed_after(seconds: float, process: Run, folder: Path) -> Ended:
     """Kill a process after some seconds, unless it ends before."""
     process.join(seconds)
     if process.exitcode is None:

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests import faults
+from tests.kills import NAME, RUN, Undisturbed
 from tests.test_cli_failures import assert_one_error
-from tests.test_faults import NAME, RUN, Undisturbed, files_of, undisturbed
 
-__all__ = ["undisturbed"]  # a fixture
 pytestmark = pytest.mark.slow
 
 
@@ -25,7 +24,7 @@ def test_of_two_runs_in_one_folder_one_works_and_one_says_why_it_does_not(
         if found.code:  # the other was not done yet
             assert found.code == 1
             assert_one_error(found.err, "in use by another biasbench process", "--name")
-    assert faults.differences(files_of(tmp_path), undisturbed.files) == []
+    assert undisturbed.differences(tmp_path) == []
 
 
 def test_two_runs_that_encode_the_same_texts_at_once_share_a_cache_and_an_index(

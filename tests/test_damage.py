@@ -12,11 +12,10 @@ from bias_bench.cli import run_command
 from bias_bench.encoders.cache import load_vectors, store_vectors
 from bias_bench.files import remove_stale_files
 from tests import faults
+from tests.kills import NAME, RUN, Undisturbed
 from tests.runs import manifest
 from tests.test_cli_failures import assert_one_error
-from tests.test_faults import NAME, RUN, Undisturbed, files_of, undisturbed
 
-__all__ = ["undisturbed"]  # a fixture
 Damage = Callable[[Path], None]
 
 
@@ -42,7 +41,7 @@ def done(undisturbed: Undisturbed, tmp_path_factory: pytest.TempPathFactory) -> 
     """A finished run with its cache; to be copied."""
     folder = tmp_path_factory.mktemp("done")
     assert faults.run(RUN, folder).code == 0
-    assert faults.differences(files_of(folder), undisturbed.files) == []
+    assert undisturbed.differences(folder) == []
     return folder
 
 
@@ -68,7 +67,7 @@ def test_every_damaged_result_is_found_and_made_again(
     ended = faults.run(RUN, copy)
     assert ended.code == 0, ended.err
     assert "changed since it was written" in ended.err
-    assert faults.differences(files_of(copy), undisturbed.files) == []
+    assert undisturbed.differences(copy) == []
 
 
 @pytest.mark.slow
@@ -82,7 +81,7 @@ def test_every_damaged_file_of_the_cache_is_found_and_made_again(
     ended = faults.run(RUN, copy)
     assert ended.code == 0, ended.err
     assert "Traceback" not in ended.err
-    assert faults.differences(files_of(copy), undisturbed.files) == []
+    assert undisturbed.differences(copy) == []
 
 
 def test_a_damaged_record_of_cached_vectors_counts_as_damage(
@@ -110,7 +109,7 @@ def test_a_run_whose_record_is_damaged_is_refused_and_computed_anew_on_request(
     assert_one_error(refused.err, name if refused.code == 3 else NAME, "--policy always")
     ended = faults.run([*RUN, "--policy", "always"], copy)
     assert ended.code == 0, ended.err
-    assert faults.differences(files_of(copy), undisturbed.files) == []
+    assert undisturbed.differences(copy) == []
 
 
 @damages
@@ -159,7 +158,7 @@ def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(
     ended = faults.run(RUN, tmp_path)
     assert ended.code == 0, ended.err
     assert "step-000004: damaged checkpoint, skipped" in ended.err
-    assert faults.differences(files_of(tmp_path), undisturbed.files) == []
+    assert undisturbed.differences(tmp_path) == []
 
 
 @pytest.mark.slow
@@ -172,7 +171,7 @@ def test_damaged_negatives_are_mined_again(
     ended = faults.run(RUN, tmp_path)
     assert ended.code == 0, ended.err
     assert "mining again" in ended.err
-    assert faults.differences(files_of(tmp_path), undisturbed.files) == []
+    assert undisturbed.differences(tmp_path) == []
 
 
 @pytest.mark.slow
@@ -187,7 +186,7 @@ def test_a_damaged_log_of_training_is_refused_in_one_line(
     assert_one_error(ended.err, "train.jsonl: damaged", "checkpoints to train anew")
     shutil.rmtree(folder / "checkpoints")
     assert faults.run(RUN, tmp_path).code == 0
-    assert faults.differences(files_of(tmp_path), undisturbed.files) == []
+    assert undisturbed.differences(tmp_path) == []
 
 
 @pytest.mark.slow

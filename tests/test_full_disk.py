@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests import faults
+from tests.kills import NAME, RUN, Undisturbed
 from tests.test_cli_failures import assert_one_error
-from tests.test_faults import NAME, RUN, Undisturbed, files_of, undisturbed
 
-__all__ = ["undisturbed"]  # a fixture
 pytestmark = pytest.mark.slow
 PLENTY = "64m"
 
@@ -61,5 +60,5 @@ def test_a_run_on_a_disk_that_is_full_again_and_again_ends_with_the_same_files(
     assert failures > 3
     resize(disk, PLENTY)
     assert faults.run(RUN, disk).code == 0
-    assert faults.differences(files_of(disk), undisturbed.files) == []
+    assert undisturbed.differences(disk) == []
     assert (disk / "runs" / NAME / "manifest.json").is_file()
