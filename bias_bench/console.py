@@ -33,8 +33,17 @@ def say(message: str) -> None:
     """A line of progress on stderr, unless quiet; of several processes only the first speaks."""
     if _silent():
         return
-    sys.stderr.write(message + "\n")
+    sys.stderr.write(harmless(message) + "\n")
     sys.stderr.flush()
+
+
+def harmless(text: str) -> str:
+    """A line for a terminal: what a file holds may come up in it, but must not command it."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
 
 
 def detail(message: str) -> None:

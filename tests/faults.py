@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 _PRELOADED = [
     "bias_bench.pipeline", "bias_bench.cli.run", "bias_bench.report.run_page", "ranx",
@@ -35,9 +36,10 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(_PRELOADED)
 
-# one thread, or a fork of the server could inherit a lock that nobody holds
-for _name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
+# of the server: with more, a fork of it could inherit a lock that nobody holds
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
 
 
 class Event(NamedTuple):
@@ -74,7 +76,8 @@ def start(
     process = _forks.Process(
         target=_work, args=(arguments, str(folder), kill_at, log and str(log), before)
     )
-    process.start()
+    with mock.patch.dict(os.environ, _ONE_THREAD):
+        process.start()
     return process
 
 

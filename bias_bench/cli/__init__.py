@@ -84,12 +84,10 @@ def _drop_stdout() -> None:
 
 
 def _fail(message: str, code: int) -> int:
+    from bias_bench.console import harmless
+
     line = " ".join(message.split())
     if len(line) > _LONGEST_LINE:
         line = f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
-    # what a file holds may come up in a message, but must not command the terminal
-    line = "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line
-    )
-    sys.stderr.write(f"biasbench: error: {line}\n")
+    sys.stderr.write(f"biasbench: error: {harmless(line)}\n")
     return code

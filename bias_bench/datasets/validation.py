@@ -11,7 +11,7 @@ from bias_bench.datasets.corpus import StoredCandidates
 from bias_bench.datasets.ids import language_of, topic_of
 from bias_bench.errors import DataError
 
-_LANGUAGE = re.compile(r"\w[\w.]*")  # it stands in names of settings, and so of files
+_LANGUAGE = re.compile(r"\w[\w.]{0,62}")  # it stands in names of settings, and so of files
 
 if TYPE_CHECKING:
     from bias_bench.datasets.collection import Collection
