@@ -125,8 +125,11 @@ def _work(
     os.dup2(nowhere, 1)
     sys.stderr = os.fdopen(err, "w", encoding="utf-8", buffering=1)
     sys.stdout = os.fdopen(nowhere, "w", encoding="utf-8")
+    from bias_bench import provenance
     from bias_bench.cli import run_command
 
+    # a checkout may change while tests run
+    provenance.git_state = lambda: {"commit": None, "dirty": None}
     if before:
         before()
     watch = _Watch(Path(folder), kill_at)

@@ -30,6 +30,9 @@ from bias_bench.experiment import (
 )
 from bias_bench.manifest import Manifest, read_manifest
 from bias_bench.report.index_page import write_index
+from bias_bench.report.run_page import write_run_page
+from bias_bench.significance.run_values import read_overview
+from bias_bench.significance.run_values import read_run as read_complete
 from tests.fuzzing import changed_json, fuzzed, hostile, packed, survives
 
 pytestmark = pytest.mark.timeout(3600)
@@ -229,6 +232,18 @@ def test_manifests(tmp_path: Path, data: st.DataObject) -> None:
     path.write_bytes(changed)
     survives(lambda: read_manifest(folder))
     path.unlink()
+
+
+@fuzzed
+@given(data=st.data())
+def test_pages_of_runs(native: Path, tmp_path: Path, data: st.DataObject) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir(exist_ok=True)
+    Manifest(folder, anew=True).update(**{**read_manifest(native), "stages": {}})
+    sound = json.loads((native / "metrics.json").read_text("utf-8"))
+    (folder / "metrics.json").write_bytes(data.draw(changed_json(sound)))
+    survives(lambda: write_run_page(folder, tmp_path))
+    survives(lambda: read_overview(read_complete(folder), ["en-all"], None))
 
 
 ENTRY = {

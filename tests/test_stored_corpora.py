@@ -18,7 +18,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(0 if KILLS > 100 else 900)]
 def small_parts() -> None:
     """In a process of a test: several parts of a corpus where there would be one."""
     from bias_bench.datasets import corpus, corpus_store
+    from bias_bench.retrieval import blocks, streamed
 
+    blocks.BLOCK, streamed.TILE = 16, 8
     for module in (corpus, corpus_store):
         module.SHARD, module.TEXTS = 16, 8
     corpus_store._SORTED = 4_000
