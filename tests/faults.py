@@ -85,7 +85,9 @@ def end(process: Run, folder: Path, timeout: float = 300) -> Ended:
     """Wait for a process that `start` made."""
     process.join(timeout)
     assert process.exitcode is not None, "the process hangs"
-    return Ended(process.exitcode, _err(folder, process.pid).read_text("utf-8", "replace"))
+    err = _err(folder, process.pid)  # not there where it was killed before it began
+    said = err.read_text("utf-8", "replace") if err.is_file() else ""
+    return Ended(process.exitcode, said)
 
 
 def run(arguments: list[str], folder: Path, **options: Any) -> Ended:

@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,10 +109,16 @@ def draw_kill(undisturbed: Undisturbed, finished: int, random: np.random.Generat
     return Kill(None, max(float(random.uniform(first, last)) - skipped, 0.0), kind)
 
 
-def kill_again_and_again(undisturbed: Undisturbed, folder: Path, kills: int = KILLS) -> str:
-    """Kill runs `kills` times, each folder up to `CHAIN` times, and finish each; how often in what.
+def kill_again_and_again(
+    undisturbed: Undisturbed,
+    folder: Path,
+    kills: int = KILLS,
+    say: Callable[[str], None] = partial(print, flush=True),
+) -> None:
+    """Kill runs `kills` times, each folder up to `CHAIN` times, and finish each.
 
-    AssertionError unless each run then has the files of the undisturbed one, and no others.
+    `say` hears how often in what. AssertionError unless each run then has the files of the
+    undisturbed one, and no others.
     """
     command = undisturbed.command
     random = np.random.default_rng(SEED)
@@ -132,10 +139,10 @@ def kill_again_and_again(undisturbed: Undisturbed, folder: Path, kills: int = KI
         finished_runs += 1
         if done.code != 0:
             wrong.append(f"{history}: {done.err}")
-            continue
-        different, left = undisturbed.differences(folder), faults.leftovers(folder / "runs")
-        if different or left:
-            wrong.append(f"{history}: {different} {left}")
+        else:
+            different, left = undisturbed.differences(folder), faults.leftovers(folder / "runs")
+            if different or left:
+                wrong.append(f"{history}: {different} {left}")
+        counts = ", ".join(f"{kind} {number}" for kind, number in sorted(killed.items()))
+        say(f"{killed.total()} kills of {finished_runs} runs: {counts}; {len(wrong)} wrong")
     assert not wrong, "\n".join(wrong)
-    counts = ", ".join(f"{kind} {number}" for kind, number in sorted(killed.items()))
-    return f"{killed.total()} kills of {finished_runs} runs: {counts}"

@@ -50,7 +50,7 @@ def test_a_corpus_is_stored_and_encoded_in_parts(undisturbed: Undisturbed) -> No
 def test_runs_killed_while_a_corpus_is_stored_encoded_or_searched_end_with_the_same_files(
     undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    print(kill_again_and_again(undisturbed, tmp_path / "run", max(KILLS // 3, 5)))  # noqa: T201
+    kill_again_and_again(undisturbed, tmp_path / "run", max(KILLS // 3, 5))
 
 
 @damages
