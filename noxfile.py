@@ -1,4 +1,4 @@
-"""Sessions: demo (the main job), tests, faults, lint, types, docs, bench; each installs its needs."""
+"""Sessions: demo (the main job), tests, faults, lint, types, docs, bench; installing as needed."""
 
 import nox
 

@@ -6,7 +6,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,16 +108,10 @@ def draw_kill(undisturbed: Undisturbed, finished: int, random: np.random.Generat
     return Kill(None, max(float(random.uniform(first, last)) - skipped, 0.0), kind)
 
 
-def kill_again_and_again(
-    undisturbed: Undisturbed,
-    folder: Path,
-    kills: int = KILLS,
-    say: Callable[[str], None] = partial(print, flush=True),
-) -> None:
-    """Kill runs `kills` times, each folder up to `CHAIN` times, and finish each.
+def kill_again_and_again(undisturbed: Undisturbed, folder: Path, kills: int = KILLS) -> None:
+    """Kill runs `kills` times, each folder up to `CHAIN` times, finish each, and print how often.
 
-    `say` hears how often in what. AssertionError unless each run then has the files of the
-    undisturbed one, and no others.
+    AssertionError unless each run then has the files of the undisturbed one, and no others.
     """
     command = undisturbed.command
     random = np.random.default_rng(SEED)
@@ -144,5 +137,6 @@ def kill_again_and_again(
             if different or left:
                 wrong.append(f"{history}: {different} {left}")
         counts = ", ".join(f"{kind} {number}" for kind, number in sorted(killed.items()))
-        say(f"{killed.total()} kills of {finished_runs} runs: {counts}; {len(wrong)} wrong")
+        so_far = f"{killed.total()} kills of {finished_runs} runs: {counts}; {len(wrong)} wrong"
+        print(so_far, flush=True)  # noqa: T201 - shown by -s
     assert not wrong, "\n".join(wrong)
