@@ -81,18 +81,22 @@ def _no_space(error: Exception) -> int | None:
     return None
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+def write_bytes(path: Path, data: bytes, durable: bool = False) -> None:
+    """Write a file whole; a `durable` one is on the disk before it takes its place."""
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:  # closed, then renamed
+        stream.write(data)
+        if durable:
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, durable: bool = False) -> None:
     """Write indented JSON with sorted keys; NaN and infinities are refused."""
-    write_text(path, json_text(value, indent=1) + "\n")
+    write_bytes(path, (json_text(value, indent=1) + "\n").encode("utf-8"), durable)
 
 
 def write_checked(path: Path, data: bytes, record: dict[str, Any]) -> None:

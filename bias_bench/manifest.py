@@ -72,7 +72,8 @@ class Manifest:
 
     def update(self, **fields: Any) -> None:
         self.content.update(fields)
-        write_json(self.path, {**self.content, _CHECKSUM: _checksum(self.content)})
+        content = {**self.content, _CHECKSUM: _checksum(self.content)}
+        write_json(self.path, content, durable=True)  # after a power cut it says what is left
 
     def run_stage(self, stage: Stage, policy: Policy) -> None:
         """Do a stage, or skip it when it is finished already."""
