@@ -17,6 +17,7 @@ from bias_bench.memory import size_text
 SCHEMA = 1
 NO_PRECISION = "none"  # of a system that encodes nothing
 EXTERNAL = "external"  # the kind of a folder that holds another tool's rankings
+EXPERIMENT = "experiment.yaml"
 _CHECKSUM = "sha256"  # of the rest of the manifest
 Policy = Literal["only-missing", "always", "never"]
 
@@ -169,7 +170,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         content = read_json(path)
     except BiasBenchError as error:
-        raise DataError(f"{error}; {_MEND}") from None
+        reason = str(error).removeprefix(f"{path}: ")
+        raise DataError(f"{path}: damaged: {reason}; {_MEND}") from None
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise BiasBenchError(
@@ -206,8 +208,25 @@ def _is_manifest(content: dict[str, Any]) -> bool:
     )
 
 
+def read_experiment_text(path: Path) -> str:
+    """experiment.yaml without the place of the data, which decides no result."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: damaged (no text); {_MEND}") from None
+    return "\n".join(line for line in lines if not line.startswith("data_dir:")) + "\n"
+
+
+def experiment_record(folder: Path) -> dict[str, str]:
+    """The part of the manifest that tells whether experiment.yaml is as it was written."""
+    return {EXPERIMENT: digest(read_experiment_text(folder / EXPERIMENT))}
+
+
 def require_undamaged(folder: Path, manifest: dict[str, Any], names: Sequence[str]) -> None:
-    """DataError for one of the files `names` that is not as the run's stages left it."""
+    """DataError for experiment.yaml or one of `names` that is not as the run left it."""
+    expected, path = manifest.get(EXPERIMENT), folder / EXPERIMENT
+    if expected and path.is_file() and digest(read_experiment_text(path)) != expected:
+        raise DataError(f"{path}: damaged: its checksum is not the one in manifest.json; {_MEND}")
     for stage in manifest["stages"].values():
         for name in names:
             file, path = stage["outputs"].get(name), folder / name

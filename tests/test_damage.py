@@ -114,8 +114,12 @@ def test_a_run_whose_record_is_damaged_is_refused_and_computed_anew_on_request(
 
 @damages
 @pytest.mark.parametrize(
-    "name", ["manifest.json", "metrics.json", "ranks.parquet", "scores.parquet", "examples.json"]
-)
+    "name",
+    [
+        "manifest.json", "experiment.yaml", "metrics.json", "ranks.parquet", "scores.parquet",
+        "examples.json",
+    ],
+)  # fmt: skip
 def test_readers_of_a_finished_run_name_its_damaged_file(
     native: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Damage, name: str
 ) -> None:

@@ -8,7 +8,12 @@ from typing import Any, NamedTuple
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.ranks import RankTable
 from bias_bench.files import parse_json, read_json
-from bias_bench.manifest import read_manifest, require_undamaged
+from bias_bench.manifest import (
+    EXPERIMENT,
+    read_experiment_text,
+    read_manifest,
+    require_undamaged,
+)
 from bias_bench.report.run_statistics import RunStatistics, run_statistics
 
 METRICS_SCHEMA = 1
@@ -35,14 +40,14 @@ def read_run_content(folder: Path) -> RunContent:
     manifest = read_manifest(folder)
     require_undamaged(folder, manifest, _READ)
     metrics = read_metrics(folder)
-    ranks = folder / "ranks.parquet"
+    ranks, experiment = folder / "ranks.parquet", folder / EXPERIMENT
     return RunContent(
         manifest=manifest,
         metrics=metrics,
         statistics=run_statistics(RankTable(ranks)) if ranks.is_file() else None,
         training=_training(folder / "train.jsonl"),
         examples=_examples(folder / "examples.json"),
-        experiment=_experiment(folder / "experiment.yaml"),
+        experiment=read_experiment_text(experiment) if experiment.is_file() else None,
     )
 
 
@@ -77,10 +82,3 @@ def _examples(path: Path) -> list[dict[str, Any]] | None:
     if content.get("schema") != EXAMPLES_SCHEMA:
         return None  # examples illustrate; a page is whole without them
     return content["examples"] or None
-
-
-def _experiment(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return "\n".join(line for line in lines if not line.startswith("data_dir:")) + "\n"

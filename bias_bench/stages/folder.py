@@ -11,7 +11,7 @@ from bias_bench.console import say
 from bias_bench.errors import DataError, UsageError
 from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, read_yaml
 from bias_bench.files import folder_lock, remove_temporary_files, write_text
-from bias_bench.manifest import Manifest, Policy
+from bias_bench.manifest import Manifest, Policy, experiment_record
 from bias_bench.report.run_page import write_run_page
 from bias_bench.stages.work import Task
 
@@ -43,7 +43,8 @@ def open_run(
         require_same_experiment(folder, experiment, place.policy)
         remove_temporary_files(folder)
         write_text(folder / "experiment.yaml", experiment_yaml(experiment))
-        manifest.update(status="running", name=folder.name, **described)
+        record = experiment_record(folder)
+        manifest.update(status="running", name=folder.name, **described, **record)
         try:
             yield manifest
         except BaseException as error:
