@@ -442,6 +442,15 @@ def test_order_changes_nothing(seed: int) -> None:
     assert kept_topics(clean(shuffled, found)) == kept_topics(clean(pairs, found))
 
 
+def test_parts_of_the_benchmark_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs, bench = everything()
+    found = audit(pairs, bench)
+    assert {finding.kind for finding in found.findings} == set(KINDS)
+    for size in (1, 3):
+        monkeypatch.setattr(audit_module, "_ITEMS_AT_ONCE", size)
+        assert audit(pairs, bench) == found
+
+
 def test_order_of_the_data_sets_changes_nothing() -> None:
     first, second = training(parallel("t1", THAI)), training(parallel("t1", THAI), name="two")
     bench = benchmark(english("b", "Why?", THAI))

@@ -1,4 +1,4 @@
-"""Training in several processes: the same steps as in one, and nobody repeats or drops a pair."""
+"""Several processes: the same steps, vectors and rankings as in one, and nothing done twice."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import numpy as np
 import pytest
 import torch
 
+from bias_bench.datasets.miracl_generate import Plan, generate
 from bias_bench.errors import UsageError
 from bias_bench.processes import ALONE, Processes
+from bias_bench.retrieval.blocks import BLOCK
+from tests.runs import manifest, trec_files
 
 SETTINGS = {
     "steps": 4,
@@ -36,15 +40,17 @@ def command(out: Path, recipe: str, *extra: str) -> list[str]:
     ]  # fmt: skip
 
 
-def start(arguments: list[str], processes: int) -> subprocess.CompletedProcess[str]:
+def start(
+    arguments: list[str], processes: int, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
     return subprocess.run(
         [sys.executable, *(launcher if processes > 1 else []), *arguments],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": "29533"},
-        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": "29533", **(variables or {})},
+        timeout=600,
     )
 
 
@@ -81,12 +87,58 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path, recipe: str) -> Non
 
 
 @pytest.mark.slow
-def test_several_processes_may_only_train(tmp_path: Path) -> None:
+def test_what_processes_cannot_share_is_refused(tmp_path: Path) -> None:
+    arguments = command(tmp_path, "hybrid-hard")
+    arguments[2] = "mine"
+    done = start(arguments, 2)
+    assert done.returncode != 0
+    assert "mine: several processes share training, encoding and dense search alone" in done.stderr
+
+
+def searched(out: Path, benchmark: str, processes: int, *extra: str) -> dict[str, bytes]:
+    """Everything that `search` leaves, of vectors of its own."""
+    arguments = [
+        "-m", "bias_bench", "search", benchmark, "--backbone", "scratch:tiny", *extra,
+        "--out", str(out), "--reports", str(out / "reports"),
+    ]  # fmt: skip
+    done = start(arguments, processes, {"BIASBENCH_CACHE": str(out / "cache")})
+    assert done.returncode == 0, done.stderr
+    (folder,) = (path.parent for path in out.glob("*/manifest.json"))
+    assert manifest(folder)["status"] == "stopped after search"
+    return {**trec_files(folder), "ranks": (folder / "ranks.parquet").read_bytes()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("benchmark", ["miracl", "mini"])
+def test_two_processes_encode_and_search_what_one_does(tmp_path: Path, benchmark: str) -> None:
+    """The corpus is searched in blocks, the pools of mini whole."""
+    passages = BLOCK + 2_000
+    plan = Plan(passages, ["sw"], topics=20, words=(2, 4))
+    generate(plan, tmp_path / "data" / "miracl")
+    data = ("--data-dir", str(tmp_path / "data")) if benchmark == "miracl" else ()
+    one = searched(tmp_path / "one", benchmark, 1, *data)
+    two = searched(tmp_path / "two", benchmark, 2, *data)
+    assert one == two
+    # no text was encoded twice
+    records = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (tmp_path / "two" / "cache" / "vectors").glob("*.json")
+    ]
+    assert len(records) == (2 if benchmark == "miracl" else 22)
+
+
+@pytest.mark.slow
+def test_two_processes_train_encode_and_search_in_one_go(tmp_path: Path) -> None:
     arguments = command(tmp_path, "hybrid")
     arguments[2] = "run"
     done = start(arguments, 2)
-    assert done.returncode != 0
-    assert "several processes can only train" in done.stderr
+    assert done.returncode == 0, done.stderr
+    found = manifest(tmp_path / "mini-hybrid-0")
+    assert found["status"] == "complete"
+    assert {"train", "search", "score", "metrics"} <= set(found["stages"])
+    again = start(arguments, 2)  # everything is kept, and nobody waits for anybody
+    assert again.returncode == 0, again.stderr
+    assert "search: unchanged, kept" in again.stderr
 
 
 def test_chunks_are_shared_without_rest_or_repetition() -> None:

@@ -65,7 +65,7 @@ def error_figure(table: Sequence[Row]) -> str:
         panels[1].set_xlabel("error in % (dashed: the nominal 5 %), with 95 % simulation intervals")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
-        return _standing_alone(
+        return standing_alone(
             figure,
             "calibration-errors",
             "How often tests find a difference where there is none",
@@ -104,7 +104,7 @@ def power_figure(table: Sequence[Row]) -> str:
             axes.set_xlabel("true difference")
         for axes in (panels[0], panels[2]):
             axes.set_ylabel("found, %")
-        return _standing_alone(
+        return standing_alone(
             figure,
             "calibration-power",
             "How often tests find a difference that is there",
@@ -161,6 +161,7 @@ def _settings(count: int) -> str:
     return "1 setting" if count == 1 else f"{count} settings"
 
 
-def _standing_alone(figure: Any, prefix: str, title: str, description: str) -> str:
+def standing_alone(figure: Any, prefix: str, title: str, description: str) -> str:
+    """SVG of a figure outside of any page, with colours of its own."""
     svg = as_svg(figure, prefix, title, description)
     return svg.replace("</desc>", f"</desc>\n{_COLOURS}", 1) + "\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -31,7 +31,7 @@ CONTAINED = 0.95
 # Distinct n-grams of the shorter text (24 characters), below which only identical texts count.
 SHORTEST = 20
 _TEXTS_AT_ONCE = 50_000  # of training, to bound the memory
-_LONG = 5.0  # seconds from which progress is shown
+_ITEMS_AT_ONCE = 200_000  # of the benchmark, likewise
 
 
 class Finding(NamedTuple):
@@ -178,29 +178,38 @@ def _shared_titles(topics: Iterable[_Topic], collection: Collection) -> list[Fin
 
 def _shared_texts(pairs: Pairs, collection: Collection) -> list[Finding]:
     """For each training text that stands in the benchmark: the most similar item of each kind."""
-    texts: tuple[Query | Candidate, ...] = (*collection.queries, *collection.candidates)
-    items = _least((fold(item.text), item.id) for item in texts)
     uses = _text_uses(pairs)
-    rest, benchmark = sorted(uses.keys() - items.keys()), sorted(items)
-    same = ((("identical", text), (-1.0, items[text])) for text in uses.keys() & items.keys())
+    same = _least(
+        (("identical", text), (-1.0, items[text]))
+        for items in _item_parts(collection)
+        for text in uses.keys() & items.keys()
+    )
+    rest = sorted(uses.keys() - {text for _, text in same})
     like = (
-        ((match.kind, rest[match.ours]), (-match.similarity, items[benchmark[match.theirs]]))
-        for match in _similar(rest, benchmark)
+        ((match.kind, rest[match.ours]), (-match.similarity, items[match.theirs][1]))
+        for items in map(sorted, map(dict.items, _item_parts(collection)))
+        for match in _similar(rest, [text for text, _ in items])
     )
     return [
         Finding(kind, topic.data_set, topic.id, _excerpt(shown), item, round(-distance, 4))
-        for (kind, text), (distance, item) in _least(chain(same, like)).items()
+        for (kind, text), (distance, item) in _least(chain(same.items(), like)).items()
         for topic, shown in uses[text].items()
         if text
     ]
+
+
+def _item_parts(collection: Collection) -> Iterator[dict[str, str]]:
+    """Folded texts of the benchmark with the least id of each, part by part."""
+    texts: Iterator[Query | Candidate] = chain(collection.queries, collection.candidates)
+    while items := _least((fold(t.text), t.id) for t in islice(texts, _ITEMS_AT_ONCE)):
+        yield items
 
 
 def _text_uses(pairs: Pairs) -> dict[str, dict[_Topic, str]]:
     """Folded text -> topics whose rows use it -> the text as it stands there."""
     topics, rows = _topics(pairs)
     uses: dict[str, dict[_Topic, str]] = {}
-    sides = ((pairs.query_texts, pairs.query), (pairs.candidate_texts, pairs.candidate))
-    for texts, used in sides:
+    for texts, used in (pairs.query_texts, pairs.query), (pairs.candidate_texts, pairs.candidate):
         for key in np.unique(used.astype(np.int64) * len(topics) + rows):
             text, topic = texts[key // len(topics)], topics[key % len(topics)]
             shown = uses.setdefault(fold(text), {})
@@ -237,7 +246,7 @@ def _similar(training: Sequence[str], benchmark: Sequence[str]) -> Iterator[_Mat
     """
     if not training or not benchmark:
         return
-    with progress("audit", len(training), "texts", after=_LONG) as advance:
+    with progress("audit", len(training), "texts", after=5.0) as advance:
         for start in range(0, len(training), _TEXTS_AT_ONCE):
             part = training[start : start + _TEXTS_AT_ONCE]
             ours, theirs = _ngram_sets(part, benchmark)

@@ -1,0 +1,1 @@
+"""What a large corpus costs: memory and time against the number of passages."""
