@@ -14,6 +14,7 @@ import numpy as np
 from tests import faults
 
 KILLS = int(os.environ.get("BIASBENCH_FAULTS", "8"))
+MANY = KILLS >= 100  # nox -s faults
 SEED = int(os.environ.get("BIASBENCH_FAULTS_SEED", "0"))
 CHAIN = 12  # kills of one folder
 NAME = "mini-hybrid-hard-0"

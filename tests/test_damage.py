@@ -12,7 +12,7 @@ from bias_bench.cli import run_command
 from bias_bench.encoders.cache import load_vectors, store_vectors
 from bias_bench.files import remove_stale_files
 from tests import faults
-from tests.kills import NAME, RUN, Undisturbed
+from tests.kills import MANY, NAME, RUN, Undisturbed
 from tests.runs import manifest
 from tests.test_cli_failures import assert_one_error
 
@@ -34,6 +34,7 @@ def emptied(path: Path) -> None:
 
 
 damages = pytest.mark.parametrize("damage", [flipped, truncated, emptied])
+some_damages = damages if MANY else pytest.mark.parametrize("damage", [flipped])  # of whole runs
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def files(folder: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-@damages
+@some_damages
 def test_every_damaged_result_is_found_and_made_again(
     undisturbed: Undisturbed, copy: Path, damage: Damage
 ) -> None:
@@ -71,7 +72,7 @@ def test_every_damaged_result_is_found_and_made_again(
 
 
 @pytest.mark.slow
-@damages
+@some_damages
 def test_every_damaged_file_of_the_cache_is_found_and_made_again(
     undisturbed: Undisturbed, copy: Path, damage: Damage
 ) -> None:
@@ -98,7 +99,7 @@ def test_a_damaged_record_of_cached_vectors_counts_as_damage(
 
 
 @pytest.mark.slow
-@damages
+@some_damages
 @pytest.mark.parametrize("name", ["manifest.json", "experiment.yaml"])
 def test_a_run_whose_record_is_damaged_is_refused_and_computed_anew_on_request(
     undisturbed: Undisturbed, copy: Path, damage: Damage, name: str
@@ -152,7 +153,7 @@ def killed_while_training(undisturbed: Undisturbed, folder: Path, step: int) -> 
 
 
 @pytest.mark.slow
-@damages
+@some_damages
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
 def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(
     undisturbed: Undisturbed, tmp_path: Path, damage: Damage, name: str
@@ -166,7 +167,7 @@ def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(
 
 
 @pytest.mark.slow
-@damages
+@some_damages
 def test_damaged_negatives_are_mined_again(
     undisturbed: Undisturbed, tmp_path: Path, damage: Damage
 ) -> None:
@@ -194,7 +195,7 @@ def test_a_damaged_log_of_training_is_refused_in_one_line(
 
 
 @pytest.mark.slow
-@damages
+@some_damages
 def test_the_damaged_encoder_of_another_run_is_no_backbone(copy: Path, damage: Damage) -> None:
     model = copy / "runs" / NAME / "model"
     for name in ("model.safetensors", "tokenizer.json"):

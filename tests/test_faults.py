@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills import KILLS, Undisturbed, kill_again_and_again
+from tests.kills import MANY, Undisturbed, kill_again_and_again
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(0 if KILLS > 100 else 900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(0 if MANY else 900)]
 
 
 def test_killed_runs_end_with_the_files_of_an_undisturbed_one(

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests import faults
-from tests.kills import KILLS, Command, Undisturbed, kill_again_and_again, undisturbed_run
+from tests.kills import KILLS, MANY, Command, Undisturbed, kill_again_and_again, undisturbed_run
 from tests.miracl_data import stand_in
-from tests.test_damage import Damage, damages
+from tests.test_damage import Damage, damages, some_damages
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(0 if KILLS > 100 else 900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(0 if MANY else 900)]
 
 
 def small_parts() -> None:
@@ -53,7 +53,7 @@ def test_runs_killed_while_a_corpus_is_stored_encoded_or_searched_end_with_the_s
     kill_again_and_again(undisturbed, tmp_path / "run", max(KILLS // 3, 5))
 
 
-@damages
+@some_damages
 def test_every_damaged_part_of_a_stored_corpus_is_found_and_made_again(
     undisturbed: Undisturbed, tmp_path: Path, damage: Damage
 ) -> None:
