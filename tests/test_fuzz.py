@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +18,12 @@ from bias_bench.datasets.lareqa import load_lareqa
 from bias_bench.datasets.miracl_folder import expected_shards
 from bias_bench.datasets.sources import load_sources
 from bias_bench.datasets.sources.miracl_files import read_judgements, read_passages, read_topics
+from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.given_files import given_files
 from bias_bench.evaluation.labels import read_languages
 from bias_bench.evaluation.labels import read_topics as read_topic_table
+from bias_bench.evaluation.ranks import RankTable
+from bias_bench.evaluation.scores import read_exact
 from bias_bench.evaluation.trec import read_qrels, read_run
 from bias_bench.experiment import (
     experiment_yaml,
@@ -29,11 +33,15 @@ from bias_bench.experiment import (
     read_yaml,
 )
 from bias_bench.manifest import Manifest, read_manifest
+from bias_bench.negatives.mining import mine
+from bias_bench.negatives.settings import MiningSettings
+from bias_bench.negatives.store import read_negatives, write_negatives
 from bias_bench.report.index_page import write_index
 from bias_bench.report.run_page import write_run_page
 from bias_bench.significance.run_values import read_overview
 from bias_bench.significance.run_values import read_run as read_complete
 from tests.fuzzing import changed_json, fuzzed, hostile, packed, survives
+from tests.test_mining import parallel_pairs, unit_vectors
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -244,6 +252,45 @@ def test_pages_of_runs(native: Path, tmp_path: Path, data: st.DataObject) -> Non
     (folder / "metrics.json").write_bytes(data.draw(changed_json(sound)))
     survives(lambda: write_run_page(folder, tmp_path))
     survives(lambda: read_overview(read_complete(folder), ["en-all"], None))
+
+
+@fuzzed
+@given(data=st.data())
+def test_tables_of_ranks_and_scores(native: Path, tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "ranks.parquet"
+    sound = (native / path.name).read_bytes()
+    changed = bytearray(data.draw(hostile([sound])))
+    if changed and data.draw(st.booleans()):  # where parquet keeps its schema
+        changed[-data.draw(st.integers(1, min(len(changed), 2000)))] ^= 1 << data.draw(
+            st.integers(0, 7)
+        )
+    path.write_bytes(changed)
+    survives(lambda: RankTable(path))
+    survives(lambda: read_exact(path))
+
+
+@fuzzed
+@given(data=st.data())
+def test_mined_negatives(tmp_path: Path, data: st.DataObject) -> None:
+    pairs = parallel_pairs(12, 2)
+    vectors = unit_vectors(len(pairs.query_texts), 0)
+    mined = mine(pairs, vectors, vectors[::-1], MiningSettings(number=4, relative_margin=0.0), 0)
+    path = tmp_path / "negatives.jsonl.gz"
+    write_negatives(path, mined, pairs, {})
+    head, *rows = gzip.decompress(path.read_bytes()).splitlines()
+    changed = data.draw(changed_json(json.loads(rows[0])) | hostile([rows[0]]))
+    path.write_bytes(packed(b"\n".join([head, changed, *rows[1:]])))
+    survives(lambda: read_negatives(path, pairs))
+    path.write_bytes(packed(b"\n".join([data.draw(changed_json(json.loads(head))), *rows])))
+    survives(lambda: read_negatives(path, pairs))
+
+
+def test_half_a_surrogate_pair_is_no_text(place: Place) -> None:
+    for escape in ("\\ud83d", "\\uD83D"):
+        row = f'{{"query": "{escape}", "positive": "p", "language": "en"}}'
+        path = place("p.jsonl", row.encode("ascii"))
+        with pytest.raises(BiasBenchError, match="half of a surrogate pair"):
+            load_sources([{"name": "p", "form": "pairs", "path": str(path)}], None)
 
 
 ENTRY = {
