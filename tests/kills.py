@@ -26,7 +26,8 @@ RUN = [
 ]  # fmt: skip
 _STAGES = ("train", "search", "score", "robustness", "probe", "metrics", "report")
 
-_NEXT = 0.4  # share of kills in the stage after the one that is next
+_NEXT = 0.3  # share of kills in the stage after the one that is next
+_AT_THE_END = 2  # kills of a folder while its page is written
 _AT_A_CHANGE = 0.7  # share of kills before a change of a file; others are at any moment
 
 
@@ -120,9 +121,11 @@ def kill_again_and_again(undisturbed: Undisturbed, folder: Path, kills: int = KI
     wrong, finished_runs = [], 0
     while killed.total() < kills:
         faults.emptied(folder)
-        history = []
-        for _ in range(min(CHAIN, kills - killed.total())):
+        history: list[str] = []
+        at_the_end = 0
+        while len(history) < min(CHAIN, kills - killed.total()) and at_the_end < _AT_THE_END:
             finished = faults.finished_stages(folder / "runs" / command.name)
+            at_the_end += finished == len(command.stages) - 1
             kill = draw_kill(undisturbed, finished, random)
             process = command.start(folder, kill.at)
             ended = faults.killed_after(300 if kill.at else kill.seconds, process, folder)
