@@ -26,7 +26,7 @@ RUN = [
 ]  # fmt: skip
 _STAGES = ("train", "search", "score", "robustness", "probe", "metrics", "report")
 
-_NEXT = 0.3  # share of kills in the stage after the one that is next
+_NEXT = 0.2  # share of kills in the stage after the one that is next
 _AT_THE_END = 2  # kills of a folder while its page is written
 _AT_A_CHANGE = 0.7  # share of kills before a change of a file; others are at any moment
 
@@ -94,8 +94,8 @@ class Kill(NamedTuple):
 def draw_kill(undisturbed: Undisturbed, finished: int, random: np.random.Generator) -> Kill:
     """Where to kill a run that has so many stages already.
 
-    That is in the stage that it is at or in the next one; all changes of one kind of work are
-    equally likely, or all moments.
+    That is in the stage that it is at or in the next one, and early in it rather than late: with
+    what an earlier run has left in the cache, there are fewer changes and less time than here.
     """
     events, stages = undisturbed.events, undisturbed.command.stages
     left = [index for index, event in enumerate(events) if event.finished >= finished]
@@ -104,10 +104,11 @@ def draw_kill(undisturbed: Undisturbed, finished: int, random: np.random.Generat
     kind = kinds[random.integers(len(kinds))]
     own = [index for index in left if undisturbed.work(events[index]) == kind]
     if random.random() < _AT_A_CHANGE:
-        return Kill(int(own[random.integers(len(own))]) - left[0] + 1, 0.0, kind)
+        return Kill(own[int(len(own) * random.random() ** 2)] - left[0] + 1, 0.0, kind)
     first, last = events[own[0]].seconds, events[min(own[-1] + 1, len(events) - 1)].seconds
     skipped = events[left[0]].seconds - events[0].seconds
-    return Kill(None, max(float(random.uniform(first, last)) - skipped, 0.0), kind)
+    seconds = first + (last - first) * random.random() ** 2 - skipped
+    return Kill(None, max(seconds, 0.0), kind)
 
 
 def kill_again_and_again(undisturbed: Undisturbed, folder: Path, kills: int = KILLS) -> None:
@@ -131,7 +132,8 @@ def kill_again_and_again(undisturbed: Undisturbed, folder: Path, kills: int = KI
             ended = faults.killed_after(300 if kill.at else kill.seconds, process, folder)
             history.append(f"{kill}: {ended.code}")
             assert ended.code in (0, -9), f"{history}: {ended.err}"
-            killed[kill.kind] += ended.code == -9
+            reached = faults.finished_stages(folder / "runs" / command.name)
+            killed[command.stages[reached]] += ended.code == -9
         done = command.run(folder)
         finished_runs += 1
         if done.code != 0:
