@@ -1,4 +1,4 @@
-"""Sessions: demo (the main job), tests, lint, types, docs, bench. Each installs what it needs."""
+"""Sessions: demo (the main job), tests, faults, lint, types, docs, bench; installing as needed."""
 
 import nox
 
@@ -27,6 +27,16 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "tests.browser")  # fetches one where there is none
     # a thread each: two processes with two threads each would slow each other down
     session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs, env=THREADS)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Hundreds of kills, full disks, damaged files, and readers fed with thousands of odd files."""
+    session.install("-e", ".[test]")
+    many = {**THREADS, "BIASBENCH_FAULTS": "300", "BIASBENCH_FUZZ": "2000"}
+    files = ["faults", "stored_corpora", "full_disk", "concurrent_runs", "damage", "fuzz"]
+    files = [f"tests/test_{name}.py" for name in [*files, "fuzz_models", "security"]]
+    session.run("pytest", "-s", *files, *session.posargs, env=many)
 
 
 @nox.session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,8 @@ from typing import Literal, Protocol
 
 Verbosity = Literal["quiet", "normal", "verbose"]
 _LINE_EVERY = 30.0  # seconds between lines of progress where there is no terminal
+# control characters but for tab and line feed, and those that turn the direction of text
+_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _verbosity: Verbosity = "normal"
 
 
@@ -33,8 +36,13 @@ def say(message: str) -> None:
     """A line of progress on stderr, unless quiet; of several processes only the first speaks."""
     if _silent():
         return
-    sys.stderr.write(message + "\n")
+    sys.stderr.write(harmless(message) + "\n")
     sys.stderr.flush()
+
+
+def harmless(text: str) -> str:
+    """A text for a terminal: what a file holds may come up in it, but must not command it."""
+    return _COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def detail(message: str) -> None:

@@ -26,6 +26,7 @@ from bias_bench.recipes import recipe_names
 from bias_bench.retrieval.settings import ExactIndex, IndexSettings, named_kind
 from bias_bench.setting_keys import KIND, explain
 from bias_bench.training.settings import TrainingSettings
+from bias_bench.yaml_values import load_yaml
 
 DEFAULT_BACKBONE = "bundled:multilingual-e5-small"
 DEFAULT_BENCHMARK = "mini"
@@ -238,11 +239,9 @@ def experiment_yaml(experiment: Experiment) -> str:
 
 
 def _parse_yaml(text: str, where: str) -> dict[str, Any]:
-    import yaml
-
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        content = load_yaml(text)
+    except ValueError as error:
         raise UsageError(f"{where}: not valid YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(content, dict):
         raise UsageError(f"{where}: expected a mapping of keys to values")
@@ -250,11 +249,9 @@ def _parse_yaml(text: str, where: str) -> dict[str, Any]:
 
 
 def _parse_value(value: str, where: str) -> Any:
-    import yaml
-
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
+        return load_yaml(value)
+    except ValueError:
         raise UsageError(f"--set {where}: the value is not valid YAML; quote it") from None
 
 

@@ -30,7 +30,14 @@ from bias_bench.files import (
     write_json,
     write_text,
 )
-from bias_bench.manifest import EXTERNAL, Manifest, Policy, Stage, read_manifest
+from bias_bench.manifest import (
+    EXTERNAL,
+    Manifest,
+    Policy,
+    Stage,
+    experiment_record,
+    read_manifest,
+)
 from bias_bench.stages.work import METRICS_SCHEMA, score_settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -111,7 +118,7 @@ def score_external(options: ScoreOptions, origin: Origin | None = None) -> Path:
         remove_temporary_files(folder)
         manifest = Manifest(folder)
         write_text(folder / "experiment.yaml", experiment)
-        manifest.update(status="running", name=name, **described)
+        manifest.update(status="running", name=name, **described, **experiment_record(folder))
         try:
             _stages(manifest, external, benchmark, options.policy)
         except BaseException as error:

@@ -8,14 +8,17 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from bias_bench.errors import BiasBenchError
 
 TEMPORARY_PREFIX = ".writing-"
+_STALE_SECONDS = 86_400
+_PATIENCE = 60  # seconds
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, quota or file-size limit
 
 
@@ -27,7 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        with _room_for(path):
+        with named_where_full(path):
             yield temporary
             temporary.chmod(0o644)
             temporary.replace(path)
@@ -45,7 +48,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(temporary)
     try:
-        with _room_for(path):
+        with named_where_full(path):
             yield temporary
             shutil.rmtree(path, ignore_errors=True)
             temporary.replace(path)
@@ -54,31 +57,46 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _room_for(path: Path) -> Iterator[None]:
-    """A full disk is an error of one line that names `path`."""
+def named_where_full(path: Path) -> Iterator[None]:
+    """A BiasBenchError that names `path` where the disk is found to be full inside the block."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in NO_SPACE:
+    except Exception as error:
+        number = _no_space(error)
+        if number is None:
             raise
         raise BiasBenchError(
-            f"{path}: cannot be written ({os.strerror(error.errno)}); free some space, and give "
-            "the command again"
+            f"{path}: cannot be written ({os.strerror(number)}); free some space, and give the "
+            "command again"
         ) from None
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+def _no_space(error: Exception) -> int | None:
+    """The number of the operating system's error where a disk is full."""
+    if isinstance(error, OSError):
+        return error.errno if error.errno in NO_SPACE else None
+    if type(error).__module__.partition(".")[0] in ("safetensors", "safetensors_rust"):
+        # its own class of error has the number in the text alone
+        return next((number for number in NO_SPACE if f"os error {number})" in str(error)), None)
+    return None
+
+
+def write_bytes(path: Path, data: bytes, durable: bool = False) -> None:
+    """Write a file whole; a `durable` one is on the disk before it takes its place."""
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:  # closed, then renamed
+        stream.write(data)
+        if durable:
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, durable: bool = False) -> None:
     """Write indented JSON with sorted keys; NaN and infinities are refused."""
-    write_text(path, json_text(value, indent=1) + "\n")
+    write_bytes(path, (json_text(value, indent=1) + "\n").encode("utf-8"), durable)
 
 
 def write_checked(path: Path, data: bytes, record: dict[str, Any]) -> None:
@@ -89,6 +107,7 @@ def write_checked(path: Path, data: bytes, record: dict[str, Any]) -> None:
 
 def write_checksum(path: Path, record: dict[str, Any]) -> None:
     """Write ``<stem>.json`` of a file of the cache that was just written."""
+    remove_stale_files(path.parent)
     checked = {"schema": 1, **record, "sha256": sha256_file(path)}
     write_json(path.with_suffix(".json"), checked)
 
@@ -99,22 +118,30 @@ def is_whole(path: Path) -> bool | None:
     if not (path.is_file() and record.is_file()):
         return None
     try:
-        expected = read_json(record)["sha256"]
-    except (BiasBenchError, KeyError, TypeError):
+        content = read_json(record)
+    except BiasBenchError:
         return False
-    return bool(expected == sha256_file(path))
+    return isinstance(content, dict) and content.get("sha256") == sha256_file(path)
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
+def parse_json(text: str) -> Any:
+    """The value of a JSON text, whatever it holds; ValueError says what is wrong with it."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BiasBenchError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of the bytes, or of the text
         raise BiasBenchError(f"{path}: not valid JSON ({error})") from None
 
 
@@ -155,10 +182,25 @@ def require_writable(path: Path) -> None:
 def remove_temporary_files(folder: Path) -> None:
     """Delete files and folders that an interrupted process left half-written below `folder`."""
     for path in sorted(folder.rglob(TEMPORARY_PREFIX + "*"), reverse=True):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def remove_stale_files(folder: Path) -> None:
+    """Delete what an interrupted process left half-written in `folder`, which others may use now.
+
+    Those write for seconds, so what nobody touched for a day is nobody's.
+    """
+    for path in folder.glob(TEMPORARY_PREFIX + "*"):
+        with suppress(OSError):  # another process deletes it too
+            if path.stat().st_mtime < time.time() - _STALE_SECONDS:
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sha256_file(path: Path) -> str:
@@ -218,3 +260,19 @@ def folder_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def shared_folder(folder: Path) -> Iterator[None]:
+    """Hold `folder` for a moment; a second process waits, and fails after a minute."""
+    from filelock import FileLock, Timeout
+
+    make_folder(folder)
+    try:
+        with FileLock(folder / ".lock", timeout=_PATIENCE):
+            yield
+    except Timeout:
+        raise BiasBenchError(
+            f"{folder}: another biasbench process has held it for {_PATIENCE} seconds; give the "
+            "command again when it has ended"
+        ) from None

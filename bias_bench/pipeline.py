@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -44,6 +45,7 @@ from bias_bench.stages.indexed import require_index
 from bias_bench.stages.lexical import run_lexical
 from bias_bench.stages.mining import mine_stage
 from bias_bench.stages.train import (
+    CHECKPOINTS,
     TRAINING_LOG,
     TrainingData,
     logged_steps,
@@ -159,7 +161,8 @@ def checked_folder(experiment: Experiment, options: RunOptions) -> Path:
         raise BiasBenchError(f"{folder}: does not exist and --policy never forbids computing it")
     require_same_experiment(folder, experiment, options.policy)
     if folder.is_dir():
-        Manifest(folder)  # refuses a newer schema before any work
+        # refuses a newer schema before any work
+        Manifest(folder, anew=options.policy == "always")
     if options.until == "train" and not experiment.training.steps:
         raise UsageError(f"recipe {experiment.recipe} trains nothing; try --recipe hybrid")
     if started_number() > 1:
@@ -280,6 +283,8 @@ def _train_stages(
         return made
 
     manifest.run_stage(Stage("train", training_inputs(prepared, data), train_stage), policy)
+    # only now: a run that was killed before that goes on from them
+    shutil.rmtree(manifest.folder / CHECKPOINTS, ignore_errors=True)
     if not needed:
         processes.any(False)  # tells the others that there is nothing to do
     processes.wait()

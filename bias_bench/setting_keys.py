@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from bias_bench.errors import nearest
 
+_SHOWN = 200  # characters of a value in a message
 KIND = "kind"  # the key by which settings of several kinds are told apart
 
 
@@ -47,7 +48,9 @@ def explain(problem: Any, model: type[BaseModel]) -> str:
         return f"setting {name}: unknown {KIND} '{asked}': {nearest(asked, kinds)}"
     if problem["type"] == "union_tag_not_found":
         return f"setting {name}: say which {KIND} it is, one of {', '.join(kinds)}"
-    return f"setting {name} = {problem['input']!r}: {problem['msg'].lower()}"
+    given = repr(problem["input"])
+    given = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}…"
+    return f"setting {name} = {given}: {problem['msg'].lower()}"
 
 
 def _place(location: Sequence[Any], model: type[BaseModel]) -> _Place:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bias_bench.cli import run_command
+from tests.kills import TRAINED, Undisturbed, undisturbed_run
 from tests.runs import run
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -37,6 +38,12 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("native")
     assert run(out) == 0
     return out / "runs" / "mini-zero-shot-0"
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A run that trains, with all its stages, by a process that nobody killed."""
+    return undisturbed_run(TRAINED, tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture(scope="session")

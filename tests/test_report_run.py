@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bias_bench.errors import BiasBenchError
+from bias_bench.errors import BiasBenchError, DataError
+from bias_bench.files import write_json
 from bias_bench.report.run_page import LARGEST_PAGE, write_run_page
 from tests.report_pages import Page, sections
-from tests.runs import run
+from tests.runs import manifest, run
 
 NAME = "mini-zero-shot-0"
 MEASURED = ["summary", "retrieval", "bias", "distance", "shares", "probe", "robustness", "topics"]
@@ -64,6 +65,11 @@ def test_a_folder_with_fewer_files_gives_a_page_with_fewer_sections(
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     del metrics["robustness"], metrics["bias"]["language_probe"]
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    with pytest.raises(DataError, match=r"metrics\.json: damaged: its checksum"):
+        write_run_page(folder, tmp_path)
+    content = manifest(folder)
+    del content["stages"]["metrics"]  # then nothing says what it was
+    write_json(folder / "manifest.json", content)
     found = sections(write_run_page(folder, tmp_path).read_text(encoding="utf-8"))
     assert found == [
         "summary", "retrieval", "bias", "distance", "shares", "audit", "provenance",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 _INTERRUPTED = 130
+_LONGEST_LINE = 2_000  # characters of an error
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -83,6 +84,10 @@ def _drop_stdout() -> None:
 
 
 def _fail(message: str, code: int) -> int:
+    from bias_bench.console import harmless
+
     line = " ".join(message.split())
-    sys.stderr.write(f"biasbench: error: {line}\n")
+    if len(line) > _LONGEST_LINE:
+        line = f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
+    sys.stderr.write(f"biasbench: error: {harmless(line)}\n")
     return code

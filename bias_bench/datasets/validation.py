@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from bias_bench.datasets.corpus import StoredCandidates
 from bias_bench.datasets.ids import language_of, topic_of
 from bias_bench.errors import DataError
 
+_LANGUAGE = re.compile(r"\w[\w.]{0,62}")  # it stands in names of settings, and so of files
+
 if TYPE_CHECKING:
     from bias_bench.datasets.collection import Collection
 
@@ -17,9 +20,10 @@ if TYPE_CHECKING:
 def validate(collection: Collection) -> None:
     """Raise DataError for duplicate or malformed ids, empty languages, dangling relevance."""
     for language in collection.languages:
-        if not language or "-" in language or ":" in language or language == "all":
+        if not _LANGUAGE.fullmatch(language) or language == "all":
             raise DataError(
-                f"{collection.name}: '{language}' cannot be a language code (no '-', ':', 'all')"
+                f"{collection.name}: '{language}' cannot be a language code (letters, digits, '_' "
+                "and '.' alone; not 'all')"
             )
     name, languages = collection.name, collection.languages
     _validate_ids(f"{name}: query", languages, [query.id for query in collection.queries])

@@ -15,7 +15,8 @@ from bias_bench.console import say
 from bias_bench.encoders import bundled, scratch
 from bias_bench.encoders.profile import Profile, profile_for
 from bias_bench.errors import BiasBenchError, DataError, UsageError, nearest
-from bias_bench.files import sha256_file
+from bias_bench.files import read_json, sha256_file
+from bias_bench.manifest import read_manifest, require_undamaged
 
 if TYPE_CHECKING:
     from bias_bench.encoders.given import GivenModel
@@ -114,12 +115,22 @@ def _folder(spec: str, folder: Path) -> Backbone:
         if not (folder / name).is_file():
             raise DataError(f"{folder}: holds no {name}; save model and fast tokenizer here")
     files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])
+    _require_as_trained(folder.resolve(), files)
     return Backbone(
         spec,
         profile_for(folder.resolve().name, folder),
         {path.name: sha256_file(path) for path in files},
         lambda: _load_folder(folder),
     )
+
+
+def _require_as_trained(folder: Path, files: list[Path]) -> None:
+    """DataError where a run has trained this encoder and its manifest says that a file differs."""
+    try:
+        manifest = read_manifest(folder.parent)
+    except BiasBenchError:
+        return  # no run folder: nothing says what the files were
+    require_undamaged(folder.parent, manifest, [f"{folder.name}/{path.name}" for path in files])
 
 
 def _hub(hub_id: str, fetch: bool) -> Backbone:
@@ -158,7 +169,7 @@ def _load_folder(folder: Path) -> Loaded:
     logging.set_verbosity_error()  # what matters of a loading report is checked here
     logging.disable_progress_bar()
     options = {"trust_remote_code": False, "use_safetensors": True, "dtype": "float32"}
-    has_pooler = _has_pooler(folder)
+    has_pooler = any("pooler." in name for name in _checked_tensors(folder))
     try:
         try:
             model, report = AutoModel.from_pretrained(
@@ -168,28 +179,42 @@ def _load_folder(folder: Path) -> Loaded:
             model, report = AutoModel.from_pretrained(folder, output_loading_info=True, **options)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = _first_line(error)
         raise DataError(f"{folder}: transformers cannot load this encoder: {reason}") from None
     except Exception as error:
         if type(error).__module__.startswith("safetensors"):
             raise DataError(f"{folder}: damaged weights ({error}); copy them again") from None
-        raise BiasBenchError(f"{folder}: cannot load this encoder: {error}") from error
+        reason = _first_line(error)
+        raise BiasBenchError(f"{folder}: cannot load this encoder: {reason}") from error
     if report["missing_keys"]:
         first = sorted(report["missing_keys"])[0]
         raise DataError(f"{folder}: its weights lack '{first}'; are they of this encoder?")
     return Loaded(model.eval(), tokenizer)
 
 
-def _has_pooler(folder: Path) -> bool:
-    """Whether the weights hold BERT's pooling layer, which transformers would else make up."""
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _checked_tensors(folder: Path) -> list[str]:
+    """Names of all tensors, of which there must be enough for the layers that config.json names.
+
+    Those would be built before anybody looks for their weights, be they a million.
+    """
     from safetensors import SafetensorError, safe_open
 
+    names: list[str] = []
     try:
         for path in folder.glob("*.safetensors"):
             with safe_open(path, "np") as weights:
-                names = weights.keys()
-                if any("pooler." in name for name in names):
-                    return True
+                names += weights.keys()
     except SafetensorError as error:
         raise DataError(f"{folder}: damaged weights ({error}); copy them again") from None
-    return False
+    path = folder / "config.json"
+    config = read_json(path)
+    if not isinstance(config, dict):
+        raise DataError(f"{path}: damaged (no JSON object); copy it again")
+    for key, value in config.items():
+        if "layers" in key and isinstance(value, int | float) and value > len(names):
+            raise DataError(f"{path}: damaged ({key} is {value}, for {len(names)} tensors)")
+    return names

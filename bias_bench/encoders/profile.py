@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bias_bench.errors import DataError
+from bias_bench.files import parse_json
 
 Pooling = Literal["mean", "cls", "pooler"]
 PROFILE_FILE = "biasbench.json"
@@ -44,7 +44,17 @@ def profile_for(name: str, folder: Path | None = None) -> Profile:
     if saved is not None:
         return saved
     known = next(profile for pattern, profile in _known_profiles() if pattern in name.lower())
-    return known.model_copy(update=_sentence_transformers_settings(folder)) if folder else known
+    if folder is None:
+        return known
+    try:
+        settings = _sentence_transformers_settings(folder)
+        return Profile.model_validate({**known.model_dump(), **settings})
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{folder}: its sentence-transformers files (modules.json and those it names) are "
+            f"damaged ({reason}); copy them again"
+        ) from None
 
 
 def _saved_profile(folder: Path) -> Profile | None:
@@ -70,7 +80,10 @@ def _sentence_transformers_settings(folder: Path) -> dict[str, Any]:
     if modules is None:
         return settings
     for module in modules:
-        kind, config = module["type"].rsplit(".", 1)[-1], folder / module["path"] / "config.json"
+        kind, place = module["type"].rsplit(".", 1)[-1], Path(module["path"])
+        if place.is_absolute() or ".." in place.parts:
+            raise ValueError(f"the path '{place}' leads out of the folder")
+        config = folder / place / "config.json"
         if kind == "Pooling":
             settings["pooling"] = _pooling(config)
         elif kind == "Dense" and _is_bert_pooler(_read(config) or {}, settings):
@@ -109,8 +122,10 @@ def _pooling(path: Path) -> Pooling:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON ({error})") from None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from bias_bench.encoders.profile import PROFILE_FILE, Pooling, Profile
 from bias_bench.errors import BiasBenchError
-from bias_bench.files import make_folder, read_json, write_json
+from bias_bench.files import make_folder, named_where_full, read_json, write_json
 
 StoredType = Literal["float32", "float16"]
 
@@ -177,8 +177,9 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(temporary, ignore_errors=True)  # of a save that was killed
     try:
         temporary.mkdir()
-        yield temporary
-        _put_in_place(temporary, folder)
+        with named_where_full(folder):
+            yield temporary
+            _put_in_place(temporary, folder)
     except OSError as error:
         raise BiasBenchError(f"{folder}: cannot be written ({error.strerror or error})") from None
     finally:

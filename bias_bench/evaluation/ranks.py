@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.ids import language_of
 from bias_bench.errors import BiasBenchError, DataError
 from bias_bench.evaluation.settings import ALL, Setting
-from bias_bench.files import atomic_path
+from bias_bench.files import atomic_path, parse_json
 
 SCHEMA = 1
 _COLUMNS = (
@@ -102,12 +102,14 @@ class RankTable:
 
     def __init__(self, path: Path, cutoff: int | None = None) -> None:
         table = read_rank_rows(path)
-        metadata = json.loads((table.schema.metadata or {}).get(b"biasbench", b"{}"))
+        metadata = _metadata(table)
         if metadata.get("schema") != SCHEMA:
             raise BiasBenchError(
                 f"{path}: schema {metadata.get('schema')} is not known to this version of "
                 "biasbench; update it, or repeat the run"
             )
+        if not {*_COLUMNS, "rank"} <= set(table.column_names) or "pools" not in metadata:
+            raise DataError(f"{path}: damaged (columns or sizes of pools are lost); repeat the run")
         self.pools: dict[str, int] = metadata["pools"]
         held: int | None = metadata.get("cutoff")
         if cutoff and held and cutoff > held:
@@ -156,6 +158,14 @@ def read_rank_rows(path: Path) -> pa.Table:
         raise DataError(f"{path}: no such file; is this a complete run folder?") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: damaged ({error}); repeat the run") from None
+
+
+def _metadata(table: pa.Table) -> dict[str, Any]:
+    try:
+        found = parse_json((table.schema.metadata or {}).get(b"biasbench", b"{}").decode("utf-8"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _split_by_setting(table: pa.Table) -> dict[str, pa.Table]:

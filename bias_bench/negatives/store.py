@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ from bias_bench.negatives.mining import Mined
 SCHEMA = 1
 _ENDING = ".jsonl.gz"
 _COMPRESSION = 6
+_LARGEST = 3.4e38  # that float32 holds
 
 
 class Stored(NamedTuple):
@@ -167,4 +167,5 @@ def _is_index(value: Any) -> bool:
 
 
 def _is_score(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and abs(value) < _LARGEST  # false for NaN

@@ -6,13 +6,14 @@ pages alone, whatever folders their runs were in.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter, ValidationError
+
 from bias_bench.evaluation.settings import KINDS
-from bias_bench.files import write_text
+from bias_bench.files import parse_json, remove_stale_files, shared_folder, write_text
 from bias_bench.report.comparison_numbers import labels
 from bias_bench.report.render import render
 from bias_bench.report.run_content import RunContent
@@ -85,12 +86,16 @@ def comparison_entry(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_index(reports: Path) -> Path:
-    """Write the index of the pages in `reports`; a file that is no such page is left out."""
-    pages = [path for path in reports.glob("*.html") if path.name != INDEX]
-    newest = sorted(pages, key=lambda path: (-path.stat().st_mtime_ns, path.name))
-    entries = [(path.name, _entry(path)) for path in newest]
-    rows = [_row(name, entry) for name, entry in entries if entry is not None]
-    write_text(reports / INDEX, render_index(rows))
+    """Write the index of the pages in `reports`; a file that is no such page is left out.
+
+    One process at a time, so that of several runs the last one finds the pages of all.
+    """
+    with shared_folder(reports):
+        remove_stale_files(reports)
+        pages = [path for path in reports.glob("[!.]*.html") if path.name != INDEX]
+        newest = sorted(pages, key=lambda path: (-path.stat().st_mtime_ns, path.name))
+        rows = [row for path in newest if (row := _row(path.name, _entry(path))) is not None]
+        write_text(reports / INDEX, render_index(rows))
     return reports / INDEX
 
 
@@ -118,14 +123,22 @@ def _entry(page: Path) -> dict[str, Any] | None:
     text = page.read_text(encoding="utf-8", errors="replace")
     _, opening, rest = text.partition(_OPENING)
     try:
-        found = json.loads(rest.partition(_CLOSING)[0]) if opening else None
-    except json.JSONDecodeError:
+        found = parse_json(rest.partition(_CLOSING)[0]) if opening else None
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 
 
-def _row(page: str, entry: dict[str, Any]) -> Row | ComparisonRow:
-    return Row(page=page, **entry) if "name" in entry else ComparisonRow(page=page, **entry)
+def _row(page: str, entry: dict[str, Any] | None) -> Row | ComparisonRow | None:
+    """The row of a page; None where its entry is damaged, or of another version."""
+    if entry is None:
+        return None
+    kind: Any = Row if "name" in entry else ComparisonRow
+    try:
+        row = TypeAdapter(kind).validate_python({**entry, "page": page})
+    except ValidationError:
+        return None
+    return row if kind is ComparisonRow or set(KINDS) <= row.precision.keys() else None
 
 
 def _unique(names: Iterable[str]) -> list[str]:

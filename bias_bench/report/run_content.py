@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.ranks import RankTable
-from bias_bench.files import read_json
-from bias_bench.manifest import read_manifest
+from bias_bench.files import parse_json, read_json
+from bias_bench.manifest import (
+    EXPERIMENT,
+    read_experiment_text,
+    read_manifest,
+    require_undamaged,
+)
 from bias_bench.report.run_statistics import RunStatistics, run_statistics
 
 METRICS_SCHEMA = 1
 EXAMPLES_SCHEMA = 1
+_READ = ("metrics.json", "examples.json", "ranks.parquet", "train.jsonl")
 
 
 class RunContent(NamedTuple):
@@ -32,15 +37,17 @@ class RunContent(NamedTuple):
 
 def read_run_content(folder: Path) -> RunContent:
     """Read a complete run folder; BiasBenchError where it is none, or is damaged."""
-    manifest, metrics = read_manifest(folder), read_metrics(folder)
-    ranks = folder / "ranks.parquet"
+    manifest = read_manifest(folder)
+    require_undamaged(folder, manifest, _READ)
+    metrics = read_metrics(folder)
+    ranks, experiment = folder / "ranks.parquet", folder / EXPERIMENT
     return RunContent(
         manifest=manifest,
         metrics=metrics,
         statistics=run_statistics(RankTable(ranks)) if ranks.is_file() else None,
         training=_training(folder / "train.jsonl"),
         examples=_examples(folder / "examples.json"),
-        experiment=_experiment(folder / "experiment.yaml"),
+        experiment=read_experiment_text(experiment) if experiment.is_file() else None,
     )
 
 
@@ -50,10 +57,10 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise BiasBenchError(f"{folder}: holds no metrics.json; finish it with `biasbench run`")
     metrics = read_json(path)
-    if metrics.get("schema") != METRICS_SCHEMA:
+    schema = metrics.get("schema") if isinstance(metrics, dict) else None
+    if schema != METRICS_SCHEMA:
         raise BiasBenchError(
-            f"{path}: schema {metrics.get('schema')} is not known to this version of biasbench; "
-            "update it"
+            f"{path}: schema {schema} is not known to this version of biasbench; update it"
         )
     return metrics
 
@@ -62,8 +69,8 @@ def _training(path: Path) -> list[dict[str, Any]] | None:
     if not path.is_file():
         return None
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        rows = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
         raise BiasBenchError(f"{path}: damaged ({error}); repeat the run") from None
     return rows or None
 
@@ -75,10 +82,3 @@ def _examples(path: Path) -> list[dict[str, Any]] | None:
     if content.get("schema") != EXAMPLES_SCHEMA:
         return None  # examples illustrate; a page is whole without them
     return content["examples"] or None
-
-
-def _experiment(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return "\n".join(line for line in lines if not line.startswith("data_dir:")) + "\n"

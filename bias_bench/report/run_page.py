@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from bias_bench.console import warn
 from bias_bench.datasets.audit import KINDS as AUDIT_KINDS
+from bias_bench.errors import DataError
 from bias_bench.evaluation.metrics import ordered_names
 from bias_bench.evaluation.settings import ALL, KINDS, Setting
 from bias_bench.files import write_text
@@ -88,9 +89,28 @@ class PooledRow(NamedTuple):
 
 
 def write_run_page(folder: Path, reports: Path) -> Path:
-    """Render a complete run folder to ``<reports>/<run>.html``; returns the page's path."""
+    """Render a complete run folder to ``<reports>/<run>.html``; returns the page's path.
+
+    DataError for files that hold something else than a run's do.
+    """
+    from jinja2 import TemplateError
+
     page = reports / f"{folder.resolve().name}.html"
-    html = render_run_page(read_run_content(folder))
+    content = read_run_content(folder)
+    try:
+        html = render_run_page(content)
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        TemplateError,
+    ) as error:
+        raise DataError(
+            f"{folder}: metrics.json or a file beside it is damaged, or of another version "
+            f"({type(error).__name__}: {error}); repeat the run"
+        ) from error
     size = len(html.encode("utf-8"))
     if size > LARGEST_PAGE:
         warn(f"{page}: {size / 1e6:.1f} MB is large for a page; it may open slowly")

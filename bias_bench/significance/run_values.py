@@ -18,7 +18,7 @@ from bias_bench.evaluation.metrics import Metric, compute, parse_metric
 from bias_bench.evaluation.ranks import RankTable
 from bias_bench.evaluation.settings import parse_setting
 from bias_bench.files import digest, read_json
-from bias_bench.manifest import EXTERNAL, read_manifest
+from bias_bench.manifest import EXTERNAL, read_manifest, require_undamaged
 from bias_bench.significance.differences import Observations
 from bias_bench.significance.measures import Measure
 
@@ -79,6 +79,7 @@ def read_run(folder: Path) -> RunFolder:
         raise BiasBenchError(
             f"{folder}: the run is {status or 'not begun'}, not complete; {advice}"
         )
+    require_undamaged(folder, manifest, ("metrics.json", "scores.parquet", "ranks.parquet"))
     try:
         return RunFolder(
             folder=folder,

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bias_bench.console import say
-from bias_bench.errors import UsageError
+from bias_bench.errors import DataError, UsageError
 from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, read_yaml
 from bias_bench.files import folder_lock, remove_temporary_files, write_text
-from bias_bench.manifest import Manifest, Policy
+from bias_bench.manifest import Manifest, Policy, experiment_record
 from bias_bench.report.run_page import write_run_page
 from bias_bench.stages.indexed import describe_index
 from bias_bench.stages.work import Task
@@ -40,11 +40,12 @@ def open_run(
     """
     folder, until = place.path, place.until
     with folder_lock(folder):
-        manifest = Manifest(folder)
+        manifest = Manifest(folder, anew=place.policy == "always")
         require_same_experiment(folder, experiment, place.policy)
         remove_temporary_files(folder)
         write_text(folder / "experiment.yaml", experiment_yaml(experiment))
-        manifest.update(status="running", name=folder.name, **described)
+        record = experiment_record(folder)
+        manifest.update(status="running", name=folder.name, **described, **record)
         try:
             yield manifest
         except BaseException as error:
@@ -87,7 +88,13 @@ def require_same_experiment(folder: Path, experiment: Experiment, policy: Policy
     path = folder / "experiment.yaml"
     if policy == "always" or not path.is_file():
         return
-    before = make_experiment(read_yaml(path)).model_dump(exclude={"data_dir"})
+    try:
+        before = make_experiment(read_yaml(path)).model_dump(exclude={"data_dir"})
+    except UsageError as error:
+        raise DataError(
+            f"{path}: damaged ({error}); restore it from a copy, or compute the run anew with "
+            "--policy always"
+        ) from None
     now = experiment.model_dump(exclude={"data_dir"})
     changed = [key for key in now if now[key] != before[key]]
     if changed:

@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bias_bench.console import progress, say
+from bias_bench.console import progress, say, warn
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.encoders.backbone import Backbone, Loaded, resolve_backbone
 from bias_bench.encoders.cache import Request, cache_folder, encode_cached
 from bias_bench.encoders.encoder import Encoder, EncodingSettings
-from bias_bench.errors import UsageError
+from bias_bench.errors import DataError, UsageError
 from bias_bench.kinds import LUCENE, LexicalOptions
 from bias_bench.negatives.lexical import lexical_vectors
 from bias_bench.negatives.mining import Mined, mine
 from bias_bench.negatives.settings import MiningSettings
-from bias_bench.negatives.store import read_negatives, write_negatives
+from bias_bench.negatives.store import Stored, read_negatives, write_negatives
 from bias_bench.processes import Processes
 from bias_bench.retrieval.analysis import describe_rule
 from bias_bench.retrieval.bm25 import Parameters, index_folder
@@ -68,10 +68,9 @@ def hard_negatives(
         if wanted.encoder == LUCENE
         else _dense_mining(prepared, wanted, pairs)
     )
-    if path.is_file():
-        stored = read_negatives(path, pairs)
-        if stored.provenance == provenance:
-            return mined_negatives(pairs, stored.mined)
+    stored = _stored(path, pairs)
+    if stored and stored.provenance == provenance:
+        return mined_negatives(pairs, stored.mined)
     mined = work()
     write_negatives(path, mined, pairs, provenance)
     return mined_negatives(pairs, mined)
@@ -115,6 +114,17 @@ def _lexical_mining(pairs: Pairs, mining: MiningSettings, seed: int) -> Mining:
         return mined
 
     return provenance, work
+
+
+def _stored(path: Path, pairs: Pairs) -> Stored | None:
+    """What was mined before; a damaged file is reported and counts as absent."""
+    if not path.is_file():
+        return None
+    try:
+        return read_negatives(path, pairs)
+    except DataError as error:
+        warn(f"{error}; mining again")
+        return None
 
 
 def mining_encoder(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from bias_bench.training.job import Job
 from bias_bench.training.loop import Folders, train
 
 TRAINING_LOG = "train.jsonl"
+CHECKPOINTS = "checkpoints"
 _LIBRARIES = ("biasbench", "torch", "transformers", "tokenizers")
 
 
@@ -129,13 +129,13 @@ def train_encoder(
         processes=processes,
         mine_again=refresher.mine if refreshes else None,
     )
-    folders = Folders(folder / TRAINING_LOG, folder / "checkpoints")
+    folders = Folders(folder / TRAINING_LOG, folder / CHECKPOINTS)
     train(job, data.pairs, folders)
     processes.wait()
-    return _save(job, folders, folder) if first else []
+    return _save(job, folder) if first else []
 
 
-def _save(job: Job, folders: Folders, folder: Path) -> list[Path]:
+def _save(job: Job, folder: Path) -> list[Path]:
     target = folder / "model"
     save_encoder(
         target,
@@ -145,9 +145,9 @@ def _save(job: Job, folders: Folders, folder: Path) -> list[Path]:
         dtype=job.settings.stored_precision,
         replace=True,
     )
-    shutil.rmtree(folders.checkpoints)
     mined = sorted(folder.glob("negatives*.jsonl.gz"))
-    return [folders.log, *mined, *sorted(path for path in target.rglob("*") if path.is_file())]
+    saved = sorted(path for path in target.rglob("*") if path.is_file())
+    return [folder / TRAINING_LOG, *mined, *saved]
 
 
 def logged_steps(log: Path) -> int:

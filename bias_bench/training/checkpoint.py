@@ -17,10 +17,19 @@ import torch
 
 from bias_bench.console import warn
 from bias_bench.errors import BiasBenchError
-from bias_bench.files import TEMPORARY_PREFIX, make_folder, read_json, sha256_file, write_json
+from bias_bench.files import (
+    TEMPORARY_PREFIX,
+    make_folder,
+    named_where_full,
+    read_json,
+    sha256_file,
+    write_json,
+)
+from bias_bench.files import digest as digest_of
 
 ENCODER = "encoder."
 _KEPT = 2
+_CHECKSUM = "checksum"  # of the rest of state.json
 _FILES = ("model.safetensors", "optimizer.safetensors")
 
 
@@ -61,26 +70,27 @@ def save_checkpoint(folder: Path, trained: Trained, progress: Progress, digest: 
     """Write a checkpoint below `folder` and delete all but the newest two (and the best)."""
     from safetensors.torch import save_file
 
-    target = folder / f"step-{progress.step:06d}"
+    target = _step(folder, progress.step)
     make_folder(folder)
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
     try:
         model = {name: value.detach().contiguous() for name, value in trained.tensors.items()}
-        save_file(model, temporary / _FILES[0])
-        save_file(_flat(trained.optimizer), temporary / _FILES[1])
+        with named_where_full(target):
+            save_file(model, temporary / _FILES[0])
+            save_file(_flat(trained.optimizer), temporary / _FILES[1])
         state = {
             **progress._asdict(),
             "schema": 1,
             "digest": digest,
             "sha256": {name: sha256_file(temporary / name) for name in _FILES},
         }
-        write_json(temporary / "state.json", state)
+        write_json(temporary / "state.json", {**state, _CHECKSUM: digest_of(state)})
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     for old in _steps(folder)[:-_KEPT]:
-        if old.name != f"step-{progress.best_step:06d}":
+        if old != _step(folder, progress.best_step):
             shutil.rmtree(old)
     return target
 
@@ -93,6 +103,9 @@ def load_newest(folder: Path, trained: Trained, digest: str) -> Progress | None:
             warn(f"{path}: damaged checkpoint, skipped")
         elif state["digest"] != digest:
             warn(f"{path}: checkpoint of another configuration, skipped")
+        elif not _has_best(folder, state):
+            # its end could not be reached: training ends with the best step's parameters
+            warn(f"{path}: the checkpoint of its best step is damaged, skipped")
         else:
             _load_parameters(path, trained)
             _load_optimizer(path, trained.optimizer)
@@ -102,10 +115,16 @@ def load_newest(folder: Path, trained: Trained, digest: str) -> Progress | None:
 
 def load_best(folder: Path, trained: Trained, progress: Progress) -> None:
     """Load the parameters of the step with the best validation loss."""
-    path = folder / f"step-{progress.best_step:06d}"
+    path = _step(folder, progress.best_step)
     if _intact(path) is None:
-        raise BiasBenchError(f"{path}: the best checkpoint is damaged; train anew")
+        raise BiasBenchError(
+            f"{path}: the best checkpoint is damaged; delete {folder} to train anew"
+        )
     _load_parameters(path, trained)
+
+
+def _step(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:06d}"
 
 
 def _steps(folder: Path) -> list[Path]:
@@ -115,10 +134,20 @@ def _steps(folder: Path) -> list[Path]:
 def _intact(path: Path) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = read_json(path / "state.json")
-        sound = all(sha256_file(path / name) == found for name, found in state["sha256"].items())
+        checksum = state.pop(_CHECKSUM, None)  # those of earlier versions have none
+        sound = all(sha256_file(path / name) == state["sha256"][name] for name in _FILES)
     except (BiasBenchError, OSError, KeyError, TypeError, AttributeError):
         return None
-    return state if sound and set(state["sha256"]) == set(_FILES) else None
+    whole = {*Progress._fields, "digest"} <= state.keys() and checksum in (None, digest_of(state))
+    return state if sound and whole else None
+
+
+def _has_best(folder: Path, state: dict[str, Any]) -> bool:
+    """Whether the parameters are there that training would end with, were it to go no better."""
+    best = state["best_step"]
+    if state["best_loss"] is None or best == state["step"]:
+        return True
+    return _intact(_step(folder, best)) is not None
 
 
 def _load_parameters(path: Path, trained: Trained) -> None:

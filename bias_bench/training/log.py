@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from bias_bench.datasets.pairs import Pairs
-from bias_bench.files import write_text
+from bias_bench.errors import DataError
+from bias_bench.files import parse_json, write_text
 from bias_bench.training.objective import Losses, Objective
 
 
@@ -36,11 +37,24 @@ def log_row(
 
 
 def read_log(path: Path, steps: int) -> list[dict[str, Any]]:
-    """The log's rows up to the checkpoint; what an interrupted run logged beyond is dropped."""
-    if not path.is_file():
+    """The log's rows up to the checkpoint; what an interrupted run logged beyond is dropped.
+
+    DataError for a log that lacks a step: what training goes on with depends on it.
+    """
+    if not steps:
         return []
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [row for row in rows if row["step"] <= steps]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        rows = [parse_json(line) for line in lines[:steps]]
+        found = [row["step"] for row in rows]
+    except (ValueError, KeyError, TypeError):
+        found = []
+    if found != list(range(1, steps + 1)):
+        raise DataError(
+            f"{path}: damaged: does not hold steps 1 to {steps}, which the checkpoint is of; "
+            f"delete {path.parent / 'checkpoints'} to train anew"
+        )
+    return rows
 
 
 def write_log(path: Path, rows: list[dict[str, Any]]) -> None:

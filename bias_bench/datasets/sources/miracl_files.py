@@ -14,7 +14,7 @@ from typing import NamedTuple
 from bias_bench.datasets.sources.readers import read_json_lines, read_table
 from bias_bench.errors import DataError
 
-_SHARD = re.compile(r"(?:^|/)docs-(\d+)\.jsonl(?:\.gz)?$")
+_SHARD = re.compile(r"(?:^|/)docs-(\d{1,9})\.jsonl(?:\.gz)?$")
 
 
 class Passage(NamedTuple):
@@ -71,7 +71,7 @@ def read_judgements(path: Path, questions: dict[str, str], topics: Path) -> Judg
         where = f"{path}: line {number}"
         if topic not in questions:
             raise DataError(f"{where}: topic '{topic}' is not in {topics}")
-        if not grade.strip().isdecimal():
+        if not re.fullmatch(r"\s*\d{1,9}\s*", grade):
             raise DataError(f"{where}: grade '{grade}' is no whole number")
         of_topic = judged.grades.setdefault(topic, {})
         if passage in of_topic:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from bias_bench.errors import DataError, UsageError, nearest
+from bias_bench.files import parse_json
 
 
 class Record(NamedTuple):
@@ -60,10 +61,10 @@ def read_json_lines(path: Path, member: str | None = None) -> Iterator[Record]:
             continue
         where = f"{path}: line {number}"
         try:
-            fields = json.loads(line)
-        except json.JSONDecodeError as error:
+            fields = parse_json(line)
+        except ValueError as error:
             raise DataError(f"{where}: not JSON ({error}); expected one object a line") from None
-        if "\\ud" in line and not _encodable(fields):
+        if ("\\ud" in line or "\\uD" in line) and not _encodable(fields):
             raise DataError(f"{where}: half of a surrogate pair, which is no text; mend the row")
         if not isinstance(fields, dict):
             raise DataError(f"{where}: {type(fields).__name__}, expected a JSON object")
