@@ -55,6 +55,13 @@ def complete_metric(incomplete: str) -> list[str]:
     return _starting(incomplete, [*map(str, (*FULL_METRICS, *SHARED_METRICS)), *BIAS_MEASURES])
 
 
+def complete_reproduction(incomplete: str) -> list[str]:
+    """Names of `biasbench reproduce`."""
+    from bias_bench.reproduction import reproductions
+
+    return _starting(incomplete, reproductions().rows)
+
+
 def complete_setting(incomplete: str) -> list[str]:
     """Keys of --set, up to the equals sign."""
     from bias_bench.experiment import setting_keys

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +14,9 @@ from bias_bench.cli.complete import (
     complete_setting,
 )
 from bias_bench.cli.options import DataDir, DryRun, OutputFormat, Reports, Verbose, listen
+
+if TYPE_CHECKING:
+    from bias_bench.experiment import Experiment
 
 # what a stage is run for where neither a recipe nor an experiment file is given
 _STAGE_RECIPES = {"mine": "hybrid-hard", "train": "hybrid"}
@@ -133,26 +136,10 @@ def run_systems(
     A dry run prints what it would do instead, and returns none.
     """
     from bias_bench.errors import UsageError
-    from bias_bench.experiment import make_experiment, parse_override, read_yaml
     from bias_bench.pipeline import RunOptions
     from bias_bench.pipeline import run as run_experiment
 
-    base: dict[str, Any] = {}
-    if benchmark and Path(benchmark).suffix in (".yaml", ".yml"):
-        base = read_yaml(Path(benchmark))
-    elif benchmark:
-        base = {"benchmark": benchmark}
-    if not recipe and not base.get("recipe") and until in _STAGE_RECIPES:
-        recipe = [_STAGE_RECIPES[until]]
-    options_given: dict[str, Any] = {"backbone": backbone} if backbone else {}
-    if data_dir:
-        options_given["data_dir"] = str(data_dir.resolve())
-    overrides = [parse_override(text) for text in settings or []]
-    experiments = [
-        make_experiment(*layers, options_given, *overrides, {"seed": number})
-        for layers in _recipe_layers(base, recipe)
-        for number in seed or [base.get("seed", 0)]
-    ]
+    experiments = make_experiments(benchmark, recipe, backbone, data_dir, settings, seed, until)
     if name is not None and len(experiments) > 1:
         raise UsageError(
             f"--name {name} names one run folder, but {len(experiments)} systems were asked for; "
@@ -166,6 +153,36 @@ def run_systems(
         print_plan(plan_runs(experiments, options), output_format)
         return []
     return [run_experiment(experiment, options) for experiment in experiments]
+
+
+def make_experiments(
+    benchmark: str | None,
+    recipe: list[str] | None,
+    backbone: str | None = None,
+    data_dir: Path | None = None,
+    settings: list[str] | None = None,
+    seed: list[int] | None = None,
+    until: Any = None,
+) -> list[Experiment]:
+    """What the options describe: an experiment for each recipe and seed."""
+    from bias_bench.experiment import make_experiment, parse_override, read_yaml
+
+    base: dict[str, Any] = {}
+    if benchmark and Path(benchmark).suffix in (".yaml", ".yml"):
+        base = read_yaml(Path(benchmark))
+    elif benchmark:
+        base = {"benchmark": benchmark}
+    if not recipe and not base.get("recipe") and until in _STAGE_RECIPES:
+        recipe = [_STAGE_RECIPES[until]]
+    options_given: dict[str, Any] = {"backbone": backbone} if backbone else {}
+    if data_dir:
+        options_given["data_dir"] = str(data_dir.resolve())
+    overrides = [parse_override(text) for text in settings or []]
+    return [
+        make_experiment(*layers, options_given, *overrides, {"seed": number})
+        for layers in _recipe_layers(base, recipe)
+        for number in seed or [base.get("seed", 0)]
+    ]
 
 
 def _recipe_layers(base: dict[str, Any], recipes: list[str] | None) -> list[list[dict[str, Any]]]:
