@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ROWS_SHOWN, _FILES_SHOWN = 50, 11
 
 app = typer.Typer(
-    help="Benchmarks: what there is, fetch it, check it, cite it.",
+    help="Benchmarks: what there is, fetch it, check it, cite it; audit training data.",
     no_args_is_help=True,
     epilog="Examples:\n\nbiasbench data list\n\nbiasbench data fetch xquad-r",
 )

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bias_bench.cli.complete import complete_reproduction
-from bias_bench.cli.options import DataDir, DryRun, OutputFormat, Reports, Verbose, listen
+from bias_bench.cli.options import (
+    DataDir,
+    Device,
+    DryRun,
+    Out,
+    OutputFormat,
+    Reports,
+    Verbose,
+    listen,
+)
 
 if TYPE_CHECKING:
     from bias_bench.experiment import Experiment
@@ -39,18 +48,17 @@ def reproduce(
         bool, typer.Option("--all", help="All of them; those that train take hours.")
     ] = False,
     data_dir: DataDir = None,
-    out: Annotated[
-        Path, typer.Option(help="Folder for run folders, which are called reproduce-NAME.")
-    ] = Path("runs"),
+    out: Out = Path("runs"),
     reports: Reports = Path("reports"),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     dry_run: DryRun = False,
     verbose: Verbose = None,
     output_format: OutputFormat = "table",
 ) -> None:
     """Measure figures of the documents again, and say which are off; without names, list them.
 
-    Each is an ordinary run: it goes on where it was stopped, and leaves its folder and page.
+    Each is an ordinary run: it goes on where it was stopped, and leaves a folder, reproduce-NAME,
+    and a page.
     The exit code is 1 where a metric is further from the documents than its tolerance.
     """
     from bias_bench.errors import UsageError

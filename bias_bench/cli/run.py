@@ -13,13 +13,25 @@ from bias_bench.cli.complete import (
     complete_recipe,
     complete_setting,
 )
-from bias_bench.cli.options import DataDir, DryRun, OutputFormat, Reports, Verbose, listen
+from bias_bench.cli.options import (
+    HOW,
+    PLACE,
+    SYSTEM,
+    DataDir,
+    Device,
+    DryRun,
+    Out,
+    OutputFormat,
+    Reports,
+    Verbose,
+    listen,
+)
 
 if TYPE_CHECKING:
     from bias_bench.experiment import Experiment
 
 # what a stage is run for where neither a recipe nor an experiment file is given
-_STAGE_RECIPES = {"mine": "hybrid-hard", "train": "hybrid"}
+STAGE_RECIPES = {"mine": "hybrid-hard", "train": "hybrid"}
 EXAMPLES = """Examples:
 
 biasbench run
@@ -56,6 +68,7 @@ def run(
             "repeated. Default: zero-shot; on mini zero-shot, mono, cross and hybrid.",
             show_default=False,
             autocompletion=complete_recipe,
+            rich_help_panel=SYSTEM,
         ),
     ] = None,
     backbone: Annotated[
@@ -64,6 +77,7 @@ def run(
             help="bundled:multilingual-e5-small (default), scratch:tiny, a folder, or a hub id.",
             show_default=False,
             autocompletion=complete_backbone,
+            rich_help_panel=SYSTEM,
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -71,29 +85,38 @@ def run(
         list[str] | None,
         typer.Option(
             "--set",
-            help="KEY=VALUE, for example retrieval.depth=50.",
+            help="KEY=VALUE, for example retrieval.depth=50; the shell completes keys. May be "
+            "repeated.",
             show_default=False,
             autocompletion=complete_setting,
+            rich_help_panel=SYSTEM,
         ),
     ] = None,
     seed: Annotated[
-        list[int] | None, typer.Option(help="May be repeated. Default: 0.", show_default=False)
+        list[int] | None,
+        typer.Option(
+            help="Of training and of every draw; may be repeated. Default: 0.",
+            show_default=False,
+            rich_help_panel=SYSTEM,
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for run folders.")] = Path("runs"),
+    out: Out = Path("runs"),
     reports: Reports = Path("reports"),
     name: Annotated[
         str | None,
         typer.Option(
             help="Name of the run folder. Default: <benchmark>-<recipe>-<seed>.",
             show_default=False,
+            rich_help_panel=PLACE,
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     policy: Annotated[
         Literal["only-missing", "always", "never"],
         typer.Option(
             help="only-missing keeps finished stages; always computes everything anew; never "
-            "computes nothing and fails if anything is missing or outdated."
+            "computes nothing and fails if anything is missing or outdated.",
+            rich_help_panel=HOW,
         ),
     ] = "only-missing",
     dry_run: DryRun = False,
@@ -172,8 +195,8 @@ def make_experiments(
         base = read_yaml(Path(benchmark))
     elif benchmark:
         base = {"benchmark": benchmark}
-    if not recipe and not base.get("recipe") and until in _STAGE_RECIPES:
-        recipe = [_STAGE_RECIPES[until]]
+    if not recipe and not base.get("recipe") and until in STAGE_RECIPES:
+        recipe = [STAGE_RECIPES[until]]
     options_given: dict[str, Any] = {"backbone": backbone} if backbone else {}
     if data_dir:
         options_given["data_dir"] = str(data_dir.resolve())
