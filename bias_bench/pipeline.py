@@ -36,7 +36,7 @@ from bias_bench.stages.folder import (
 )
 from bias_bench.stages.fusion import run_fusion
 from bias_bench.stages.lexical import run_lexical
-from bias_bench.stages.mining import mine_stage
+from bias_bench.stages.mining import mine_stage, require_mining
 from bias_bench.stages.train import (
     TRAINING_LOG,
     TrainingData,
@@ -114,6 +114,8 @@ def run(experiment: Experiment, options: RunOptions, given: Given = _NOTHING) ->
         place = RunFolder(folder, options.reports, options.policy, options.until)
         return run_lexical(task, place)
     prepared = prepare(experiment, options, given)  # bad input is found before anything is written
+    if options.until == "mine":
+        require_mining(prepared)
     data = training_side(prepared)
     processes = join_processes(prepared.settings.device)
     if processes.rank > 0:

@@ -63,10 +63,11 @@ def complete_reproduction(incomplete: str) -> list[str]:
 
 
 def complete_setting(incomplete: str) -> list[str]:
-    """Keys of --set, up to the equals sign."""
+    """Keys of --set, up to the equals sign; the benchmark and the recipe are given otherwise."""
     from bias_bench.experiment import setting_keys
 
-    return _starting(incomplete, (f"{key}=" for key in setting_keys()))
+    keys = (key for key in setting_keys() if key not in ("benchmark", "recipe"))
+    return _starting(incomplete, (f"{key}=" for key in keys))
 
 
 def _starting(incomplete: str, names: Iterable[str]) -> list[str]:

@@ -188,7 +188,7 @@ def make_experiments(
     until: Any = None,
 ) -> list[Experiment]:
     """What the options describe: an experiment for each recipe and seed."""
-    from bias_bench.experiment import make_experiment, parse_override, read_yaml
+    from bias_bench.experiment import make_experiment, read_yaml
 
     base: dict[str, Any] = {}
     if benchmark and Path(benchmark).suffix in (".yaml", ".yml"):
@@ -200,12 +200,25 @@ def make_experiments(
     options_given: dict[str, Any] = {"backbone": backbone} if backbone else {}
     if data_dir:
         options_given["data_dir"] = str(data_dir.resolve())
-    overrides = [parse_override(text) for text in settings or []]
+    overrides = [_checked_override(text) for text in settings or []]
+    seeds = [layer["seed"] for layer in (base, *overrides) if "seed" in layer]
     return [
         make_experiment(*layers, options_given, *overrides, {"seed": number})
         for layers in _recipe_layers(base, recipe)
-        for number in seed or [base.get("seed", 0)]
+        for number in seed or seeds[-1:] or [0]
     ]
+
+
+def _checked_override(text: str) -> dict[str, Any]:
+    """One --set; refuses what decides other settings too, which it would come too late for."""
+    from bias_bench.errors import UsageError
+    from bias_bench.experiment import parse_override
+
+    override = parse_override(text)
+    instead = {"benchmark": "as the argument", "recipe": "with --recipe"}
+    for key in override.keys() & instead.keys():
+        raise UsageError(f"--set {text}: give the {key} {instead[key]}, it brings other settings")
+    return override
 
 
 def _recipe_layers(base: dict[str, Any], recipes: list[str] | None) -> list[list[dict[str, Any]]]:
