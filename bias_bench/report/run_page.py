@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bias_bench.console import warn
+from bias_bench.console import duration, warn
 from bias_bench.datasets.audit import KINDS as AUDIT_KINDS
 from bias_bench.evaluation.metrics import ordered_names
 from bias_bench.evaluation.settings import ALL, KINDS, Setting
@@ -32,6 +32,7 @@ from bias_bench.report.run_summary import (
     searched_ap,
     sentences,
     training_curve,
+    unmatched,
 )
 from bias_bench.report.run_tables import (
     QUANTILES,
@@ -47,6 +48,7 @@ from bias_bench.report.run_tables import (
     robustness_rows,
     signed,
 )
+from bias_bench.report.run_title import benchmark_title, recipe_text
 from bias_bench.report.summary import perturbation_name
 from bias_bench.report.training_figure import training_figure
 
@@ -126,6 +128,10 @@ def _values(content: RunContent) -> dict[str, Any]:
     values = {
         "entry": embeddable(run_entry(content)),
         "manifest": manifest,
+        "recipe": recipe_text(experiment),
+        "title": benchmark_title(manifest, experiment),
+        "unmatched": unmatched(content),
+        "duration": duration,
         "metrics": metrics,
         "sentences": sentences(content),
         "languages": languages,
