@@ -36,7 +36,7 @@ def _sentence(label: str, baseline: str, where: str, cell: Cell, numbers: Number
         return f"{where.capitalize()}, {label} has {values} to {baseline}; this was not tested."
     evidence = (
         f"{values}, {numbers.percent} % interval {numbers.interval(cell['interval'])}, "
-        f"adjusted p {numbers.p(cell['p_adjusted'])}"
+        f"adjusted p {numbers.p(cell['p_adjusted']).replace('<', '< ')}"
     )
     if not numbers.shown(cell):
         return (
