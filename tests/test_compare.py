@@ -323,3 +323,18 @@ def test_without_significance_nothing_is_tested(
     text = as_table(found, True, 120)
     assert "Nothing was tested" in text
     assert "interval" not in text
+
+
+def test_ranks_of_a_lexical_run_are_warned_of(tmp_path: Path) -> None:
+    make_run(tmp_path / "zero")
+    make_run(tmp_path / "bm25", "bm25", noise=3, system="bm25@lucene#0")
+    make_run(tmp_path / "mono", "mono", noise=2)
+    options = CompareOptions(significance=False)
+
+    def warned(*names: str) -> list[str]:
+        found = compare([tmp_path / name for name in names], options)["warnings"]
+        return [warning for warning in found if "ranked by id" in warning]
+
+    (warning,) = warned("zero", "bm25")
+    assert warning.startswith("what bm25 does not match")
+    assert not warned("zero", "mono")
