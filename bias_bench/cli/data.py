@@ -58,6 +58,8 @@ def list_benchmarks(data_dir: DataDir = None, output_format: OutputFormat = "tab
         checks = check_files(name, data_dir, deep=False)
         problems = [check.problem for check in checks if check.problem]
         state = "ready" if not problems else f"{len(problems)} of {len(checks)} files missing"
+        if len(problems) == len(checks):
+            state = "not here"
         if any(problem != "missing" for problem in problems):
             state = f"{len(problems)} files missing or damaged"
         rows.append(
