@@ -9,7 +9,7 @@ import yaml
 
 from bias_bench.experiment import experiment_yaml, load_recipe, make_experiment
 from bias_bench.recipes import recipe_names
-from bias_bench.report.run_title import benchmark_title, recipe_text
+from bias_bench.report.run_title import benchmark_title, purpose, recipe_text
 from tests.report_pages import page_of
 
 LICENCE = "CC BY-SA 4.0"
@@ -80,3 +80,20 @@ def test_a_lexical_run_warns_of_ranks_by_chance() -> None:
         "\N{NO-BREAK SPACE}", " "
     )
     assert "Of the relevant candidates" not in page_of()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "text"),
+    [
+        (["monolingual"], "a question in the question's language."),
+        (
+            ["monolingual", "multilingual"],
+            (
+                "a question in the question's language and in a pool of all languages, and how "
+                "strongly it prefers a language."
+            ),
+        ),
+    ],
+)
+def test_the_purpose_names_what_was_measured_alone(kinds: list[str], text: str) -> None:
+    assert purpose(kinds) == f"How well a system finds what answers {text}"

@@ -48,7 +48,7 @@ from bias_bench.report.run_tables import (
     robustness_rows,
     signed,
 )
-from bias_bench.report.run_title import benchmark_title, recipe_text
+from bias_bench.report.run_title import benchmark_title, purpose, recipe_text
 from bias_bench.report.summary import perturbation_name
 from bias_bench.report.training_figure import training_figure
 
@@ -128,6 +128,7 @@ def _values(content: RunContent) -> dict[str, Any]:
     values = {
         "entry": embeddable(run_entry(content)),
         "manifest": manifest,
+        "purpose": purpose(metrics["retrieval"]),
         "recipe": recipe_text(experiment),
         "title": benchmark_title(manifest, experiment),
         "unmatched": unmatched(content),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.resources import files as package_files
 from typing import Any
 
@@ -9,6 +10,19 @@ from bias_bench.datasets.registry import benchmarks
 from bias_bench.recipes import recipe_names
 
 _DESCRIBED = ("mixture", "terms", "negatives")  # settings of training that descriptions speak of
+
+
+def purpose(kinds: Collection[str]) -> str:
+    """What a run with these kinds of setting measures."""
+    where = {
+        "monolingual": "in the question's language",
+        "cross_lingual": "in another language",
+        "multilingual": "in a pool of all languages",
+    }
+    *most, last = [text for kind, text in where.items() if kind in kinds]
+    text = f"{', '.join(most)} and {last}" if most else last
+    bias = ", and how strongly it prefers a language" if "multilingual" in kinds else ""
+    return f"How well a system finds what answers a question {text}{bias}."
 
 
 def recipe_text(experiment: dict[str, Any]) -> str | None:
