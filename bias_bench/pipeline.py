@@ -43,7 +43,7 @@ from bias_bench.stages.folder import (
 from bias_bench.stages.fusion import run_fusion
 from bias_bench.stages.indexed import require_index
 from bias_bench.stages.lexical import run_lexical
-from bias_bench.stages.mining import mine_stage
+from bias_bench.stages.mining import mine_stage, require_mining
 from bias_bench.stages.train import (
     CHECKPOINTS,
     TRAINING_LOG,
@@ -118,6 +118,8 @@ def run(experiment: Experiment, options: RunOptions, given: Given = _NOTHING) ->
         place = RunFolder(folder, options.reports, options.policy, options.until)
         return run_lexical(task, place)
     prepared = prepare(experiment, options, given)  # bad input is found before anything is written
+    if options.until == "mine":
+        require_mining(prepared)
     data = training_side(prepared)
     processes = join_processes(prepared.settings.device)
     fitting = debias_fitting(prepared, data)

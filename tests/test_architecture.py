@@ -16,7 +16,7 @@ ROOMS = [
     "datasets", "encoders", "retrieval", "negatives", "training", "evaluation", "bias",
     "robustness", "significance", "report",
 ]  # fmt: skip
-ABOVE_ROOMS = {"api", "cli", "dry_run", "external", "health", "pipeline", "stages"}
+ABOVE_ROOMS = {"api", "cli", "dry_run", "external", "health", "pipeline", "reproduction", "stages"}
 HEAVY = [
     "torch",
     "transformers",

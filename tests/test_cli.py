@@ -35,6 +35,13 @@ from tests.runs import run
             "missing; run `biasbench data fetch xquad-r",
         ),
         (["run", "--device", "cuda:77"], 1, "device 'cuda:77' cannot be used here"),
+        (["run", "--device", "gpu"], 2, "unknown device 'gpu': give auto, cpu, cuda or cuda:N"),
+        (["run", "--set", "recipe=hybrid"], 2, "give the recipe with --recipe"),
+        (["run", "--set", "benchmark=xquad-r"], 2, "give the benchmark as the argument"),
+        (["mine", "--recipe", "mono"], 2, "recipe mono mines nothing"),
+        (["run", "--seed", "x"], 2, "as an integer. See `biasbench run --help`."),
+        (["compare"], 2, "Missing argument 'runs'. See `biasbench compare --help`."),
+        (["data", "lst"], 2, "Did you mean 'list'? See `biasbench data --help`."),
         (["report", "no-such-run"], 1, "not a run folder"),
         (["runn"], 2, "runn"),
     ],
@@ -55,6 +62,15 @@ def test_bad_input_is_one_line_with_the_right_exit_code(
     assert message in error
     assert "Traceback" not in captured.err
     assert captured.out == ""
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_seed_can_be_set_like_any_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for given in (["--set", "seed=3"], ["--set", "seed=4", "--seed", "3"]):
+        assert run(tmp_path, *given, "--dry-run") == 0
+        assert "mini-zero-shot-3: zero-shot@scratch:tiny#3" in capsys.readouterr().out
 
 
 def test_a_folder_of_language_files_runs_and_its_faults_are_named(

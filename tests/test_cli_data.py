@@ -106,7 +106,7 @@ def test_list_as_json_is_one_document_with_the_same_facts(
         "queries": 4199,
         "candidates": 20534,
         "licence": "CC BY-NC 4.0",
-        "state": "7 of 7 files missing",
+        "state": "not here",
         "note": None,
     }
 

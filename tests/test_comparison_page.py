@@ -14,6 +14,7 @@ import pytest
 from bias_bench.cli import run_command
 from bias_bench.report.comparison_numbers import Named, Numbers
 from bias_bench.report.comparison_page import render_comparison_page, write_comparison_page
+from bias_bench.report.comparison_summary import comparison_sentences
 from bias_bench.report.comparison_tables import (
     command_of,
     language_matrices,
@@ -245,3 +246,41 @@ def test_runs_without_a_pool_have_a_page_without_its_figure(tmp_path: Path) -> N
     found = compare(folders, CompareOptions(permutations=19))
     assert found["overview"][0]["AP"] is None
     assert "Language bias against quality" not in render_comparison_page(found)
+
+
+def test_the_summary_claims_what_the_test_shows_and_no_more(result: dict[str, Any]) -> None:
+    entry = copy.deepcopy(result)["systems"][0]
+    shown = {"p_adjusted": 0.001, "interval": [0.1, 0.3]}
+    entry["groups"]["monolingual"].update(system=0.7, baseline=0.5, difference=0.2, **shown)
+    entry["groups"]["cross_lingual"].update(system=0.3, baseline=0.5, difference=-0.2, **shown)
+    entry["groups"]["multilingual"].update(difference=0.2, p_adjusted=0.2)
+    one = {**result, "systems": [entry]}
+    better, worse, neither = comparison_sentences(one, Numbers(one))
+    assert better == (
+        "In one language, mono is better than zero-shot (AP 0.7000 against 0.5000, difference "
+        "+0.2000, 95 % interval [+0.1000, +0.3000], adjusted p 0.001)."
+    )
+    assert worse.startswith("Across two languages, mono is worse than zero-shot (")
+    assert neither.startswith(
+        "In the pool of all languages, no difference between mono and zero-shot could be shown ("
+    )
+
+
+def test_the_summary_of_what_was_not_tested_says_so(tmp_path: Path) -> None:
+    make_run(tmp_path / "zero")
+    make_run(tmp_path / "mono", "mono", quality=0.3, noise=2)
+    found = compare([tmp_path / "zero", tmp_path / "mono"], CompareOptions(significance=False))
+    sentences = comparison_sentences(found, Numbers(found))
+    assert len(sentences) == 3
+    assert all(text.endswith("; this was not tested.") for text in sentences)
+    assert not any("better" in text or "worse" in text for text in sentences)
+    page = render_comparison_page(found)
+    assert all(text in page for text in sentences)
+
+
+def test_a_lower_rank_distance_is_called_better(result: dict[str, Any]) -> None:
+    cell = {"system": 10.0, "baseline": 20.0, "difference": -10.0, "interval": [-12.0, -8.0]}
+    entry = {"label": "mono", "groups": {"multilingual": {**cell, "p_adjusted": 0.001}}}
+    one = {**result, "metric": "rank_distance", "systems": [entry]}
+    (sentence,) = comparison_sentences(one, Numbers(one))
+    assert "mono is better than zero-shot (rank_distance 10.0 against 20.0" in sentence

@@ -72,6 +72,20 @@ def test_without_a_terminal_progress_is_a_line_in_thirty_seconds(
     ]
 
 
+def test_no_time_left_is_told_from_a_part_of_the_first_unit(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with console.progress("work", 4, "units") as advance:
+        for second, part in ((40, 0.25), (80, 1.75), (81, 2)):
+            clock[0] = float(second)
+            advance(part)
+    assert capsys.readouterr().err.splitlines() == [
+        "work: 0 of 4 units (6%)",
+        "work: 2 of 4 units (50%), 0.025 units/s, 1 min 20 s left",
+        "work: 4 units in 81.0 s",
+    ]
+
+
 def test_short_work_shows_nothing_where_asked(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,6 +66,8 @@ def test_bm25_is_a_run_like_any_other(finished: Path) -> None:
     page = (finished / "reports" / f"{NAME}.html").read_text(encoding="utf-8")
     assert "de.GermanAnalyzer" in page
     assert "Language probe" not in page
+    assert "Candidate languages are not ranked alike" not in page  # ids order what is not found
+    assert 'class="note">Of the relevant candidates' in page
 
 
 @pytest.mark.slow

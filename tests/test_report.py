@@ -142,7 +142,7 @@ def test_matrix_shows_each_setting_in_its_cell() -> None:
 def test_topics_show_language_and_direction() -> None:
     html = page_of(examples=[example()])
     assert '<p class="question" lang="ar" dir="rtl">ما هو؟</p>' in html
-    assert '<p class="question" lang="en" dir="ltr">What is it?</p>' in html
+    assert '<span lang="en" dir="ltr">What is it?</span>' in html
     assert '<td class="text" lang="ar" dir="rtl">جواب</td>' in html
     assert "Ranks of its answers: Arabic 1, English 1,234." in html
 
@@ -198,7 +198,7 @@ def test_rankings_of_another_tool_show_what_is_known_of_them() -> None:
     }
     html = render_run_page(RunContent(manifest, metrics))
     assert sections(html) == ["summary", "retrieval", "bias", "provenance"]
-    assert "Average precision (AP@50) is 0.400 in the pool of all 3 languages." in html
+    assert "(AP@50, from 0 to 1, higher is better) is 0.400 in the pool of all 3" in html
     assert "theirs.run" in html
     assert "biasbench run runs/" not in html
 

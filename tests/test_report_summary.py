@@ -30,12 +30,14 @@ def test_retrieval_names_every_kind_with_its_interval() -> None:
         "multilingual": Estimate(0.6),
     }
     assert summary.retrieval(precision, 11) == (
-        "Average precision (AP) is 0.800 with queries and candidates in one language (95 % "
-        "interval 0.785 to 0.815), 0.700 with candidates in another language than the query "
-        "(0.680 to 0.720) and 0.600 in the pool of all 11 languages."
+        "Average precision (AP, from 0 to 1, higher is better) is 0.800 with queries and "
+        "candidates in one language (95 % interval 0.785 to 0.815), 0.700 with candidates in "
+        "another language than the query (0.680 to 0.720) and 0.600 in the pool of all 11 "
+        "languages."
     )
     assert summary.retrieval({"multilingual": UNKNOWN}, 2, "AP@50") == (
-        "Average precision (AP@50) is 0.100 in the pool of all 2 languages."
+        "Average precision (AP@50, from 0 to 1, higher is better) is 0.100 in the pool of all "
+        "2 languages."
     )
 
 
@@ -168,3 +170,11 @@ def test_basis_says_what_intervals_rest_on() -> None:
     assert "too short" not in summary.basis(1190, 240, known=True)
     assert summary.basis(60, 24, known=True).endswith("they are a little too short.")
     assert summary.basis(12, 6, known=False).endswith("so none are given.")
+
+
+def test_a_lexical_run_says_what_it_finds_at_all() -> None:
+    text = summary.unmatched({"monolingual": 0.96, "cross_lingual": 0.17})
+    assert text.startswith(
+        "Of the relevant candidates 96.0 % in one language and 17 % across two have a term of "
+        "the query."
+    )

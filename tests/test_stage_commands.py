@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bias_bench.cli import run_command
+from bias_bench.cli.run import STAGE_RECIPES
 from tests.runs import BACKBONE, manifest
 
 SHORT = [
@@ -65,3 +66,13 @@ def test_a_recipe_without_that_stage_is_refused(
 ) -> None:
     assert stage(name, tmp_path, "--recipe", "zero-shot") == 2
     assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "recipe"), STAGE_RECIPES.items())
+def test_help_names_the_recipe_that_a_stage_takes_by_default(
+    name: str, recipe: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run_command([name, "--help"]) == 0
+    assert f"Default: {recipe}." in " ".join(capsys.readouterr().out.split())
+    assert stage(name, tmp_path, "--dry-run") == 0
+    assert f"mini-{recipe}-0: " in capsys.readouterr().out

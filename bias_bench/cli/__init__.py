@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _INTERRUPTED = 130
 _LONGEST_LINE = 2_000  # characters of an error
@@ -34,8 +34,7 @@ def run_command(arguments: list[str]) -> int:
             arguments, prog_name="biasbench", standalone_mode=False
         )
     except TyperException as error:
-        message = error.format_message()  # empty where a bare command group printed its help
-        return _fail(f"{message} See `biasbench --help`.", error.exit_code) if message else 2
+        return _usage(error)
     except typer.Abort:
         code = _INTERRUPTED
     except BrokenPipeError:  # who read the results, such as `head`, has had enough
@@ -50,6 +49,17 @@ def run_command(arguments: list[str]) -> int:
     if code == _INTERRUPTED:  # typer turns Ctrl-C into this code
         return _fail("interrupted; the same command goes on where it stopped", _INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _usage(error: Any) -> int:
+    """What is wrong with the command line, and the help that says what is right."""
+    message = error.format_message().replace("Value error, ", "")
+    if not message:  # a bare command group, which printed its help
+        return 2
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "biasbench"
+    end = "" if message[-1] in ".?)" else "."
+    return _fail(f"{message}{end} See `{command} --help`.", error.exit_code)
 
 
 def _one_line(error: Exception) -> str:

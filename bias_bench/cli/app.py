@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from bias_bench import __version__
-from bias_bench.cli import compare, data, doctor, report, run, score, stages
+from bias_bench.cli import compare, data, doctor, report, reproduce, run, score, stages
 from bias_bench.console import result
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("score", epilog=score.EXAMPLES)(score.score)
 for _name, _command in stages.COMMANDS.items():
     app.command(_name, epilog=_command.examples)(stages.stage_command(_name))
 app.command("report", epilog=report.EXAMPLES)(report.report)
+app.command("reproduce", epilog=reproduce.EXAMPLES)(reproduce.reproduce)
 app.add_typer(data.app, name="data")
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 

@@ -55,12 +55,20 @@ def complete_metric(incomplete: str) -> list[str]:
     return _starting(incomplete, [*map(str, (*FULL_METRICS, *SHARED_METRICS)), *BIAS_MEASURES])
 
 
+def complete_reproduction(incomplete: str) -> list[str]:
+    """Names of `biasbench reproduce`."""
+    from bias_bench.reproduction import reproductions
+
+    return _starting(incomplete, reproductions().rows)
+
+
 def complete_setting(incomplete: str) -> list[str]:
-    """Keys of --set, up to the equals sign."""
+    """Keys of --set, up to the equals sign; the benchmark and the recipe are given otherwise."""
     from bias_bench.experiment import Experiment
     from bias_bench.setting_keys import setting_keys
 
-    return _starting(incomplete, (f"{key}=" for key in setting_keys(Experiment)))
+    keys = (key for key in setting_keys(Experiment) if key not in ("benchmark", "recipe"))
+    return _starting(incomplete, (f"{key}=" for key in keys))
 
 
 def _starting(incomplete: str, names: Iterable[str]) -> list[str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ROWS_SHOWN, _FILES_SHOWN = 50, 11
 
 app = typer.Typer(
-    help="Benchmarks: what there is, fetch it, check it, cite it.",
+    help="Benchmarks: what there is, fetch it, check it, cite it; audit training data.",
     no_args_is_help=True,
     epilog="Examples:\n\nbiasbench data list\n\nbiasbench data fetch xquad-r",
 )
@@ -58,6 +58,8 @@ def list_benchmarks(data_dir: DataDir = None, output_format: OutputFormat = "tab
         checks = check_files(name, data_dir, deep=False)
         problems = [check.problem for check in checks if check.problem]
         state = "ready" if not problems else f"{len(problems)} of {len(checks)} files missing"
+        if len(problems) == len(checks):
+            state = "not here"
         if any(problem != "missing" for problem in problems):
             state = f"{len(problems)} files missing or damaged"
         rows.append(

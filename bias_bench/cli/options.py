@@ -11,6 +11,9 @@ import typer
 from bias_bench import __version__
 from bias_bench.console import detail, set_verbosity
 
+# panels of the help of commands with many options
+SYSTEM, PLACE, HOW = "The system", "Names and place", "How it runs"
+
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -33,6 +36,7 @@ DryRun = Annotated[
     typer.Option(
         "--dry-run",
         help="Say what would be computed and why, how long it takes and what it needs; do nothing.",
+        rich_help_panel=HOW,
     ),
 ]
 Memory = Annotated[
@@ -42,9 +46,12 @@ Memory = Annotated[
         "result. Default: no limit.",
         show_default=False,
         metavar="SIZE",
+        rich_help_panel=HOW,
     ),
 ]
-Reports = Annotated[Path, typer.Option(help="Folder for HTML reports.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=HOW)]
+Out = Annotated[Path, typer.Option(help="Folder for run folders.", rich_help_panel=PLACE)]
+Reports = Annotated[Path, typer.Option(help="Folder for HTML reports.", rich_help_panel=PLACE)]
 OutputFormat = Annotated[
     Literal["table", "json"], typer.Option("--format", help="Form of the result on stdout.")
 ]

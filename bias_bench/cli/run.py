@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,17 +14,25 @@ from bias_bench.cli.complete import (
     complete_setting,
 )
 from bias_bench.cli.options import (
+    HOW,
+    PLACE,
+    SYSTEM,
     DataDir,
+    Device,
     DryRun,
     Memory,
+    Out,
     OutputFormat,
     Reports,
     Verbose,
     listen,
 )
 
+if TYPE_CHECKING:
+    from bias_bench.experiment import Experiment
+
 # what a stage is run for where neither a recipe nor an experiment file is given
-_STAGE_RECIPES = {"mine": "hybrid-hard", "train": "hybrid"}
+STAGE_RECIPES = {"mine": "hybrid-hard", "train": "hybrid"}
 EXAMPLES = """Examples:
 
 biasbench run
@@ -61,6 +69,7 @@ def run(
             "repeated. Default: zero-shot; on mini zero-shot, mono, cross and hybrid.",
             show_default=False,
             autocompletion=complete_recipe,
+            rich_help_panel=SYSTEM,
         ),
     ] = None,
     backbone: Annotated[
@@ -69,6 +78,7 @@ def run(
             help="bundled:multilingual-e5-small (default), scratch:tiny, a folder, or a hub id.",
             show_default=False,
             autocompletion=complete_backbone,
+            rich_help_panel=SYSTEM,
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -76,29 +86,38 @@ def run(
         list[str] | None,
         typer.Option(
             "--set",
-            help="KEY=VALUE, for example retrieval.depth=50.",
+            help="KEY=VALUE, for example retrieval.depth=50; the shell completes keys. May be "
+            "repeated.",
             show_default=False,
             autocompletion=complete_setting,
+            rich_help_panel=SYSTEM,
         ),
     ] = None,
     seed: Annotated[
-        list[int] | None, typer.Option(help="May be repeated. Default: 0.", show_default=False)
+        list[int] | None,
+        typer.Option(
+            help="Of training and of every draw; may be repeated. Default: 0.",
+            show_default=False,
+            rich_help_panel=SYSTEM,
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for run folders.")] = Path("runs"),
+    out: Out = Path("runs"),
     reports: Reports = Path("reports"),
     name: Annotated[
         str | None,
         typer.Option(
             help="Name of the run folder. Default: <benchmark>-<recipe>-<seed>.",
             show_default=False,
+            rich_help_panel=PLACE,
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     policy: Annotated[
         Literal["only-missing", "always", "never"],
         typer.Option(
             help="only-missing keeps finished stages; always computes everything anew; never "
-            "computes nothing and fails if anything is missing or outdated."
+            "computes nothing and fails if anything is missing or outdated.",
+            rich_help_panel=HOW,
         ),
     ] = "only-missing",
     memory: Memory = None,
@@ -143,27 +162,11 @@ def run_systems(
     A dry run prints what it would do instead, and returns none.
     """
     from bias_bench.errors import UsageError
-    from bias_bench.experiment import make_experiment, parse_override, read_yaml
     from bias_bench.memory import parse_size
     from bias_bench.pipeline import RunOptions
     from bias_bench.pipeline import run as run_experiment
 
-    base: dict[str, Any] = {}
-    if benchmark and Path(benchmark).suffix in (".yaml", ".yml"):
-        base = read_yaml(Path(benchmark))
-    elif benchmark:
-        base = {"benchmark": benchmark}
-    if not recipe and not base.get("recipe") and until in _STAGE_RECIPES:
-        recipe = [_STAGE_RECIPES[until]]
-    options_given: dict[str, Any] = {"backbone": backbone} if backbone else {}
-    if data_dir:
-        options_given["data_dir"] = str(data_dir.resolve())
-    overrides = [parse_override(text) for text in settings or []]
-    experiments = [
-        make_experiment(*layers, options_given, *overrides, {"seed": number})
-        for layers in _recipe_layers(base, recipe)
-        for number in seed or [base.get("seed", 0)]
-    ]
+    experiments = make_experiments(benchmark, recipe, backbone, data_dir, settings, seed, until)
     if name is not None and len(experiments) > 1:
         raise UsageError(
             f"--name {name} names one run folder, but {len(experiments)} systems were asked for; "
@@ -178,6 +181,49 @@ def run_systems(
         print_plan(plan_runs(experiments, options), output_format)
         return []
     return [run_experiment(experiment, options) for experiment in experiments]
+
+
+def make_experiments(
+    benchmark: str | None,
+    recipe: list[str] | None,
+    backbone: str | None = None,
+    data_dir: Path | None = None,
+    settings: list[str] | None = None,
+    seed: list[int] | None = None,
+    until: Any = None,
+) -> list[Experiment]:
+    """What the options describe: an experiment for each recipe and seed."""
+    from bias_bench.experiment import make_experiment, read_yaml
+
+    base: dict[str, Any] = {}
+    if benchmark and Path(benchmark).suffix in (".yaml", ".yml"):
+        base = read_yaml(Path(benchmark))
+    elif benchmark:
+        base = {"benchmark": benchmark}
+    if not recipe and not base.get("recipe") and until in STAGE_RECIPES:
+        recipe = [STAGE_RECIPES[until]]
+    options_given: dict[str, Any] = {"backbone": backbone} if backbone else {}
+    if data_dir:
+        options_given["data_dir"] = str(data_dir.resolve())
+    overrides = [_checked_override(text) for text in settings or []]
+    seeds = [layer["seed"] for layer in (base, *overrides) if "seed" in layer]
+    return [
+        make_experiment(*layers, options_given, *overrides, {"seed": number})
+        for layers in _recipe_layers(base, recipe)
+        for number in seed or seeds[-1:] or [0]
+    ]
+
+
+def _checked_override(text: str) -> dict[str, Any]:
+    """One --set; refuses what decides other settings too, which it would come too late for."""
+    from bias_bench.errors import UsageError
+    from bias_bench.experiment import parse_override
+
+    override = parse_override(text)
+    instead = {"benchmark": "as the argument", "recipe": "with --recipe"}
+    for key in override.keys() & instead.keys():
+        raise UsageError(f"--set {text}: give the {key} {instead[key]}, it brings other settings")
+    return override
 
 
 def _recipe_layers(base: dict[str, Any], recipes: list[str] | None) -> list[list[dict[str, Any]]]:

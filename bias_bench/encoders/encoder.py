@@ -12,7 +12,7 @@ import numpy as np
 from bias_bench.console import Advance
 from bias_bench.encoders.backbone import Backbone
 from bias_bench.encoders.profile import Profile
-from bias_bench.errors import BiasBenchError
+from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.provenance import cpu_features, processor
 
 Precision = Literal["float32", "bf16"]
@@ -37,11 +37,15 @@ class EncodingSettings:
 
 
 def resolve_device(device: str) -> str:
-    """``auto`` is CUDA when torch has it, else the CPU."""
+    """``auto`` is CUDA when torch has it, else the CPU; UsageError for what is no device."""
     import torch
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(device)
+    except RuntimeError:
+        raise UsageError(f"unknown device '{device}': give auto, cpu, cuda or cuda:N") from None
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -26,6 +26,7 @@ from bias_bench.report.comparison_numbers import (
     overviews,
     settings_of,
 )
+from bias_bench.report.comparison_summary import comparison_sentences
 from bias_bench.report.comparison_tables import (
     LanguageMatrices,
     command_of,
@@ -87,6 +88,7 @@ def render_comparison_page(result: dict[str, Any]) -> str:
         result=result,
         numbers=numbers,
         label=labels(result)[result["baseline"]],
+        sentences=comparison_sentences(result, numbers),
         overview=found,
         members=list(zip(found.rows, [result["baseline_system"], *result["systems"]], strict=True)),
         kind_titles=KIND_TITLES,

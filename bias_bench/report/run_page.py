@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bias_bench.console import warn
+from bias_bench.console import duration, warn
 from bias_bench.datasets.audit import KINDS as AUDIT_KINDS
 from bias_bench.errors import DataError
 from bias_bench.evaluation.metrics import ordered_names
@@ -33,6 +33,7 @@ from bias_bench.report.run_summary import (
     searched_ap,
     sentences,
     training_curve,
+    unmatched,
 )
 from bias_bench.report.run_tables import (
     QUANTILES,
@@ -48,6 +49,7 @@ from bias_bench.report.run_tables import (
     robustness_rows,
     signed,
 )
+from bias_bench.report.run_title import benchmark_title, purpose, recipe_text
 from bias_bench.report.summary import perturbation_name
 from bias_bench.report.training_figure import training_figure
 
@@ -146,6 +148,11 @@ def _values(content: RunContent) -> dict[str, Any]:
     values = {
         "entry": embeddable(run_entry(content)),
         "manifest": manifest,
+        "purpose": purpose(metrics["retrieval"]),
+        "recipe": recipe_text(experiment),
+        "title": benchmark_title(manifest, experiment),
+        "unmatched": unmatched(content),
+        "duration": duration,
         "metrics": metrics,
         "sentences": sentences(content),
         "languages": languages,

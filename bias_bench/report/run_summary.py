@@ -64,7 +64,8 @@ def sentences(content: RunContent) -> list[str]:
             )
         )
     bias = content.metrics["bias"]
-    if bias.get("friedman"):
+    # with BM25 the order of what it does not find is that of the ids
+    if bias.get("friedman") and unmatched(content) is None:
         found.append(summary.candidate_languages(bias["friedman"]["all_queries"]))
     if bias.get("language_probe"):
         found.append(summary.language_probe(bias["language_probe"]))
@@ -81,6 +82,18 @@ def sentences(content: RunContent) -> list[str]:
         known = any(estimate.known for estimate in statistics.precision.values())
         found.append(summary.basis(statistics.topics, statistics.paragraphs, known))
     return [text.replace(" %", "\N{NO-BREAK SPACE}%") for text in found]
+
+
+def unmatched(content: RunContent) -> str | None:
+    """For a lexical run: how much it finds at all, and what that means for ranks."""
+    found = content.metrics.get("found")
+    if not found:
+        return None
+    shares: dict[str, list[float]] = {}
+    for setting, share in found.items():
+        shares.setdefault(parse_setting(setting).kind, []).append(share)
+    means = {kind: sum(values) / len(values) for kind, values in shares.items()}
+    return summary.unmatched(means).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def searched_ap(content: RunContent) -> str:

@@ -42,7 +42,22 @@ def retrieval(precision: Mapping[str, Estimate], languages: int, metric: str = "
     for kind in [kind for kind in where if kind in precision]:
         interval = _interval(precision[kind], _share, named=not parts)
         parts.append(f"{_share(precision[kind].value)} {where[kind]}{interval}")
-    return f"Average precision ({metric}) is {_listed(parts)}."
+    return f"Average precision ({metric}, from 0 to 1, higher is better) is {_listed(parts)}."
+
+
+def unmatched(shares: Mapping[str, float]) -> str:
+    """Share of the relevant candidates that a lexical system finds, by kind of setting."""
+    where = {
+        "monolingual": "in one language",
+        "cross_lingual": "across two",
+        "multilingual": "in the pool of all",
+    }
+    parts = [f"{percent(shares[kind])} {where[kind]}" for kind in where if kind in shares]
+    return (
+        f"Of the relevant candidates {_listed(parts)} have a term of the query. All others stand "
+        "behind what was found, in the order of their ids: their ranks are chance, and so are most "
+        "rank distances and rank differences between languages."
+    )
 
 
 def average(name: str, number: int, values: Mapping[str, float]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bias_bench.errors import DataError, UsageError
+from bias_bench.kinds import LUCENE
 from bias_bench.manifest import NO_PRECISION
 from bias_bench.significance.run_values import RunFolder
 
@@ -99,6 +100,12 @@ def warnings_about(systems: Sequence[Compared]) -> list[str]:
     if several and alone:
         found.append(
             f"one seed of {', '.join(alone)}: what training again would change there is not known"
+        )
+    lexical = [system.label for system in systems if f"@{LUCENE}" in system.runs[0].system]
+    if lexical:
+        found.append(
+            f"what {', '.join(lexical)} does not match is ranked by id: its rank distances, and "
+            "whatever else looks deep into rankings, are mostly chance"
         )
     if any(run.demonstration for run in runs):
         found.append(f"{runs[0].benchmark} is a demonstration: too small for any claim")

@@ -45,8 +45,7 @@ def require_mining(prepared: Prepared) -> None:
 
 
 def mine_stage(prepared: Prepared, pairs: Pairs | None, folder: Path) -> None:
-    """Mine what the experiment would train with; UsageError when it trains without."""
-    require_mining(prepared)
+    """Mine what the experiment would train with; see `require_mining`."""
     if pairs is not None:
         hard_negatives(prepared, pairs, None, folder)
     say(f"negatives: {folder / NEGATIVES_FILE}")
