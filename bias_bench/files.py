@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -19,6 +20,7 @@ from bias_bench.errors import BiasBenchError
 TEMPORARY_PREFIX = ".writing-"
 _STALE_SECONDS = 86_400
 _PATIENCE = 60  # seconds
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # numpy's error, without a number
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, quota or file-size limit
 
 
@@ -74,6 +76,8 @@ def named_where_full(path: Path) -> Iterator[None]:
 def _no_space(error: Exception) -> int | None:
     """The number of the operating system's error where a disk is full."""
     if isinstance(error, OSError):
+        if error.errno is None and _CUT_SHORT.fullmatch(str(error)):
+            return errno.ENOSPC
         return error.errno if error.errno in NO_SPACE else None
     if type(error).__module__.partition(".")[0] in ("safetensors", "safetensors_rust"):
         # its own class of error has the number in the text alone

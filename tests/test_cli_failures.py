@@ -102,6 +102,22 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path: Path)
     assert not list(tmp_path.rglob(".writing-*"))
 
 
+def test_vectors_that_do_not_fit_on_the_disk_are_one_line(tmp_path: Path) -> None:
+    script = (
+        "import resource, numpy, pathlib, signal\n"
+        "from bias_bench.encoders.cache import store_vectors\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))\n"
+        "store_vectors(pathlib.Path('cache'), 'key', numpy.ones((99, 99), 'f4'), 'label')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("bias_bench.errors.BiasBenchError: cache/key.npy: cannot be written (")
+    assert not list(tmp_path.rglob(".writing-*"))
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_a_full_disk_behind_stdout_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
