@@ -121,6 +121,7 @@ def run(experiment: Experiment, options: RunOptions, given: Given = _NOTHING) ->
     fitting = debias_fitting(prepared, data)
     if processes.rank > 0:
         _follow(prepared, data, fitting, folder, options, processes)
+        processes.wait()  # until the folder is whole
         return folder
     described = {**_describe(prepared), "debias": fitting.record if fitting else None}
     if given != _NOTHING:  # then no command repeats the run
@@ -140,6 +141,7 @@ def run(experiment: Experiment, options: RunOptions, given: Given = _NOTHING) ->
                 encode(evaluation, manifest)
             elif options.until != "train":
                 evaluate(evaluation, manifest, options.until)
+    processes.wait()
     return folder
 
 
