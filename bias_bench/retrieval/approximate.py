@@ -1,4 +1,4 @@
-"""Approximate indexes by faiss: built from blocks of vectors, cached by content, searched.
+"""Approximate indexes by faiss: built from blocks of vectors, and cached by content.
 
 An index is known by the content of its vectors, not by what made them, so equal vectors share one
 whatever encoder, debiasing or order of languages they come from.
@@ -48,10 +48,10 @@ def index_folder() -> Path:
 
 
 def faiss_version() -> str:
-    """That of the package, as the cache and the manifest name it."""
-    from importlib.metadata import version
+    """That of the library, whichever package it comes from."""
+    import faiss
 
-    return version("faiss-cpu")
+    return str(faiss.__version__)
 
 
 def require_enough(settings: ApproximateIndex, vectors: int, pool: str) -> None:

@@ -7,6 +7,7 @@ What an index finds is scored from the vectors themselves in float32 and ordered
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -52,7 +53,7 @@ def nearest_by_index(
         _, found = index.faiss.search(part, asked, params=_parameters(index, limit))
         return _exact_keys(found, vectors, part)[:, :limit]
 
-    return _nearest(_spread(find, len(queries), size), limit)
+    return _nearest(_spread(find, len(queries), size))
 
 
 def exact_nearest(vectors: VectorBlocks, queries: np.ndarray, depth: int) -> Nearest:
@@ -72,7 +73,7 @@ def exact_nearest(vectors: VectorBlocks, queries: np.ndarray, depth: int) -> Nea
         part = slice(start, start + size)
         return _exact_keys(found[part], vectors, queries[part])[:, :limit]
 
-    return _nearest(_spread(score, len(queries), size), limit)
+    return _nearest(_spread(score, len(queries), size))
 
 
 def recall(approximate: Nearest, exact: Nearest, k: int) -> np.ndarray:
@@ -80,8 +81,8 @@ def recall(approximate: Nearest, exact: Nearest, k: int) -> np.ndarray:
 
     `k` is at most what the pool holds. 1 is the same set; higher is better.
     """
-    found, wanted = approximate.columns[:, :k], exact.columns[:, :k]
-    return (wanted[:, :, None] == found[:, None, :]).any(axis=2).mean(axis=1)
+    pairs = zip(exact.columns[:, :k], approximate.columns[:, :k], strict=True)
+    return np.array([np.isin(wanted, found).mean() for wanted, found in pairs])
 
 
 def _asked(index: Index, limit: int) -> int:
@@ -114,18 +115,18 @@ def _exact_keys(found: np.ndarray, vectors: VectorBlocks, queries: np.ndarray) -
     return np.sort(keys, axis=1)[:, ::-1]
 
 
-def _spread(work: Any, number: int, size: int) -> np.ndarray:
+def _spread(work: Callable[[int], np.ndarray], number: int, size: int) -> np.ndarray:
     """Results of `work` for each start of a part of `size`, in order, from as many threads."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         return np.concatenate(list(threads.map(work, range(0, number, size))))
 
 
-def _nearest(keys: np.ndarray, limit: int) -> Nearest:
-    """Decode sorted keys [queries, limit]."""
+def _nearest(keys: np.ndarray) -> Nearest:
+    """Decode sorted keys [queries, k]."""
     there = keys != _NOTHING
     return Nearest(
-        np.where(there, key_columns(keys), -1)[:, :limit],
-        np.where(there, key_scores(keys), np.float32(-np.inf))[:, :limit],
+        np.where(there, key_columns(keys), -1),
+        np.where(there, key_scores(keys), np.float32(-np.inf)),
     )
 
 
