@@ -1,12 +1,29 @@
 #!/usr/bin/env bash
-# Runs everything that docs/results.md reports; finished work is kept, interrupted work goes on.
-# Usage: benchmarks/results.sh DATA_DIR [OUT]
+# Runs what docs/results.md reports; finished work is kept, interrupted work goes on. The systems of
+# the second part stand beside each other in one table; give their names to run some of them.
+# Usage: benchmarks/results.sh DATA_DIR [OUT [NAME...]]
 set -euo pipefail
 data=$1 out=${2:-runs}
-settings=(--set encoding.precision=bf16 --data-dir "$data" --out "$out")
+shift $(($# < 2 ? $# : 2))
+wanted=" $* "
+precision=(encoding.precision=float32 training.precision=float32)
+system() { # NAME RECIPE [SETTING...]
+  local name=$1 recipe=$2
+  shift 2
+  if [ "$wanted" = "  " ] || [[ $wanted == *" $name "* ]]; then
+    biasbench run xquad-r --recipe "$recipe" --name "$name" --data-dir "$data" --out "$out" "${@/#/--set=}"
+  fi
+}
 for method in none centre lir leace; do
-  biasbench run xquad-r --recipe zero-shot --set debias=$method "${settings[@]}"
+  system "zero-shot-$method" zero-shot debias=$method encoding.precision=float32
 done
-for recipe in hybrid mono cross mixed hybrid-hard hybrid-adversarial hybrid-perturbed hybrid-distilled; do
-  biasbench run xquad-r --recipe "$recipe" --set robustness=true "${settings[@]}"
+for recipe in mono cross mixed; do
+  system "$recipe" "$recipe" "${precision[@]}"
 done
+# hard negatives and the adversary, each alone and both; and another adversary
+more=("${precision[@]}" robustness.topics=300)
+system hybrid hybrid "${more[@]}"
+system hybrid-hard hybrid-hard "${more[@]}"
+system hybrid-adversarial hybrid-adversarial "${more[@]}"
+system adversary-alone hybrid-adversarial training.negatives=null "${more[@]}"
+system hybrid-perturbed hybrid-perturbed "${more[@]}"
