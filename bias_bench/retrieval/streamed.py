@@ -171,7 +171,7 @@ class _Part:
         if 2 * len(rows) > len(bound):
             rows = np.arange(len(bound))
         words = _compared(np.greater, scores, rows, bound).reshape(-1, _WORD)
-        some = np.flatnonzero(words.view(np.uint64))
+        some = np.flatnonzero(words.view(np.uint64) != 0)  # of bool, which is quick
         word, bit = np.nonzero(words[some])
         places, found = np.divmod(some[word] * _WORD + bit, TILE)
         rows = rows[places]
