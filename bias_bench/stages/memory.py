@@ -21,7 +21,7 @@ from bias_bench.retrieval.streamed import QUERIES, TILE
 
 SAMPLED = 500  # queries that the recall of an index is measured on, in each pool
 _FLOAT, _KEY = 4, 8
-_TILE_BYTES = 60  # of a score while the first tile of a search is ranked: it, and keys thrice
+_TILE_BYTES = 16  # of a score: itself, a copy, comparisons
 _LINE_BYTES = 300  # of a result while its line of the TREC file is made
 _SAMPLE_COPIES = 3  # it, its part that faiss takes, and what is left of it beside centroids
 _FIXED = 64 * 1024**2  # tables, threads, and what the allocator keeps
