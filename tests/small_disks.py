@@ -14,7 +14,7 @@ from tests.kills import MANY, Undisturbed
 from tests.test_cli_failures import assert_one_error
 
 PLENTY = "64m"
-STEP = 40 if MANY else 120  # pages of memory that there are more after each failure
+STEP = 40 if MANY else 120
 
 
 def mounted(folder: Path) -> Iterator[Path]:
@@ -40,14 +40,15 @@ def _used(folder: Path) -> int:
     return (status.f_blocks - status.f_bfree) * status.f_frsize
 
 
-def fill_again_and_again(undisturbed: Undisturbed, disk: Path) -> int:
-    """Run with a little more space each time until it ends; returns how often the disk was full.
+def fill_again_and_again(undisturbed: Undisturbed, disk: Path, step: int = STEP) -> int:
+    """Run with more space each time until it ends; returns how often the disk was full.
 
-    AssertionError unless it was said in one line then, and the files are those of `undisturbed`.
+    Each time there are `step` pages of memory more than the last. AssertionError unless it was said
+    in one line, and unless the files are those of `undisturbed` in the end.
     """
     command, failures, page = undisturbed.command, 0, os.sysconf("SC_PAGE_SIZE")
     while failures < 40:
-        _resize(disk, _used(disk) + (20 + STEP * failures) * page)
+        _resize(disk, _used(disk) + (20 + step * failures) * page)
         ended = command.run(disk)
         if ended.code == 0:
             break

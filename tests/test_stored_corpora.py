@@ -73,7 +73,7 @@ def test_every_damaged_part_of_a_stored_corpus_is_found_and_made_again(
 def test_a_disk_that_is_full_while_a_corpus_is_stored_is_one_line_and_it_goes_on_later(
     undisturbed: Undisturbed, disk: Path
 ) -> None:
-    assert fill_again_and_again(undisturbed, disk) > 1
+    assert fill_again_and_again(undisturbed, disk, step=15) > 1
 
 
 @damages
