@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from bias_bench.cli import run_command
 from tests.kills import TRAINED, Undisturbed, undisturbed_run
 from tests.runs import run
+from tests.small_disks import mounted
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -44,6 +46,12 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """A run that trains, with all its stages, by a process that nobody killed."""
     return undisturbed_run(TRAINED, tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small file system of its own."""
+    yield from mounted(tmp_path / "disk")
 
 
 @pytest.fixture(scope="session")

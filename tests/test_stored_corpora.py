@@ -10,6 +10,7 @@ import pytest
 from tests import faults
 from tests.kills import KILLS, MANY, Command, Undisturbed, kill_again_and_again, undisturbed_run
 from tests.miracl_data import stand_in
+from tests.small_disks import fill_again_and_again
 from tests.test_damage import Damage, damages, some_damages
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0 if MANY else 900)]
@@ -67,6 +68,12 @@ def test_every_damaged_part_of_a_stored_corpus_is_found_and_made_again(
     assert "the stored corpus is damaged; reading its shards again" in ended.err
     assert "cached vectors are damaged" in ended.err
     assert undisturbed.differences(tmp_path) == []
+
+
+def test_a_disk_that_is_full_while_a_corpus_is_stored_is_one_line_and_it_goes_on_later(
+    undisturbed: Undisturbed, disk: Path
+) -> None:
+    assert fill_again_and_again(undisturbed, disk, step=15) > 1
 
 
 @damages
