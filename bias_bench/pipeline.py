@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-from bias_bench.console import say, warn
-from bias_bench.datasets.download import fetch_benchmark
-from bias_bench.datasets.registry import LoadedBenchmark, benchmarks, load_benchmark
-from bias_bench.encoders.backbone import Backbone, resolve_backbone
-from bias_bench.encoders.cache import Request
+from bias_bench.encoders.backbone import Backbone
 from bias_bench.encoders.encoder import (
     EncodingSettings,
-    default_batch_tokens,
-    resolve_device,
-    resolve_precision,
 )
-from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.experiment import Experiment
-from bias_bench.files import require_writable
 from bias_bench.manifest import Manifest, Policy, Stage
 from bias_bench.processes import (
     Processes,
     join_processes,
-    own_device,
-    started_number,
 )
 from bias_bench.stages.debias import Fitting, debias_data, debias_fitting
 from bias_bench.stages.evaluate import Evaluation, encode, evaluate, follow
@@ -36,14 +22,18 @@ from bias_bench.stages.folder import (
     RunFolder,
     describe_task,
     open_run,
-    require_run_folder,
-    require_same_experiment,
-    require_shareable,
 )
 from bias_bench.stages.fusion import run_fusion
-from bias_bench.stages.indexed import require_index
 from bias_bench.stages.lexical import run_lexical
 from bias_bench.stages.mining import mine_stage, require_mining
+from bias_bench.stages.prepare import (
+    NOTHING,
+    Given,
+    RunOptions,
+    checked_folder,
+    open_task_benchmark,
+    prepare,
+)
 from bias_bench.stages.train import (
     CHECKPOINTS,
     TRAINING_LOG,
@@ -54,57 +44,12 @@ from bias_bench.stages.train import (
     training_inputs,
     with_trained_encoder,
 )
-from bias_bench.stages.work import Prepared, Task, benchmark_requests
+from bias_bench.stages.work import Prepared, Task
 
 INTERFACE = "bias_bench.evaluate"  # where Python objects come in
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-Until = Literal["mine", "train", "encode", "search"]
-
-
-class RunOptions(NamedTuple):
-    """How to run, none of which changes a result. `until` names the stage to stop after.
-
-    Without `reports` no page is written; without `fetch`, data and models that are not on this
-    disk are errors. `memory` are the bytes that encoding and searching may take, in each process
-    (None: no limit).
-    """
-
-    out: Path
-    reports: Path | None
-    device: str = "auto"
-    policy: Policy = "only-missing"
-    name: str | None = None
-    until: Until | None = None
-    fetch: bool = True
-    memory: int | None = None
-
-
-class Given(NamedTuple):
-    """What a caller has at hand already, in place of what the experiment names.
-
-    `backbone` makes one from the benchmark's requests.
-    """
-
-    benchmark: LoadedBenchmark | None = None
-    backbone: Callable[[list[Request]], Backbone] | None = None
-
-
-_NOTHING = Given()
-
-
-def run_name(experiment: Experiment) -> str:
-    """The default name of a run's folder: ``<benchmark>-<recipe>-<seed>``.
-
-    With debiasing, its method follows the recipe; of a fusion, the names of its runs do.
-    """
-    benchmark = Path(experiment.benchmark).resolve().name
-    variant = re.sub(r"[:+]", "-", experiment.variant)
-    return f"{benchmark}-{variant}-{experiment.seed}"
-
-
-def run(experiment: Experiment, options: RunOptions, given: Given = _NOTHING) -> Path:
+def run(experiment: Experiment, options: RunOptions, given: Given = NOTHING) -> Path:
     """Run one experiment into its folder and report on it; returns the folder.
 
     Finished stages are kept; an interrupted run goes on where it stopped.
@@ -128,7 +73,7 @@ def run(experiment: Experiment, options: RunOptions, given: Given = _NOTHING) ->
         processes.wait()  # until the folder is whole
         return folder
     described = {**_describe(prepared), "debias": fitting.record if fitting else None}
-    if given != _NOTHING:  # then no command repeats the run
+    if given != NOTHING:  # then no command repeats the run
         described["interface"] = INTERFACE
     if data:
         described["audit"] = data.audit
@@ -147,88 +92,6 @@ def run(experiment: Experiment, options: RunOptions, given: Given = _NOTHING) ->
                 evaluate(evaluation, manifest, options.until)
     processes.wait()
     return folder
-
-
-def checked_folder(experiment: Experiment, options: RunOptions) -> Path:
-    """The run's folder; refuses what cannot work, before any work and writing nothing."""
-    name = run_name(experiment) if options.name is None else options.name
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"'{name}' cannot name a run: use letters, digits, '.', '_' and '-'")
-    folder = options.out / name
-    require_writable(folder)
-    if options.reports:
-        require_writable(options.reports)
-    require_run_folder(folder, options.out)
-    if options.policy == "never" and not folder.is_dir():
-        raise BiasBenchError(f"{folder}: does not exist and --policy never forbids computing it")
-    require_same_experiment(folder, experiment, options.policy)
-    if folder.is_dir():
-        # refuses a newer schema before any work
-        Manifest(folder, anew=options.policy == "always")
-    if options.until == "train" and not experiment.training.steps:
-        raise UsageError(f"recipe {experiment.recipe} trains nothing; try --recipe hybrid")
-    if started_number() > 1:
-        require_shareable(experiment, options.until)
-    return folder
-
-
-def open_benchmark(
-    name: str,
-    data_dir: Path | None,
-    fetch: bool = True,
-    languages: Sequence[str] | None = None,
-) -> LoadedBenchmark:
-    """Load a benchmark; one known by name may be fetched first, unless `data_dir` has it.
-
-    With `languages` only their part of it.
-    """
-    if fetch and name in benchmarks() and data_dir is None:
-        fetch_benchmark(name, languages=languages)
-    start = perf_counter()
-    benchmark = load_benchmark(name, data_dir, languages)
-    collection = benchmark.collection
-    say(
-        f"{collection.name}: {len(collection.languages)} languages, {len(collection.topics):,} "
-        f"topics, {len(collection.queries):,} queries, {len(collection.candidates):,} candidates "
-        f"({perf_counter() - start:.1f} s)"
-    )
-    if benchmark.note:
-        warn(f"{collection.name}: {benchmark.note}")
-    return benchmark
-
-
-def open_task_benchmark(
-    experiment: Experiment, options: RunOptions, given: Given = _NOTHING
-) -> LoadedBenchmark:
-    """The benchmark that is given, or that the experiment names."""
-    data_dir = Path(experiment.data_dir) if experiment.data_dir else None
-    return given.benchmark or open_benchmark(
-        experiment.benchmark, data_dir, options.fetch, experiment.languages
-    )
-
-
-def prepare(experiment: Experiment, options: RunOptions, given: Given = _NOTHING) -> Prepared:
-    """Resolve what the experiment names; reads and hashes files, and loads no model."""
-    benchmark = open_task_benchmark(experiment, options, given)
-    if given.backbone:
-        if started_number() > 1:
-            raise UsageError("a model given as a Python object cannot be shared by processes")
-        context = experiment.candidate.context
-        backbone = given.backbone(benchmark_requests(benchmark.collection, context))
-    else:
-        backbone = resolve_backbone(experiment.backbone, experiment.seed, options.fetch)
-    encoding = experiment.encoding
-    device = own_device(resolve_device(options.device))
-    overrides = encoding.model_dump(exclude={"precision", "batch_tokens"}, exclude_none=True)
-    settings = EncodingSettings(
-        profile=backbone.profile.model_copy(update=overrides),
-        precision=resolve_precision(encoding.precision, device),
-        batch_tokens=encoding.batch_tokens or default_batch_tokens(device),
-        device=device,
-    )
-    prepared = Prepared(experiment, benchmark, backbone, settings)
-    require_index(prepared)
-    return prepared
 
 
 def _describe(prepared: Prepared) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from bias_bench.errors import UsageError
 from bias_bench.evaluation.trec import require_plain_id
 from bias_bench.experiment import DEFAULT_RECIPE, Experiment, make_experiment, nest
 from bias_bench.manifest import Policy, read_manifest
-from bias_bench.pipeline import Given, RunOptions, open_benchmark, run
+from bias_bench.pipeline import run
+from bias_bench.stages.prepare import Given, RunOptions, open_benchmark
 
 Model = str | PathLike[str] | GivenObject
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")

@@ -21,8 +21,8 @@ from bias_bench.cli.options import (
 
 if TYPE_CHECKING:
     from bias_bench.experiment import Experiment
-    from bias_bench.pipeline import RunOptions
     from bias_bench.reproduction import Checked, Reproductions
+    from bias_bench.stages.prepare import RunOptions
 
 EXAMPLES = """Examples:
 
@@ -62,8 +62,8 @@ def reproduce(
     The exit code is 1 where a metric is further from the documents than its tolerance.
     """
     from bias_bench.errors import UsageError
-    from bias_bench.pipeline import RunOptions
     from bias_bench.reproduction import PREFIX, reproductions
+    from bias_bench.stages.prepare import RunOptions
 
     listen(verbose)
     known = reproductions()

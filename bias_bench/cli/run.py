@@ -163,8 +163,8 @@ def run_systems(
     """
     from bias_bench.errors import UsageError
     from bias_bench.memory import parse_size
-    from bias_bench.pipeline import RunOptions
     from bias_bench.pipeline import run as run_experiment
+    from bias_bench.stages.prepare import RunOptions
 
     experiments = make_experiments(benchmark, recipe, backbone, data_dir, settings, seed, until)
     if name is not None and len(experiments) > 1:

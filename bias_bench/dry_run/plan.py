@@ -21,18 +21,13 @@ from bias_bench.experiment import Experiment
 from bias_bench.files import existing_parent
 from bias_bench.kinds import LUCENE
 from bias_bench.manifest import Manifest, Policy, Stage, Texts, read_manifest
-from bias_bench.pipeline import (
-    RunOptions,
-    checked_folder,
-    open_task_benchmark,
-    prepare,
-    training_side,
-)
+from bias_bench.pipeline import training_side
 from bias_bench.stages.debias import debias_fitting
 from bias_bench.stages.evaluate import Evaluation, evaluate
 from bias_bench.stages.folder import RunFolder
 from bias_bench.stages.lexical import evaluate_lexical, require_lexical_stage
 from bias_bench.stages.mining import NEGATIVES_FILE, mining_encoder, mining_requests, require_mining
+from bias_bench.stages.prepare import RunOptions, checked_folder, open_task_benchmark, prepare
 from bias_bench.stages.train import (
     TrainingData,
     training_inputs,
