@@ -122,6 +122,7 @@ def run(experiment: Experiment, options: RunOptions, given: Given = _NOTHING) ->
     fitting = debias_fitting(prepared, data)
     if processes.rank > 0:
         _follow(prepared, data, fitting, folder, options, processes)
+        processes.wait()  # until the folder is whole
         return folder
     described = {**_describe(prepared), "debias": fitting.record if fitting else None}
     if given != _NOTHING:  # then no command repeats the run
@@ -141,6 +142,7 @@ def run(experiment: Experiment, options: RunOptions, given: Given = _NOTHING) ->
                 encode(evaluation, manifest)
             elif options.until != "train":
                 evaluate(evaluation, manifest, options.until)
+    processes.wait()
     return folder
 
 

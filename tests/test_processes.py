@@ -115,7 +115,7 @@ def test_two_processes_encode_and_search_what_one_does(tmp_path: Path, benchmark
     passages = BLOCK + 2_000
     plan = Plan(passages, ["sw"], topics=20, words=(2, 4))
     generate(plan, tmp_path / "data" / "miracl")
-    data = ("--data-dir", str(tmp_path / "data")) if benchmark == "miracl" else ()
+    data = ("--data-dir", str(tmp_path / "data"), "--recipe", "zero-shot")
     one = searched(tmp_path / "one", benchmark, 1, *data)
     two = searched(tmp_path / "two", benchmark, 2, *data)
     assert one == two

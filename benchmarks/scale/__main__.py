@@ -1,9 +1,8 @@
 """`python -m benchmarks.scale [--sizes N...] [--queries N] [--memory SIZE] [--out DIR]`
 
-Writes scale.tsv, product.tsv and a figure to the folder, and a table to stdout; a size that
-scale.tsv has is not measured again. A million passages
-take 20 minutes or more on two cores; give fewer --sizes for a shorter look. Corpora and vectors go
-to $TMPDIR, 3 GB for a million.
+Writes scale.tsv, product.tsv and a figure to the folder, and a table to stdout; what the files hold
+is not measured again. A million passages take some minutes on a machine that is free; give fewer
+--sizes for a shorter look. Corpora and vectors go to $TMPDIR, 0.3 GB for a million.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--memory", default="2G")
     parser.add_argument("--out", type=Path, default=Path("docs/scale"))
     parser.add_argument("--redraw", action="store_true", help="only the figure and tables again")
-    parser.add_argument("--no-product", action="store_true", help="leave out the matrix products")
     given = parser.parse_args(arguments)
     set_threads(1)
     if not given.redraw:
@@ -47,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _measure(given: argparse.Namespace) -> None:
     from benchmarks.scale.measure import Size, measure
 
-    if not given.no_product:
+    product = given.out / "product.tsv"
+    if not product.is_file():
         from benchmarks.scale.product import product_share
 
         shares = []
@@ -55,7 +54,7 @@ def _measure(given: argparse.Namespace) -> None:
             for found in (True, False):
                 shares.append(product_share(dimensions, found)._asdict())
                 progress(str(shares[-1]))
-        _write(given.out / "product.tsv", shares)
+        _write(product, shares)
     path = given.out / "scale.tsv"
     rows: list[dict[str, Any]] = [*_read(path)] if path.is_file() else []
     for number in sorted(set(given.sizes) - {int(row["passages"]) for row in rows}):

@@ -29,7 +29,7 @@ class Share(NamedTuple):
 
 
 def product_share(
-    dimensions: int, found: bool, candidates: int = 300_000, queries: int = 2_048, pairs: int = 5
+    dimensions: int, found: bool, candidates: int = 200_000, queries: int = 1_024, pairs: int = 5
 ) -> Share:
     """Search random vectors; a query's relevant candidate lies near it if it is to be `found`.
 

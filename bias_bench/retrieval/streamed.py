@@ -162,20 +162,19 @@ class _Part:
         Those are of earlier columns, so an equal score comes after them. (Tiles are searched, and
         their hits taken, in the order of columns.)
         """
+        compare: np.ufunc = np.greater
         bound, depth = self.bound, self.best.shape[1]
-        columns = np.arange(start, start + scores.shape[1])
-        if scores.shape[1] > depth and np.isneginf(bound).all():
-            keys = np.partition(rank_keys(scores, columns), -depth, axis=1)[:, -depth:]
-            return np.repeat(np.arange(len(keys)), depth), keys.reshape(-1)
-        rows = np.flatnonzero(highest > bound)
+        if scores.shape[1] >= depth and np.isneginf(bound).all():  # nothing is known yet
+            compare, bound = np.greater_equal, np.partition(scores, -depth, axis=1)[:, -depth]
+        rows = np.flatnonzero(compare(highest, bound))
         if 2 * len(rows) > len(bound):
             rows = np.arange(len(bound))
-        words = _compared(np.greater, scores, rows, bound).reshape(-1, _WORD)
-        some = np.flatnonzero(words.view(np.uint64))
+        words = _compared(compare, scores, rows, bound).reshape(-1, _WORD)
+        some = np.flatnonzero(words.view(np.uint64) != 0)  # of bool, which is quick
         word, bit = np.nonzero(words[some])
         places, found = np.divmod(some[word] * _WORD + bit, TILE)
         rows = rows[places]
-        return rows, rank_keys(scores[rows, found], columns[found])
+        return rows, rank_keys(scores[rows, found], start + found)
 
     def take(self, hits: _Hits) -> None:
         """Add what a tile gave; the best are put in order once enough is waiting."""

@@ -18,7 +18,7 @@ from bias_bench.retrieval.blocks import BLOCK
 from bias_bench.retrieval.streamed import QUERIES, TILE
 
 _FLOAT, _KEY = 4, 8
-_TILE_BYTES = 60  # of a score while the first tile of a search is ranked: it, and keys thrice
+_TILE_BYTES = 16  # of a score: itself, a copy, comparisons
 _LINE_BYTES = 300  # of a result while its line of the TREC file is made
 _FIXED = 64 * 1024**2  # tables, threads, and what the allocator keeps
 

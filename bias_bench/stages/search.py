@@ -118,6 +118,8 @@ def vector_search(
     """Dense search within `memory` bytes (None: no limit); see `Searcher`."""
     collection, depth = prepared.collection, prepared.experiment.retrieval.depth
     at_once = queries_at_once(memory, collection, encoded.queries, depth)
+    if not collection.parallel:  # all processes must search the same queries in a pass
+        at_once = int(processes.of_first(np.array([at_once or 0]))[0]) or None
     searcher = Searcher(collection, encoded.candidates)
     queries = dict(zip(collection.languages, encoded.queries, strict=True))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from bias_bench.datasets.pairs import Pairs
 from bias_bench.datasets.sources import load_sources
 from bias_bench.datasets.sources.build import LoadedSource
 from bias_bench.encoders.backbone import Loaded, resolve_backbone
-from bias_bench.encoders.encoder import gains_from_bf16
+from bias_bench.encoders.encoder import Side, gains_from_bf16
 from bias_bench.encoders.save import save_encoder
 from bias_bench.encoders.trim import trim_vocabulary
 from bias_bench.errors import BiasBenchError, UsageError
@@ -173,10 +174,12 @@ def _trimmed(prepared: Prepared, pairs: Pairs) -> Loaded:
         return loaded
     profile = prepared.settings.profile
     prefix = {"query": profile.query_prefix, "candidate": profile.candidate_prefix}
-    texts = [prefix["query"] + text for text in pairs.query_texts]
-    texts += [prefix["candidate"] + text for text in pairs.candidate_texts]
-    for request in prepared.requests():
-        texts += [prefix[request.side] + text for text in request.texts]
+    parts: list[tuple[Side, Sequence[str]]] = [
+        ("query", pairs.query_texts),
+        ("candidate", pairs.candidate_texts),
+        *((request.side, request.texts) for request in prepared.requests()),
+    ]
+    texts = (prefix[side] + text for side, part in parts for text in part)
     try:
         trimmed = trim_vocabulary(loaded, texts)
     except BiasBenchError as error:
