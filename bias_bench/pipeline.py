@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -44,10 +43,10 @@ from bias_bench.stages.fusion import run_fusion
 from bias_bench.stages.lexical import run_lexical
 from bias_bench.stages.mining import mine_stage
 from bias_bench.stages.train import (
-    CHECKPOINTS,
     TRAINING_LOG,
     TrainingData,
     logged_steps,
+    remove_checkpoints,
     train_encoder,
     training_data,
     training_inputs,
@@ -280,8 +279,7 @@ def _train_stages(
         return made
 
     manifest.run_stage(Stage("train", training_inputs(prepared, data), train_stage), policy)
-    # only now: a run that was killed before that goes on from them
-    shutil.rmtree(manifest.folder / CHECKPOINTS, ignore_errors=True)
+    remove_checkpoints(manifest.folder)
     if not needed:
         processes.any(False)  # tells the others that there is nothing to do
     processes.wait()
