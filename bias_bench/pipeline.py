@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,10 @@ from bias_bench.stages.prepare import (
     prepare,
 )
 from bias_bench.stages.train import (
-    CHECKPOINTS,
     TRAINING_LOG,
     TrainingData,
     logged_steps,
+    remove_checkpoints,
     train_encoder,
     training_data,
     training_inputs,
@@ -148,8 +147,7 @@ def _train_stages(
         return made
 
     manifest.run_stage(Stage("train", training_inputs(prepared, data), train_stage), policy)
-    # only now: a run that was killed before that goes on from them
-    shutil.rmtree(manifest.folder / CHECKPOINTS, ignore_errors=True)
+    remove_checkpoints(manifest.folder)
     if not needed:
         processes.any(False)  # tells the others that there is nothing to do
     processes.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -148,6 +149,11 @@ def _save(job: Job, folder: Path) -> list[Path]:
     mined = sorted(folder.glob("negatives*.jsonl.gz"))
     saved = sorted(path for path in target.rglob("*") if path.is_file())
     return [folder / TRAINING_LOG, *mined, *saved]
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """To be called once the stage is recorded: a run that is killed before goes on from them."""
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def logged_steps(log: Path) -> int:
