@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _measure(given)
     from benchmarks.scale.figure import cost_figure
 
-    rows = _read(given.out / "scale.tsv")
+    rows = read_rows(given.out / "scale.tsv")
     write_text(given.out / "cost.svg", cost_figure(rows))
-    print("\n".join(_table(rows)))
+    print("\n".join(table(rows)))
 
 
 def _measure(given: argparse.Namespace) -> None:
@@ -56,7 +56,7 @@ def _measure(given: argparse.Namespace) -> None:
                 progress(str(shares[-1]))
         _write(product, shares)
     path = given.out / "scale.tsv"
-    rows: list[dict[str, Any]] = [*_read(path)] if path.is_file() else []
+    rows: list[dict[str, Any]] = [*read_rows(path)] if path.is_file() else []
     for number in sorted(set(given.sizes) - {int(row["passages"]) for row in rows}):
         with tempfile.TemporaryDirectory() as folder:
             found = measure(Size(number, given.queries, given.memory), Path(folder) / "work")
@@ -73,7 +73,8 @@ def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_text(path, "\n".join(lines) + "\n")
 
 
-def _read(path: Path) -> list[dict[str, float]]:
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """What scale.tsv holds."""
     with path.open(encoding="utf-8", newline="") as stream:
         return [
             {key: _number(value) for key, value in row.items() if key != "memory"}
@@ -85,7 +86,7 @@ def _number(text: str) -> float:
     return int(text) if text.isdecimal() else float(text)
 
 
-def _table(rows: Sequence[dict[str, float]]) -> list[str]:
+def table(rows: Sequence[dict[str, float]]) -> list[str]:
     """Seconds of each step, microseconds per further passage since the row before, and memory."""
     lines = [
         "| passages | store | encode | search | µs per further passage | peak memory |",

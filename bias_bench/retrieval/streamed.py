@@ -60,7 +60,7 @@ def search_blocks(
     """
     from threadpoolctl import threadpool_limits
 
-    largest = _magnitude(queries)
+    length = _length(queries)
     order = np.argsort(-_used(relevant), kind="stable")  # so that few rows are padding
     depth = min(depth, vectors.shape[0])
     parts = [
@@ -72,7 +72,7 @@ def search_blocks(
         for part in parts:
             part.score_relevant(vectors, processes)
         for start, block in _read_ahead(vectors, processes):
-            if not vectors.shape[1] * largest * _magnitude(block) < _LARGEST:
+            if not length * _length(block) < _LARGEST:  # so no score is larger
                 raise BiasBenchError(
                     "vectors hold NaN or infinity, or are too large; the encoder is broken"
                 )
@@ -297,6 +297,8 @@ def _padded(vectors: np.ndarray, number: int) -> np.ndarray:
     return found
 
 
-def _magnitude(vectors: np.ndarray) -> float:
-    """The largest absolute value; NaN where there is one."""
-    return max(float(vectors.max(initial=0)), -float(vectors.min(initial=0)))
+def _length(vectors: np.ndarray) -> float:
+    """Root of the sum of all squares, which no vector is longer than; NaN where there is one."""
+    flat = vectors.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):  # whoever asks looks at the result
+        return float(np.sqrt(np.dot(flat, flat)))
