@@ -11,8 +11,9 @@ from bias_bench.languages import language_name
 from bias_bench.report.figure_parts import STEPS, Figure, colour, drawing, plain
 from bias_bench.report.run_statistics import Estimate
 from bias_bench.report.run_tables import quantiles, robustness_rows
-from bias_bench.report.summary import percent, perturbation_name, places
+from bias_bench.report.summary import perturbation_name
 from bias_bench.report.svg import INK, PAPER, as_svg
+from bias_bench.report.wording import percent, places
 
 
 def precision_figure(values: Mapping[str, Estimate], mean: Estimate) -> Figure:

@@ -10,7 +10,7 @@ from bias_bench.console import duration, warn
 from bias_bench.datasets.audit import KINDS as AUDIT_KINDS
 from bias_bench.errors import DataError
 from bias_bench.evaluation.metrics import ordered_names
-from bias_bench.evaluation.settings import ALL, KINDS, Setting
+from bias_bench.evaluation.settings import KINDS
 from bias_bench.files import write_text
 from bias_bench.languages import direction, language_name
 from bias_bench.manifest import EXTERNAL
@@ -25,6 +25,7 @@ from bias_bench.report.run_figures import (
     robustness_figure,
     share_figure,
 )
+from bias_bench.report.run_pooled import pooled_row, top_ten_shares
 from bias_bench.report.run_statistics import CONFIDENCE, Estimate
 from bias_bench.report.run_summary import (
     languages_of,
@@ -69,25 +70,6 @@ class Section(NamedTuple):
 
     id: str
     title: str
-
-
-class PooledRow(NamedTuple):
-    """One query language in the pool of all languages; None for what was not measured.
-
-    `first` and `ten` are the shares of the query's language in the top 1 and top 10, `pool` is its
-    share of the candidates.
-    """
-
-    language: str
-    precision: float | None
-    precision_interval: Estimate
-    recall: float | None
-    distance: float | None
-    distance_interval: Estimate
-    median: float | None
-    first: float | None
-    ten: float | None
-    pool: float | None
 
 
 def write_run_page(folder: Path, reports: Path) -> Path:
@@ -167,7 +149,7 @@ def _values(content: RunContent) -> dict[str, Any]:
         "averages": average_rows(metrics),
         "by_language": language_rows(metrics),
         "precision_matrix": precision_matrix(metrics["retrieval"], languages, main_metric(content)),
-        "pooled": [_pooled(content, language) for language in languages],
+        "pooled": [pooled_row(content, language) for language in languages],
         "distance": distance,
         "distance_interval": (statistics.distance if statistics else None) or Estimate(0.0),
         "bias_rows": bias_rows(bias) if "friedman" in bias else [],
@@ -176,7 +158,7 @@ def _values(content: RunContent) -> dict[str, Any]:
         "quantiles": quantiles(statistics.distances) if figures["distance"] and statistics else {},
         "to_own": _table(differences.get("to_query_language")),
         "between": _table(differences.get("candidate_languages")),
-        "shares": rising(_shares(bias, languages)),
+        "shares": rising(top_ten_shares(bias, languages)),
         "probe": bias.get("language_probe"),
         "robustness": robustness,
         "robustness_rows": robustness_rows(perturbations),
@@ -248,43 +230,8 @@ def _figures(content: RunContent) -> dict[str, Figure | None]:
     return figures
 
 
-def _pooled(content: RunContent, language: str) -> PooledRow:
-    bias, statistics = content.metrics["bias"], content.statistics
-    settings = content.metrics["retrieval"].get("multilingual", {}).get("per_setting", {})
-    means = settings.get(str(Setting(language, ALL)), {})
-    distance = bias.get("rank_distance") or {}
-    none = Estimate(0.0)
-    sizes = statistics.pools if statistics else {}
-    return PooledRow(
-        language=language,
-        precision=means.get(main_metric(content)),
-        precision_interval=(statistics.precision_by_language if statistics else {}).get(
-            language, none
-        ),
-        recall=means.get("R@10"),
-        distance=distance.get("per_language", {}).get(language),
-        distance_interval=(statistics.distance_by_language if statistics else {}).get(
-            language, none
-        ),
-        median=distance.get("median_per_language", {}).get(language),
-        first=bias.get("same_language_top1", {}).get("per_language", {}).get(language),
-        ten=bias.get("same_language_top10", {}).get("per_language", {}).get(language),
-        pool=sizes[language] / sum(sizes.values()) if language in sizes else None,
-    )
-
-
 def _metric_names(metrics: dict[str, Any]) -> list[str]:
     return ordered_names({name for kind in metrics["retrieval"].values() for name in kind["macro"]})
-
-
-def _shares(bias: dict[str, Any], languages: list[str]) -> dict[str, dict[str, Any]]:
-    """Share of each candidate language in the pooled top 10, by query language."""
-    shares = (bias.get("same_language_top10") or {}).get("shares", {})
-    return {
-        row: {column: shares[row].get(column) for column in languages}
-        for row in languages
-        if row in shares
-    }
 
 
 def _table(values: dict[str, Any] | None) -> Any:

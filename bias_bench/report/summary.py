@@ -12,6 +12,18 @@ from typing import Any
 
 from bias_bench.languages import language_name
 from bias_bench.report.run_statistics import CONFIDENCE, Estimate
+from bias_bench.report.wording import (
+    are,
+    bracketed,
+    capital,
+    decimal,
+    listed,
+    p_value,
+    percent,
+    places,
+    points,
+    with_sign,
+)
 
 LEVEL = round(1 - CONFIDENCE, 10)
 _FEW = 50  # paragraphs, below which percentile intervals hold in fewer cases than they say
@@ -40,9 +52,9 @@ def retrieval(precision: Mapping[str, Estimate], languages: int, metric: str = "
     }
     parts: list[str] = []
     for kind in [kind for kind in where if kind in precision]:
-        interval = _interval(precision[kind], _share, named=not parts)
-        parts.append(f"{_share(precision[kind].value)} {where[kind]}{interval}")
-    return f"Average precision ({metric}, from 0 to 1, higher is better) is {_listed(parts)}."
+        interval = bracketed(precision[kind], decimal, named=not parts)
+        parts.append(f"{decimal(precision[kind].value)} {where[kind]}{interval}")
+    return f"Average precision ({metric}, from 0 to 1, higher is better) is {listed(parts)}."
 
 
 def unmatched(shares: Mapping[str, float]) -> str:
@@ -54,7 +66,7 @@ def unmatched(shares: Mapping[str, float]) -> str:
     }
     parts = [f"{percent(shares[kind])} {where[kind]}" for kind in where if kind in shares]
     return (
-        f"Of the relevant candidates {_listed(parts)} have a term of the query. All others stand "
+        f"Of the relevant candidates {listed(parts)} have a term of the query. All others stand "
         "behind what was found, in the order of their ids: their ranks are chance, and so are most "
         "rank distances and rank differences between languages."
     )
@@ -62,8 +74,8 @@ def unmatched(shares: Mapping[str, float]) -> str:
 
 def average(name: str, number: int, values: Mapping[str, float]) -> str:
     """nDCG@10 and R@100 over a named set of so many languages."""
-    found = [f"{key} is {_share(values[key])}" for key in ("nDCG@10", "R@100") if key in values]
-    return f"In the mean of {number} languages ({name}) {_listed(found)}."
+    found = [f"{key} is {decimal(values[key])}" for key in ("nDCG@10", "R@100") if key in values]
+    return f"In the mean of {number} languages ({name}) {listed(found)}."
 
 
 def crossing(cost: Estimate, parallel: bool) -> str:
@@ -72,12 +84,14 @@ def crossing(cost: Estimate, parallel: bool) -> str:
     if cost.known and not cost.sign:
         return (
             "No difference between AP in one language and across two could be shown "
-            f"({_signed(cost.value, _share)}{_interval(cost, _share, bare=True)}).{caveat}"
+            f"({with_sign(cost.value, decimal)}{bracketed(cost, decimal, bare=True)}).{caveat}"
         )
     side = "lower" if cost.value > 0 else "higher"
-    tested = _interval(cost, _share, flip=cost.value < 0) if cost.known else "; this was not tested"
+    tested = (
+        bracketed(cost, decimal, flip=cost.value < 0) if cost.known else "; this was not tested"
+    )
     return (
-        f"Across two languages AP is {_share(abs(cost.value))} {side} than in one{tested}.{caveat}"
+        f"Across two languages AP is {decimal(abs(cost.value))} {side} than in one{tested}.{caveat}"
     )
 
 
@@ -96,10 +110,10 @@ def distance(
     """
     bounds = [f"at least {floor}"] if floor is not None else []
     bounds += [f"at most {ceiling:,}"] if ceiling is not None else []
-    possible = f"possible are {_listed(bounds)}, and " if bounds else ""
+    possible = f"possible are {listed(bounds)}, and " if bounds else ""
     text = (
         "In the pool of all languages the first and the last answer to one question, over its "
-        f"languages, are {places(mean.value)} ranks apart in the mean{_interval(mean, places)} and "
+        f"languages, are {places(mean.value)} ranks apart in the mean{bracketed(mean, places)} and "
         f"{places(median)} in the median; "
         f"{possible}lower is better."
     )
@@ -124,7 +138,7 @@ def preference(share: float, chance: float, excess: Estimate | None) -> str:
     )
     if excess is None or not excess.known:
         return f"{text} Whether that is more than chance was not tested."
-    interval = _interval(excess, _points, unit=" points")
+    interval = bracketed(excess, points, unit=" points")
     if excess.sign > 0:
         return f"{text} The excess{interval} shows a preference for the query's language."
     if excess.sign < 0:
@@ -150,9 +164,9 @@ def query_languages(values: Mapping[str, Estimate], from_mean: Mapping[str, Esti
     best = max(values, key=lambda language: (values[language].value, language))
     worst = min(values, key=lambda language: (values[language].value, language))
     text = (
-        f"Pooled AP is highest for {language_name(best)} queries ({_share(values[best].value)}) "
-        f"and lowest for {language_name(worst)} ones ({_share(values[worst].value)}), as measured; "
-        "neighbours in this order were not tested against each other."
+        f"Pooled AP is highest for {language_name(best)} queries ({decimal(values[best].value)}) "
+        f"and lowest for {language_name(worst)} ones ({decimal(values[worst].value)}), as "
+        "measured; neighbours in this order were not tested against each other."
     )
     if not from_mean or not all(found.known for found in from_mean.values()):
         return f"{text} Differences between query languages were not tested."
@@ -162,19 +176,19 @@ def query_languages(values: Mapping[str, Estimate], from_mean: Mapping[str, Esti
         return f"{text} No query language could be shown to differ from the mean of all."
     parts = []
     if above:
-        parts.append(f"above the mean of all {_are(above)}")
+        parts.append(f"above the mean of all {are(above)}")
     if below:
-        parts.append(f"below {'it' if above else 'the mean of all'} {_are(below)}")
+        parts.append(f"below {'it' if above else 'the mean of all'} {are(below)}")
     rest = len(from_mean) - len(above) - len(below)
     if rest:
         parts.append(f"for the other {rest if rest > 1 else 'one'} no difference could be shown")
-    return f"{text} {_capital('; '.join(parts))}."
+    return f"{text} {capital('; '.join(parts))}."
 
 
 def candidate_languages(friedman: Mapping[str, Any]) -> str:
     """Whether candidate languages are ranked in a systematic order."""
     p, blocks, places_of = friedman["p"], friedman["blocks"], friedman["relative_ranks"]
-    test = f"Friedman test over {blocks:,} topics, taken as independent, {_p(p)}"
+    test = f"Friedman test over {blocks:,} topics, taken as independent, {p_value(p)}"
     if p >= LEVEL or not places_of:
         return f"No systematic order among candidate languages could be shown ({test})."
     first = min(places_of, key=lambda language: (places_of[language], language))
@@ -230,8 +244,8 @@ def robustness(
         return f"No perturbation of the questions lowers mean {metric}, of {len(found)} tried."
     return (
         f"Of {len(found)} ways to perturb the questions, {metric} loses most to "
-        f"{perturbation_name(kind)} ({strength}): from {_share(worst['ap_clean'])} to "
-        f"{_share(worst['ap'])} in the mean over languages (not tested)."
+        f"{perturbation_name(kind)} ({strength}): from {decimal(worst['ap_clean'])} to "
+        f"{decimal(worst['ap'])} in the mean over languages (not tested)."
     )
 
 
@@ -258,62 +272,5 @@ def index_recall(index: Mapping[str, Any]) -> str:
         f"({percent(index['lowest'][name]['value'])} in the pool {index['lowest'][name]['pool']})"
         for name, value in index["macro"].items()
     ]
-    kind, found = index["kind"], _listed(parts)
+    kind, found = index["kind"], listed(parts)
     return f"Searched through approximate indexes ({kind}), which on average find {found}."
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.0f} %" if 0.1 <= value <= 0.9 else f"{100 * value:.1f} %"
-
-
-def places(value: float) -> str:
-    """A number of ranks."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}".removesuffix(".0")
-
-
-def _share(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−")
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:.1f}".replace("-", "−")
-
-
-def _signed(value: float, written: Any) -> str:
-    return f"+{written(value)}" if value > 0 else str(written(value))
-
-
-def _interval(
-    found: Estimate,
-    written: Any,
-    *,
-    named: bool = False,
-    bare: bool = False,
-    flip: bool = False,
-    unit: str = "",
-) -> str:
-    """`` (0.785 to 0.811)``, or nothing; `flip` is of the negated value."""
-    if found.low is None or found.high is None:
-        return ""
-    low, high = (-found.high, -found.low) if flip else (found.low, found.high)
-    name = f"{100 * CONFIDENCE:g} % interval " if named else ""
-    text = f"{name}{written(low)} to {written(high)}{unit}"
-    return f", {text}" if bare else f" ({text})"
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
-
-
-def _are(names: Sequence[str]) -> str:
-    return f"{'are' if len(names) > 1 else 'is'} {_listed(names)}"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    if len(parts) < 2:
-        return "".join(parts)
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

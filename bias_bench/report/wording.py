@@ -1,0 +1,65 @@
+"""Numbers and lists in sentences: how shares, ranks, intervals and p-values are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bias_bench.report.run_statistics import CONFIDENCE, Estimate
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.0f} %" if 0.1 <= value <= 0.9 else f"{100 * value:.1f} %"
+
+
+def places(value: float) -> str:
+    """A number of ranks."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}".removesuffix(".0")
+
+
+def decimal(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
+
+
+def points(value: float) -> str:
+    return f"{100 * value:.1f}".replace("-", "−")
+
+
+def with_sign(value: float, written: Any) -> str:
+    return f"+{written(value)}" if value > 0 else str(written(value))
+
+
+def bracketed(
+    found: Estimate,
+    written: Any,
+    *,
+    named: bool = False,
+    bare: bool = False,
+    flip: bool = False,
+    unit: str = "",
+) -> str:
+    """`` (0.785 to 0.811)``, or nothing; `flip` is of the negated value."""
+    if found.low is None or found.high is None:
+        return ""
+    low, high = (-found.high, -found.low) if flip else (found.low, found.high)
+    name = f"{100 * CONFIDENCE:g} % interval " if named else ""
+    text = f"{name}{written(low)} to {written(high)}{unit}"
+    return f", {text}" if bare else f" ({text})"
+
+
+def p_value(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def are(names: Sequence[str]) -> str:
+    return f"{'are' if len(names) > 1 else 'is'} {listed(names)}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
