@@ -30,7 +30,7 @@ _PRELOADED = [
     "bias_bench.evaluation.scorers.ranx", "pyarrow.csv",
 ]  # fmt: skip
 _CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree", "os.chmod"}
-_TIMES = re.compile(r'<dt>Seconds</dt><dd>[^<]*</dd>|"timings": \{[^}]*\}')  # of a page
+_TIMES = re.compile(r'<dt>Time</dt><dd>[^<]*</dd>|"timings": \{[^}]*\}')  # of a page
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 _forks = multiprocessing.get_context("forkserver")
