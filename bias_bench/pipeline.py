@@ -6,22 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from bias_bench.encoders.backbone import Backbone
-from bias_bench.encoders.encoder import (
-    EncodingSettings,
-)
+from bias_bench.encoders.encoder import EncodingSettings
 from bias_bench.experiment import Experiment
 from bias_bench.manifest import Manifest, Policy, Stage
-from bias_bench.processes import (
-    Processes,
-    join_processes,
-)
+from bias_bench.processes import Processes, join_processes
 from bias_bench.stages.debias import Fitting, debias_data, debias_fitting
 from bias_bench.stages.evaluate import Evaluation, encode, evaluate, follow
-from bias_bench.stages.folder import (
-    RunFolder,
-    describe_task,
-    open_run,
-)
+from bias_bench.stages.folder import RunFolder, describe_task, open_run
 from bias_bench.stages.fusion import run_fusion
 from bias_bench.stages.lexical import run_lexical
 from bias_bench.stages.mining import mine_stage, require_mining

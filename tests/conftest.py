@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bias_bench.cli import run_command
+from tests.command_line import Command, Outcome
 from tests.kills import TRAINED, Undisturbed, undisturbed_run
 from tests.runs import run
 from tests.small_disks import mounted
@@ -61,3 +62,14 @@ def rescored(native: Path) -> Path:
     given = ["score", "--run", str(native), "--qrels", str(native), "--out", str(out)]
     assert run_command([*given, "--depth", "100", "--name", "rescored"]) == 0
     return out / "rescored"
+
+
+@pytest.fixture
+def biasbench(capsys: pytest.CaptureFixture[str]) -> Command:
+    """A callable that runs one command line; named like the program."""
+
+    def run(*arguments: object) -> Outcome:
+        code = run_command([str(argument) for argument in arguments])
+        return Outcome(code, *capsys.readouterr())
+
+    return run

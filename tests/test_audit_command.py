@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from bias_bench.cli import run_command
 from bias_bench.datasets.audit import (
     audit,
 )
@@ -21,28 +18,7 @@ from tests.audit_texts import (
     ENGLISH,
     GERMAN,
 )
-
-
-class Outcome(NamedTuple):
-    """What one command line did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Outcome]
-
-
-@pytest.fixture
-def biasbench(capsys: pytest.CaptureFixture[str]) -> Command:
-    """A callable that runs one command line; named like the program."""
-
-    def run(*arguments: object) -> Outcome:
-        code = run_command([str(argument) for argument in arguments])
-        return Outcome(code, *capsys.readouterr())
-
-    return run
+from tests.command_line import Command
 
 
 def squad_folder(folder: Path, title: str, topics: dict[str, tuple[str, str]]) -> Path:

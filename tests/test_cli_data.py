@@ -6,41 +6,17 @@ import json
 import re
 import shutil
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import pytest
 
-from bias_bench.cli import run_command
 from bias_bench.datasets import registry
 from bias_bench.datasets.registry import BenchmarkSpec, benchmarks, data_folder
+from tests.command_line import Command, Outcome
 
 MINI = data_folder("mini", None)
 KNOWN = ("mini", "miracl", "miracl-judged", "mlqa-r", "xquad-r")
-
-
-class Outcome(NamedTuple):
-    """What one command line did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Outcome]
-
-
-@pytest.fixture
-def biasbench(capsys: pytest.CaptureFixture[str]) -> Command:
-    """A callable that runs one command line; named like the program."""
-
-    def run(*arguments: object) -> Outcome:
-        code = run_command([str(argument) for argument in arguments])
-        return Outcome(code, *capsys.readouterr())
-
-    return run
 
 
 def assert_one_line_error(outcome: Outcome, code: int, message: str) -> None:
