@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Variants to choose the recipes' settings by: trained on a part of MLQA-R and on NTREX, evaluated on
-# the rest of MLQA-R, never on XQuAD-R. Finished work is kept.
-# Usage: benchmarks/tuning.sh DATA_DIR OUT
+# the rest of MLQA-R, never on XQuAD-R. Finished work is kept. Give names to run some of them.
+# Usage: benchmarks/tuning.sh DATA_DIR OUT [NAME...]
 set -euo pipefail
 data=$(realpath "$1") out=$2
+shift 2
+wanted=" $* "
 mkdir -p "$out"
 python -m benchmarks.development "$data" "$out"
 rest=$(realpath "$out")/mlqa-r-rest
@@ -13,6 +15,7 @@ training=(steps=100 batch_size=32 held_out=0 precision=float32
 variant() { # NAME RECIPE [SETTING...]
   local name=$1 recipe=$2 settings=(encoding.precision=float32)
   shift 2
+  if [ "$wanted" != "  " ] && [[ $wanted != *" $name "* ]]; then return; fi
   if [ "$recipe" != zero-shot ]; then settings+=("${training[@]/#/training.}"); fi
   settings+=("$@")
   biasbench run "$out/mlqa-r-held-out" --recipe "$recipe" --name "$name" --data-dir "$data" \
