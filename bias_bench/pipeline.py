@@ -60,7 +60,7 @@ def run(experiment: Experiment, options: RunOptions, given: Given = NOTHING) -> 
     fitting = debias_fitting(prepared, data)
     if processes.rank > 0:
         _follow(prepared, data, fitting, folder, options, processes)
-        processes.wait()  # until the folder is whole
+        processes.finish()  # not before the folder is whole
         return folder
     described = {**_describe(prepared), "debias": fitting.record if fitting else None}
     if given != NOTHING:  # then no command repeats the run
@@ -80,7 +80,7 @@ def run(experiment: Experiment, options: RunOptions, given: Given = NOTHING) -> 
                 encode(evaluation, manifest)
             elif options.until != "train":
                 evaluate(evaluation, manifest, options.until)
-    processes.wait()
+    processes.finish()
     return folder
 
 

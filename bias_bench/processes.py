@@ -11,6 +11,7 @@ the number of shares.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -108,6 +109,24 @@ class Processes:
             import torch
 
             torch.distributed.barrier()
+
+    def finish(self) -> None:
+        """Go on when all processes are done; at exit, their ties end while Python is still whole.
+
+        Left to the interpreter's end, a thread of gloo that still holds a tensor aborts the process
+        now and then. After a failure nothing is ended here: the others may be waiting.
+        """
+        if self.number > 1:
+            self.wait()
+            atexit.unregister(_part)
+            atexit.register(_part)
+
+
+def _part() -> None:
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 ALONE = Processes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy as np
 from bias_bench.datasets.corpus import StoredCandidates
 from bias_bench.datasets.ids import language_of, topic_of
 from bias_bench.datasets.items import Candidate, CandidateRange, Query, Topic
+from bias_bench.datasets.listed import ListedCandidates
 from bias_bench.datasets.validation import validate
 from bias_bench.errors import UsageError, nearest
 from bias_bench.files import digest_texts
@@ -56,20 +56,16 @@ class Collection:
         return {topic.id: row for row, topic in enumerate(self.topics)}
 
     @cached_property
+    def _held(self) -> ListedCandidates | StoredCandidates:
+        """The candidates, asked in the same way wherever they are."""
+        if isinstance(self.candidates, StoredCandidates):
+            return self.candidates
+        return ListedCandidates(self.candidates)
+
+    @property
     def pools(self) -> dict[str, CandidateRange]:
         """Candidate rows of each language."""
-        if isinstance(self.candidates, StoredCandidates):
-            return self.candidates.pools
-        starts: dict[str, int] = {}
-        counts: Counter[str] = Counter()
-        for row, candidate in enumerate(self.candidates):
-            language = language_of(candidate.id)
-            starts.setdefault(language, row)
-            counts[language] += 1
-        return {
-            language: CandidateRange(starts[language], starts[language] + counts[language])
-            for language in self.languages
-        }
+        return self._held.pools
 
     def queries_in(self, language: str) -> list[Query]:
         return [query for query in self.queries if language_of(query.id) == language]
@@ -77,11 +73,8 @@ class Collection:
     @cached_property
     def relevant_rows(self) -> np.ndarray:
         """int32 [topics, most relevant candidates of a topic]: candidate rows, padded with -1."""
-        names = [candidate for _, candidate in self.relevance]
-        if isinstance(self.candidates, StoredCandidates):
-            return self._by_topic(self.candidates.rows_of(names).tolist(), fill=-1)
-        candidate_row = {candidate.id: row for row, candidate in enumerate(self.candidates)}
-        return self._by_topic([candidate_row[name] for name in names], fill=-1)
+        rows = self.candidate_rows([candidate for _, candidate in self.relevance])
+        return self._by_topic(rows.tolist(), fill=-1)
 
     @cached_property
     def relevant_grades(self) -> np.ndarray | None:
@@ -111,40 +104,24 @@ class Collection:
         rows = [self.topic_rows[topic_of(query.id)] for query in self.queries_in(language)]
         return np.array(rows, dtype=np.int32)
 
-    @cached_property
-    def _ids(self) -> pa.Array:
-        import pyarrow as pa
-
-        return pa.array([candidate.id for candidate in self.candidates], pa.string())
-
     def candidate_ids(self, rows: np.ndarray) -> pa.Array:
         """Strings [n]: the ids of the candidates at `rows` int [n]."""
-        import pyarrow as pa
+        return self._held.ids(rows)
 
-        if isinstance(self.candidates, StoredCandidates):
-            return self.candidates.ids(rows)
-        return self._ids.take(pa.array(rows))
+    def candidate_rows(self, ids: Sequence[str]) -> np.ndarray:
+        """int64 [n]: the row of each candidate id, -1 where there is none."""
+        return self._held.rows_of(ids)
 
     def text_parts(self, language: str, with_context: bool) -> list[Sequence[str]]:
         """The texts to encode of a language's candidates, in parts that are encoded together.
 
         On disk a part is a shard, which is read when it is asked for; in memory all is one part.
         """
-        if isinstance(self.candidates, StoredCandidates):  # such passages have no context
-            return [*self.candidates.corpora[language].shards]
-        return [self.candidate_texts(language, with_context)]
+        return self._held.text_parts(language, with_context)
 
     def candidate_texts(self, language: str, with_context: bool) -> list[str]:
         """Texts to encode: the sentence, or the sentence, a space and its paragraph (if any)."""
-        if isinstance(self.candidates, StoredCandidates):
-            return [text for part in self.text_parts(language, with_context) for text in part]
-        start, stop = self.pools[language]
-        return [
-            f"{candidate.text} {candidate.context}"
-            if with_context and candidate.context
-            else candidate.text
-            for candidate in self.candidates[start:stop]
-        ]
+        return [text for part in self.text_parts(language, with_context) for text in part]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -156,10 +133,7 @@ class Collection:
         yield from (self.name, *(str(len(part)) for part in sizes), *self.languages)
         for item in (*self.topics, *self.queries):
             yield from item
-        if isinstance(self.candidates, StoredCandidates):
-            yield from (corpus.fingerprint for corpus in self.candidates.corpora.values())
-        else:
-            yield from chain.from_iterable(self.candidates)
+        yield from self._held.content()
         yield from chain.from_iterable(self.relevance)
         if not self.parallel:  # what only some benchmarks have is hashed for those alone
             yield "not parallel"
@@ -194,9 +168,7 @@ class Collection:
             languages=tuple(kept),
             topics=tuple(topic for topic in self.topics if topic.id in asked),
             queries=queries,
-            candidates=self.candidates.keep(kept)
-            if isinstance(self.candidates, StoredCandidates)
-            else tuple(item for item in self.candidates if language_of(item.id) in kept),
+            candidates=self._held.keep(kept),
             relevance=tuple(self.relevance[place] for place in places),
             grades=tuple(self.grades[place] for place in places) if self.grades else (),
             not_relevant=tuple(filter(stays, self.not_relevant)),

@@ -238,6 +238,18 @@ class StoredCandidates(Sequence[Candidate]):
             rows[places] = np.where(own >= 0, own + start, -1)
         return rows
 
+    def text_parts(
+        self,
+        language: str,
+        with_context: bool,  # noqa: ARG002 - such passages have none
+    ) -> list[Sequence[str]]:
+        """The texts to encode, a shard at a time."""
+        return [*self.corpora[language].shards]
+
+    def content(self) -> Iterator[str]:
+        """What a fingerprint is taken of: the corpora's."""
+        return (corpus.fingerprint for corpus in self.corpora.values())
+
     @overload
     def __getitem__(self, item: int) -> Candidate: ...
     @overload

@@ -69,12 +69,9 @@ def _validate_links(collection: Collection) -> None:
         if topic_of(query.id) not in topics:
             raise DataError(f"{collection.name}: query '{query.id}' belongs to no topic")
     judged = (*collection.relevance, *collection.not_relevant)
-    if isinstance(collection.candidates, StoredCandidates):
-        names = list(dict.fromkeys(candidate for _, candidate in judged))
-        rows = collection.candidates.rows_of(names)
-        known = {name for name, row in zip(names, rows.tolist(), strict=True) if row >= 0}
-    else:
-        known = {candidate.id for candidate in collection.candidates}
+    names = list(dict.fromkeys(candidate for _, candidate in judged))
+    rows = collection.candidate_rows(names)
+    known = {name for name, row in zip(names, rows.tolist(), strict=True) if row >= 0}
     _require_unique(
         [f"{topic} -> {candidate}" for topic, candidate in judged],
         f"{collection.name}: relevance",

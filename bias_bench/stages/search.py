@@ -45,9 +45,7 @@ class Encoded(NamedTuple):
 
 def candidate_parts(collection: Collection) -> list[int]:
     """How many requests the candidates of each language are encoded in."""
-    if isinstance(collection.candidates, StoredCandidates):
-        return [len(corpus.known.shards) for corpus in collection.candidates.corpora.values()]
-    return [1] * len(collection.languages)
+    return [len(collection.text_parts(language, False)) for language in collection.languages]
 
 
 def array(made: Made) -> np.ndarray:
