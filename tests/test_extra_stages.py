@@ -6,8 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas
 import pytest
 
+from bias_bench.errors import DataError
+from bias_bench.significance.comparison import compare
+from bias_bench.significance.measures import ROBUSTNESS_MEASURES
+from bias_bench.significance.options import CompareOptions
 from tests.runs import run
 
 SHORT = [
@@ -54,6 +60,60 @@ def test_the_suite_asks_perturbed_questions_of_the_drawn_topics(finished: Path) 
     )
     assert 0 < typo["macro"]["overlap"] < 1
     assert "light" not in kinds["typo"]
+
+
+def test_each_querys_effects_are_kept_and_their_means_are_those_of_metrics_json(
+    finished: Path,
+) -> None:
+    folder = finished / "runs" / "mini-zero-shot-0"
+    rows = pandas.read_parquet(folder / "robustness.parquet")
+    assert set(rows["query"]) <= set(pandas.read_parquet(folder / "scores.parquet")["query"])
+    kinds = metrics(finished, folder.name)["robustness"]["perturbations"]
+    names = ["ap_clean", "ap", "first_clean", "first_lost", "overlap"]
+    keys = ["kind", "strength", "setting"]
+    means = rows.groupby(keys, observed=True)[names].mean()
+    stated = {
+        (kind, strength, f"{language}-all"): [values[name] for name in names]
+        for kind, strengths in kinds.items()
+        for strength, found in strengths.items()
+        for language, values in found["per_language"].items()
+    }
+    assert set(stated) == set(means.index)
+    for key, values in stated.items():
+        np.testing.assert_allclose(means.loc[key], values, atol=1e-12)
+    # what a clean query scores is what it scores in the benchmark
+    exact = pandas.read_parquet(folder / "scores.parquet").query(
+        "scorer == 'exact' and metric == 'AP' and setting.str.endswith('-all')"
+    )
+    clean = rows.drop_duplicates("query").set_index("query")["ap_clean"]
+    np.testing.assert_allclose(
+        clean, exact.set_index("query")["value"].reindex(clean.index.astype(str)), atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("measure", ROBUSTNESS_MEASURES)
+def test_robustness_is_compared_query_by_query(finished: Path, measure: str) -> None:
+    folders = [finished / "runs" / f"mini-{name}-0" for name in ("zero-shot", "hybrid-distilled")]
+    found = compare(folders, CompareOptions(measure, permutations=99))
+    (entry,) = found["systems"]
+    assert set(entry["groups"]) == {"multilingual"}
+    for folder, side in zip(folders, ("baseline", "system"), strict=True):
+        rows = pandas.read_parquet(folder / "robustness.parquet")
+        rows["perturbation_loss"] = rows["ap_clean"] - rows["ap"]
+        rows["perturbed_AP"], rows["perturbation_overlap"] = rows["ap"], rows["overlap"]
+        of_query = rows.groupby(["setting", "topic"], observed=True)[measure].mean()
+        of_language = of_query.groupby("setting", observed=True).mean()
+        assert entry["groups"]["multilingual"][side] == pytest.approx(of_language.mean())
+        assert entry["settings"]["el-all"][side] == pytest.approx(of_language["el-all"])
+
+
+def test_a_run_without_the_suite_has_no_robustness_to_compare(
+    finished: Path, tmp_path: Path
+) -> None:
+    assert run(tmp_path, "--set", "robustness=false") == 0
+    folders = [tmp_path / "runs" / "mini-zero-shot-0", finished / "runs" / "mini-zero-shot-0"]
+    with pytest.raises(DataError, match=r"robustness\.parquet: no such file; perturbed_AP is of"):
+        compare(folders, CompareOptions("perturbed_AP"))
 
 
 def test_both_can_be_switched(tmp_path: Path) -> None:

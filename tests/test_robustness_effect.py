@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bias_bench.robustness.effect import Effect, Ranking, effect, rank_biased_overlap, summarise
+from bias_bench.robustness.effect import (
+    Effect,
+    Ranking,
+    effect,
+    query_effects,
+    rank_biased_overlap,
+    summarise,
+)
 from bias_bench.robustness.perturbations import Variant
 from tests.helpers import unhurried
 
@@ -85,7 +92,7 @@ PERTURBED = Ranking(
 
 
 def test_effect_worked_by_hand() -> None:
-    found = effect(CLEAN, PERTURBED)
+    found = effect(query_effects(CLEAN, PERTURBED))
     assert found is not None
     clean = [1.0, 1.0, (1 / 2 + 2 / 4) / 2]
     after = [(1 / 2 + 2 / 4) / 2, 1.0, 1.0]
@@ -102,7 +109,7 @@ def test_effect_worked_by_hand() -> None:
 def test_loss_is_positive_when_perturbation_makes_it_worse() -> None:
     first = Ranking(*(part[:1] for part in CLEAN))
     worse = Ranking(*(part[:1] for part in PERTURBED))
-    lost, gained = effect(first, worse), effect(worse, first)
+    lost, gained = effect(query_effects(first, worse)), effect(query_effects(worse, first))
     assert lost is not None
     assert gained is not None
     assert lost.loss == pytest.approx(0.5)
@@ -111,38 +118,45 @@ def test_loss_is_positive_when_perturbation_makes_it_worse() -> None:
 
 
 def test_nothing_is_lost_without_a_change() -> None:
-    found = effect(CLEAN, CLEAN)
+    found = effect(query_effects(CLEAN, CLEAN))
     assert found is not None
     assert (found.loss, found.first_lost) == (0.0, 0.0)
     assert found.overlap == pytest.approx(1.0)
+
+
+def test_effects_name_the_rows_of_their_queries() -> None:
+    some = [Ranking(*(part[[3, 0, 2]] for part in ranking)) for ranking in (CLEAN, PERTURBED)]
+    found = query_effects(*some)
+    assert found.rows.tolist() == [1, 2]
+    np.testing.assert_allclose(found.ap_clean - found.ap, [0.5, -0.5])
 
 
 def test_overlap_is_of_the_top_ten() -> None:
     ranks = np.array([[1]], dtype=np.int32)
     first, second = np.arange(20)[None], np.arange(20)[None].copy()
     second[0, 10:] += 100
-    found = effect(Ranking(ranks, first), Ranking(ranks, second))
+    found = effect(query_effects(Ranking(ranks, first), Ranking(ranks, second)))
     assert found is not None
     assert found.overlap == pytest.approx(1.0)
 
 
 def test_queries_without_a_relevant_candidate_have_no_effect() -> None:
     none = Ranking(*(part[3:] for part in CLEAN))
-    assert effect(none, none) is None
+    assert effect(query_effects(none, none)) is None
 
 
 def test_summary_has_every_language_and_their_mean() -> None:
     light, strong = Variant("case", "light"), Variant("case", "strong")
-    clean = {"ar": CLEAN, "de": CLEAN, "en": Ranking(*(part[:1] for part in CLEAN))}
-    worse = {"de": PERTURBED, "en": Ranking(*(part[:1] for part in PERTURBED))}
+    first = [Ranking(*(part[:1] for part in ranking)) for ranking in (CLEAN, PERTURBED)]
+    effects = {"de": query_effects(CLEAN, PERTURBED), "en": query_effects(*first)}
     summary = summarise(
-        clean,
-        {light: worse, strong: {}},
+        ["ar", "de", "en"],
+        {light: effects, strong: {}},
         {light: {"de": 0.5, "en": 1.0}, strong: {}},
     )
     assert list(summary) == ["case"]
     found = summary["case"]["light"]
-    german, english = (effect(clean[language], worse[language]) for language in ("de", "en"))
+    german, english = (effect(effects[language]) for language in ("de", "en"))
     assert german is not None
     assert english is not None
     assert found["per_language"] == {

@@ -53,9 +53,10 @@ def compare(
         typer.Option(
             help="A metric of the runs' scores (AP, nDCG@10, R@1, RR, …) or of bias: "
             "rank_distance, log_rank_distance, mean_pairwise_distance, worst_rank, "
-            "same_language_first, same_language_top1, target_removal. Beside rankings of other "
-            "tools, which end somewhere, ranks are cut there, and the name says so: "
-            "rank_distance@100. Default: AP, or AP@k there.",
+            "same_language_first, same_language_top1, target_removal; or, of runs with the "
+            "robustness suite, perturbed_AP, perturbation_loss, perturbation_overlap. Beside "
+            "rankings of other tools, which end somewhere, ranks are cut there, and the name says "
+            "so: rank_distance@100. Default: AP, or AP@k there.",
             show_default=False,
             autocompletion=complete_metric,
         ),

@@ -113,7 +113,7 @@ def _heading(result: dict[str, Any], numbers: Numbers) -> str:
         f"{result['benchmark']}, {result['metric']} ({result['unit']}): {result['better']}",
         f"{systems} minus {result['baseline']}",
     ]
-    if numbers.measure.bias and beside(result):
+    if numbers.measure.source == "bias" and beside(result):
         omitted = result["omitted"]
         own = ", all queries of each run" if omitted["topics"] or omitted["cells"] else ""
         lines.append(f"beside it, pooled{own}: {beside(result)}")

@@ -50,9 +50,9 @@ def complete_backbone(incomplete: str) -> list[str]:
 
 def complete_metric(incomplete: str) -> list[str]:
     from bias_bench.evaluation.metrics import FULL_METRICS, SHARED_METRICS
-    from bias_bench.significance.measures import BIAS_MEASURES
+    from bias_bench.significance.measures import MEASURES
 
-    return _starting(incomplete, [*map(str, (*FULL_METRICS, *SHARED_METRICS)), *BIAS_MEASURES])
+    return _starting(incomplete, [*map(str, (*FULL_METRICS, *SHARED_METRICS)), *MEASURES])
 
 
 def complete_reproduction(incomplete: str) -> list[str]:

@@ -69,51 +69,75 @@ def rank_biased_overlap(
     return agreement @ weights + agreement[:, -1] * persistence ** depths[-1]
 
 
-def effect(clean: Ranking, perturbed: Ranking) -> Effect | None:
-    """Compare the rankings of the same queries; None when no query has a relevant candidate."""
-    judged = (clean.ranks > 0).any(axis=1)
-    if not judged.any():
-        return None
+class QueryEffects(NamedTuple):
+    """Of each query with a relevant candidate: its row, and what `Effect` has the means of.
+
+    `rows` int64 [queries], the others float64 [queries].
+    """
+
+    rows: np.ndarray
+    ap_clean: np.ndarray
+    ap: np.ndarray
+    first_clean: np.ndarray
+    first_lost: np.ndarray
+    overlap: np.ndarray
+
+
+def query_effects(clean: Ranking, perturbed: Ranking) -> QueryEffects:
+    """Compare the rankings of the same queries."""
+    judged = np.flatnonzero((clean.ranks > 0).any(axis=1))
     before, after = clean.ranks[judged], perturbed.ranks[judged]
-    ap_clean = float(compute(Metric("AP"), before).mean())
-    ap = float(compute(Metric("AP"), after).mean())
     hit, kept = (before == 1).any(axis=1), (after == 1).any(axis=1)
     depth = min(DEPTH, clean.rows.shape[1], perturbed.rows.shape[1])
-    overlap = rank_biased_overlap(clean.rows[judged, :depth], perturbed.rows[judged, :depth])
+    return QueryEffects(
+        rows=judged,
+        ap_clean=compute(Metric("AP"), before),
+        ap=compute(Metric("AP"), after),
+        first_clean=hit.astype(np.float64),
+        first_lost=(hit & ~kept).astype(np.float64),
+        overlap=rank_biased_overlap(clean.rows[judged, :depth], perturbed.rows[judged, :depth]),
+    )
+
+
+def effect(found: QueryEffects) -> Effect | None:
+    """The means over queries; None without any."""
+    if not len(found.rows):
+        return None
+    ap_clean, ap = float(found.ap_clean.mean()), float(found.ap.mean())
     return Effect(
         ap_clean=ap_clean,
         ap=ap,
         loss=ap_clean - ap,
-        first_clean=float(hit.mean()),
-        first_lost=float((hit & ~kept).mean()),
-        overlap=float(overlap.mean()),
-        queries=int(judged.sum()),
+        first_clean=float(found.first_clean.mean()),
+        first_lost=float(found.first_lost.mean()),
+        overlap=float(found.overlap.mean()),
+        queries=len(found.rows),
     )
 
 
 def summarise(
-    clean: Mapping[str, Ranking],
-    perturbed: Mapping[Variant, Mapping[str, Ranking]],
+    languages: Sequence[str],
+    effects: Mapping[Variant, Mapping[str, QueryEffects]],
     changed: Mapping[Variant, Mapping[str, float]],
 ) -> dict[str, Any]:
     """Effects per kind and strength, per query language and as the mean over languages.
 
-    `clean` maps a query language to its ranking; `perturbed` the same for each variant, and
-    `changed` the share of queries whose text the variant changed. A macro mean is over the
-    languages that have the variant; those that have not are under `not_applicable`.
+    `effects` maps a variant to those of each query language that has it, `changed` to the share of
+    queries whose text it changed. A macro mean is over the languages that have the variant; those
+    of `languages` that have not are under `not_applicable`.
     """
     summary: dict[str, Any] = {}
-    for variant, rankings in perturbed.items():
+    for variant, by_language in effects.items():
         per_language = {}
-        for language, ranking in rankings.items():
-            found = effect(clean[language], ranking)
+        for language, queries in by_language.items():
+            found = effect(queries)
             if found:
                 share = changed[variant][language]
                 per_language[language] = {**found._asdict(), "changed": share}
         summary.setdefault(variant.kind, {})[variant.strength] = {
             "macro": _means(list(per_language.values())),
             "per_language": per_language,
-            "not_applicable": [language for language in clean if language not in rankings],
+            "not_applicable": [name for name in languages if name not in by_language],
         }
     return summary
 

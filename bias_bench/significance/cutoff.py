@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bias_bench.errors import UsageError, nearest
-from bias_bench.evaluation.metrics import MEASURES, parse_metric
+from bias_bench.evaluation.metrics import MEASURES as SCORED
+from bias_bench.evaluation.metrics import parse_metric
 from bias_bench.significance.measures import (
-    BIAS_MEASURES,
+    MEASURES,
     Measure,
     capped_name,
     parse_measure,
@@ -52,7 +53,7 @@ def choose_measure(asked: str | None, runs: Sequence[RunFolder]) -> Choice:
         note = f"{_end(runs)}, so there is no AP of whole ones, and the metric is {measure.name}"
         return Choice(measure, depth, [note])
     measure = parse_measure(asked or DEFAULT_METRIC)
-    if not measure.bias:
+    if measure.source == "scores":
         _require_known(measure, runs)
         return Choice(measure, depth, [])
     if depth and measure.cutoff > depth:
@@ -81,12 +82,12 @@ def _require_known(measure: Measure, runs: Sequence[RunFolder]) -> None:
     if name in shared:
         return
     known = set.union(*held)
-    if measure.base in MEASURES and "@" in name:
+    if measure.base in SCORED and "@" in name:
         cutoff = parse_metric(name).cutoff
         if not depth or cutoff <= depth:
             return
     elif name not in known:
-        raise UsageError(f"unknown metric '{name}': {nearest(name, {*BIAS_MEASURES, *known})}")
+        raise UsageError(f"unknown metric '{name}': {nearest(name, {*MEASURES, *known})}")
     if depth:
         least = capped_name(DEFAULT_METRIC, depth)
         raise UsageError(

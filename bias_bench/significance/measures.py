@@ -1,8 +1,9 @@
 """What can be compared, and which way is better: the one place that knows.
 
 Retrieval metrics are those of scores.parquet (higher is better, as `evaluation.metrics` says); bias
-metrics those of `bias.catalogue.query_bias`, in the pool of all languages only. Ranks can be taken
-as known down to a cut-off only; it is then in the metric's name (`rank_distance@100`).
+metrics those of `bias.catalogue.query_bias`, and metrics of robustness means over the perturbations
+of a query (`robustness.table`), both in the pool of all languages only. Ranks can be taken as known
+down to a cut-off only; it is then in the metric's name (`rank_distance@100`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 Direction = Literal["higher", "lower", "none"]
+Source = Literal["scores", "bias", "robustness"]
 
 
 class Measure(NamedTuple):
@@ -25,7 +27,7 @@ class Measure(NamedTuple):
     direction: Direction
     unit: str
     digits: int
-    bias: bool
+    source: Source
     neutral: str = ""
     capped_unit: str = ""
     cutoff: int = 0
@@ -64,36 +66,47 @@ _LOG = "natural logarithm of ranks"
 BIAS_MEASURES = {
     measure.name: measure
     for measure in (
-        Measure("rank_distance", "lower", _RANKS, 1, True, capped_unit=_RANKS + _DEEPER),
-        Measure("log_rank_distance", "lower", _LOG, 3, True, capped_unit=_LOG + _DEEPER),
-        Measure("mean_pairwise_distance", "lower", _RANKS, 1, True, capped_unit=_RANKS + _DEEPER),
-        Measure("worst_rank", "lower", _RANKS, 1, True, capped_unit=_RANKS + _DEEPER),
+        Measure("rank_distance", "lower", _RANKS, 1, "bias", capped_unit=_RANKS + _DEEPER),
+        Measure("log_rank_distance", "lower", _LOG, 3, "bias", capped_unit=_LOG + _DEEPER),
+        Measure("mean_pairwise_distance", "lower", _RANKS, 1, "bias", capped_unit=_RANKS + _DEEPER),
+        Measure("worst_rank", "lower", _RANKS, 1, "bias", capped_unit=_RANKS + _DEEPER),
         Measure(
-            "same_language_first", "none", "share of queries", 4, True,
+            "same_language_first", "none", "share of queries", 4, "bias",
             neutral="1 / the number of languages in which the topic is answered",
             capped_unit="share of queries with a parallel candidate in the top {k}",
         ),
         Measure(
-            "same_language_top1", "none", "share of queries", 4, True,
+            "same_language_top1", "none", "share of queries", 4, "bias",
             neutral="the language's share of the pool",
         ),
         Measure(
-            "target_removal", "none", "difference of two losses of AP", 4, True, neutral="0",
+            "target_removal", "none", "difference of two losses of AP", 4, "bias", neutral="0",
             capped_unit="difference of two losses of AP@{k}",
         ),
     )
 }  # fmt: skip
 
+_PERTURBED = "mean over perturbations, in the pool of all languages"
+ROBUSTNESS_MEASURES = {
+    measure.name: measure
+    for measure in (
+        Measure("perturbed_AP", "higher", f"from 0 to 1, {_PERTURBED}", 4, "robustness"),
+        Measure("perturbation_loss", "lower", f"AP lost, {_PERTURBED}", 4, "robustness"),
+        Measure("perturbation_overlap", "higher", f"from 0 to 1, {_PERTURBED}", 4, "robustness"),
+    )
+}
+MEASURES = {**BIAS_MEASURES, **ROBUSTNESS_MEASURES}  # all but those of scores.parquet
+
 
 def score_measure(name: str) -> Measure:
     """A metric of scores.parquet: in [0, 1], higher is better."""
-    return Measure(name, "higher", "from 0 to 1", 4, bias=False)
+    return Measure(name, "higher", "from 0 to 1", 4, "scores")
 
 
 def parse_measure(name: str) -> Measure:
-    """The measure that prints as `name`, one of bias or else one of scores.parquet."""
+    """The measure that prints as `name`, one of `MEASURES` or else one of scores.parquet."""
     base, _, cutoff = name.partition("@")
-    known = BIAS_MEASURES.get(base)
+    known = MEASURES.get(base)
     if known and cutoff.isdecimal() and known.capped(int(cutoff)).name == name:
         return known.capped(int(cutoff))
     return known if known and name == base else score_measure(name)

@@ -149,8 +149,10 @@ def read_values(run: RunFolder, measure: Measure, cluster: Cluster) -> Observati
 
     A metric with a cut-off that the run's scores lack is computed from its ranks.
     """
-    if measure.bias:
+    if measure.source == "bias":
         return _bias(run, measure, cluster)
+    if measure.source == "robustness":
+        return _robustness(run, measure, cluster)
     if measure.name in metrics_of(run):
         return _scores(run, measure, cluster)
     return _computed(run, parse_metric(measure.name), cluster)
@@ -195,6 +197,14 @@ def _bias(run: RunFolder, measure: Measure, cluster: Cluster) -> Observations:
     from bias_bench.bias.catalogue import query_bias
 
     found = query_bias(run.folder, measure.base, measure.cutoff or None)
+    clusters = {"topic": None, "paragraph": found.paragraphs, "article": found.articles}[cluster]
+    return Observations(found.topics, found.settings, found.values, clusters)
+
+
+def _robustness(run: RunFolder, measure: Measure, cluster: Cluster) -> Observations:
+    from bias_bench.robustness.table import FILE, read_means
+
+    found = read_means(run.folder / FILE, measure.name)
     clusters = {"topic": None, "paragraph": found.paragraphs, "article": found.articles}[cluster]
     return Observations(found.topics, found.settings, found.values, clusters)
 

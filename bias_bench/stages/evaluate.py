@@ -16,6 +16,8 @@ from bias_bench.manifest import Manifest, Policy, Stage, Texts
 from bias_bench.processes import ALONE, Processes
 from bias_bench.report.run_content import EXAMPLES_SCHEMA
 from bias_bench.retrieval.blocks import VectorBlocks
+from bias_bench.robustness.table import FILE as ROBUSTNESS_TABLE
+from bias_bench.robustness.table import write_effects
 from bias_bench.stages.debias import Fitting, fitted
 from bias_bench.stages.examples import examples
 from bias_bench.stages.indexed import (
@@ -254,14 +256,16 @@ def _robustness_stage(evaluation: Evaluation, manifest: Manifest) -> Path | None
     suite = make_suite(prepared)
     if suite is None:
         return None
-    path = manifest.folder / "robustness.json"
+    path, table = manifest.folder / "robustness.json", manifest.folder / ROBUSTNESS_TABLE
 
     def work() -> list[Path]:
         with manifest.timed("encode for robustness"):
             encoded = evaluation.vectors(suite.requests)
         with manifest.timed("robustness"):
-            write_json(path, measure_robustness(prepared, suite, encoded))
-        return [path]
+            found = measure_robustness(prepared, suite, encoded)
+            write_effects(table, prepared.collection, found.asked, found.effects)
+            write_json(path, found.summary)
+        return [path, table]
 
     inputs = evaluation.inputs(suite.requests)
     stage = Stage("robustness", inputs, work, lambda: evaluation.texts(suite.requests))

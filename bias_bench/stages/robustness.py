@@ -8,7 +8,7 @@ import numpy as np
 
 from bias_bench.console import progress
 from bias_bench.encoders.cache import Request
-from bias_bench.robustness.effect import DEPTH, Ranking, summarise
+from bias_bench.robustness.effect import DEPTH, QueryEffects, Ranking, query_effects, summarise
 from bias_bench.robustness.suite import (
     VARIANTS,
     Variant,
@@ -67,36 +67,45 @@ def make_suite(prepared: Prepared) -> Suite | None:
     return Suite(topics, texts, changed)
 
 
-def measure_robustness(prepared: Prepared, suite: Suite, encoded: Encoded) -> dict[str, Any]:
-    """The part `robustness` of metrics.json; `encoded` has the suite's requests as `more`."""
+class Robustness(NamedTuple):
+    """The part `robustness` of metrics.json, and what it sums up: for each language the rows of the
+    queries that were asked again, and what each variant did to them.
+    """
+
+    summary: dict[str, Any]
+    asked: dict[str, np.ndarray]
+    effects: dict[Variant, dict[str, QueryEffects]]
+
+
+def measure_robustness(prepared: Prepared, suite: Suite, encoded: Encoded) -> Robustness:
+    """Search what `encoded` has of the suite's requests as `more`, beside the clean queries."""
     collection, languages = prepared.collection, prepared.collection.languages
     searcher = Searcher(collection, encoded.candidates)
-    asked = encoded.more
-    clean, perturbed = {}, {}
-    for language, queries in zip(languages, encoded.queries, strict=True):
-        rows = _rows(prepared, language, suite.topics)
-        clean[language] = _rank(prepared, searcher, language, rows, queries[rows])
-    with progress("robustness", len(asked), "settings") as advance:
+    asked = {language: _rows(prepared, language, suite.topics) for language in languages}
+    clean = {
+        language: _rank(prepared, searcher, language, asked[language], queries[asked[language]])
+        for language, queries in zip(languages, encoded.queries, strict=True)
+    }
+    effects: dict[Variant, dict[str, QueryEffects]] = {}
+    with progress("robustness", len(encoded.more), "settings") as advance:
         for place, variant in enumerate(suite.texts):
-            parts = asked[place * len(languages) : (place + 1) * len(languages)]
-            perturbed[variant] = {
-                language: _rank(
-                    prepared,
-                    searcher,
-                    language,
-                    _rows(prepared, language, suite.topics),
-                    part,
+            parts = encoded.more[place * len(languages) : (place + 1) * len(languages)]
+            effects[variant] = {
+                language: query_effects(
+                    clean[language],
+                    _rank(prepared, searcher, language, asked[language], part),
                 )
                 for language, part in zip(languages, parts, strict=True)
                 if len(part)
             }
             advance(len(languages))
-    return {
+    summary = {
         "topics": len(suite.topics),
         "of": len(collection.topics),
         "seed": prepared.experiment.seed,
-        "perturbations": summarise(clean, perturbed, suite.changed),
+        "perturbations": summarise(languages, effects, suite.changed),
     }
+    return Robustness(summary, asked, effects)
 
 
 def _rows(prepared: Prepared, language: str, topics: np.ndarray) -> np.ndarray:
