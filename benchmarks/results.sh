@@ -6,7 +6,8 @@ set -euo pipefail
 data=$1 out=${2:-runs}
 shift $(($# < 2 ? $# : 2))
 wanted=" $* "
-precision=(encoding.precision=float32 training.precision=float32)
+# every system takes the same steps: none is held to the checkpoint that happens to validate best
+same=(encoding.precision=float32 training.precision=float32 training.held_out=0)
 system() { # NAME RECIPE [SETTING...]
   local name=$1 recipe=$2
   shift 2
@@ -18,10 +19,10 @@ for method in none centre lir leace; do
   system "zero-shot-$method" zero-shot debias=$method encoding.precision=float32
 done
 for recipe in mono cross mixed; do
-  system "$recipe" "$recipe" "${precision[@]}"
+  system "$recipe" "$recipe" "${same[@]}"
 done
 # hard negatives and the adversary, each alone and both; and another adversary
-more=("${precision[@]}" robustness.topics=300)
+more=("${same[@]}" robustness.topics=300)
 system hybrid hybrid "${more[@]}"
 system hybrid-hard hybrid-hard "${more[@]}"
 system hybrid-adversarial hybrid-adversarial "${more[@]}"
