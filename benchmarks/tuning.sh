@@ -26,6 +26,7 @@ adversary=$terms.language_adversary
 mining=training.negatives.mining
 variant zero-shot zero-shot
 variant hybrid hybrid
+variant chosen hybrid training.held_out=0.05 training.evaluate_every=20
 variant hard hybrid-hard
 variant adversary-1 hybrid-adversarial $adversary.strength=1
 variant adversary-0.1 hybrid-adversarial $adversary.strength=0.1
