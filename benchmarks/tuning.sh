@@ -28,15 +28,17 @@ variant zero-shot zero-shot
 variant hybrid hybrid
 variant chosen hybrid training.held_out=0.05 training.evaluate_every=20
 variant hard hybrid-hard
-variant adversary-1 hybrid-adversarial $adversary.strength=1
-variant adversary-0.1 hybrid-adversarial $adversary.strength=0.1
-variant adversary-10 hybrid-adversarial $adversary.strength=10
-variant fgm-1 hybrid-perturbed $terms.perturbation.radius=1
-variant fgm-3 hybrid-perturbed $terms.perturbation.radius=3
-variant fgm-0.3 hybrid-perturbed $terms.perturbation.radius=0.3
+for strength in 0.1 1 10; do
+  variant adversary-$strength hybrid-adversarial $adversary.strength=$strength
+done
+for radius in 1 0.3 0.1 0.03; do
+  variant fgm-$radius hybrid-perturbed $terms.perturbation.radius=$radius
+done
 variant hard-any hybrid-hard $mining.languages=any
 variant hard-margin hybrid-hard $mining.relative_margin=0.15
-variant bank-0.5 hybrid-bank $terms.negative_bank.weight=0.5
-variant bank-0.1 hybrid-bank $terms.negative_bank.weight=0.1
-variant distilled-1 hybrid-distilled $terms.distillation.weight=1
-variant distilled-0.1 hybrid-distilled $terms.distillation.weight=0.1
+for weight in 0.5 0.1; do
+  variant bank-$weight hybrid-bank $terms.negative_bank.weight=$weight
+done
+for weight in 1 0.1; do
+  variant distilled-$weight hybrid-distilled $terms.distillation.weight=$weight
+done
