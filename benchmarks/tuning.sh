@@ -21,6 +21,13 @@ variant() { # NAME RECIPE [SETTING...]
   biasbench run "$out/mlqa-r-held-out" --recipe "$recipe" --name "$name" --data-dir "$data" \
     "${settings[@]/#/--set=}" --out "$out/runs" --reports "$out/reports"
 }
+# what a trained variant makes of perturbed questions
+robust() { # NAME
+  if [ "$wanted" != "  " ] && [[ $wanted != *" $1-robust "* ]]; then return; fi
+  biasbench run "$out/mlqa-r-held-out" --recipe zero-shot --backbone "$out/runs/$1/model" \
+    --name "$1-robust" --set encoding.precision=float32 --set robustness=true \
+    --out "$out/runs" --reports "$out/reports"
+}
 terms=training.terms
 adversary=$terms.language_adversary
 mining=training.negatives.mining
@@ -42,3 +49,4 @@ done
 for weight in 1 0.1; do
   variant distilled-$weight hybrid-distilled $terms.distillation.weight=$weight
 done
+for name in hybrid hard adversary-0.1 adversary-1 fgm-1 fgm-0.3 fgm-0.1 fgm-0.03; do robust "$name"; done
