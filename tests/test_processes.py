@@ -23,6 +23,7 @@ from tests.runs import manifest, trec_files
 SETTINGS = {
     "steps": 4,
     "batch_size": 8,
+    "held_out": 0.25,
     "evaluate_every": 2,
     "checkpoint_every": 2,
     "chunk_tokens": 64,
@@ -76,6 +77,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path, recipe: str) -> Non
     for first, second in zip(one, two, strict=True):
         assert second["loss"] == pytest.approx(first["loss"], rel=2e-3)
         assert second["query_languages"] == first["query_languages"]
+        assert ("validation" in first) == (first["step"] % 2 == 0)
         if "validation" in first:
             assert second["validation"] == pytest.approx(first["validation"], rel=2e-3)
     found = weights(tmp_path / "two", recipe)

@@ -123,7 +123,7 @@ class TrainingSettings(_Strict):
     stored_precision: Literal["float16", "float32"] = "float16"
     trim_vocabulary: Literal["auto", "always", "never"] = "auto"
     freeze_word_embeddings: bool = False
-    held_out: float = Field(default=0.05, ge=0, lt=0.5)
+    held_out: float = Field(default=0.0, ge=0, lt=0.5)
     evaluate_every: int = Field(default=50, ge=1)
     patience: int = Field(default=4, ge=1)
     checkpoint_every: int = Field(default=50, ge=1)
