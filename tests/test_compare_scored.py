@@ -17,7 +17,7 @@ from bias_bench.cli.comparison_table import as_table
 from bias_bench.cli.comparison_text import as_latex, as_tsv
 from bias_bench.report.comparison_page import render_comparison_page
 from bias_bench.significance.comparison import compare
-from bias_bench.significance.measures import BIAS_MEASURES, parse_measure
+from bias_bench.significance.measures import BIAS_MEASURES, MEASURES, parse_measure
 from bias_bench.significance.options import CompareOptions
 from tests.comparisons import make_run, metrics_of
 from tests.external_rankings import Files
@@ -232,12 +232,13 @@ def test_runs_alone_are_compared_by_exact_ranks(tmp_path: Path) -> None:
 
 
 def test_names_of_measures_parse_back() -> None:
-    names = [*BIAS_MEASURES, *(measure.capped(7).name for measure in BIAS_MEASURES.values())]
+    names = [*MEASURES, *(measure.capped(7).name for measure in MEASURES.values())]
     for name in [*names, "AP", "AP@100", "nDCG@10"]:
         assert parse_measure(name).name == name
-        assert parse_measure(name).bias == (name.partition("@")[0] in BIAS_MEASURES)
-    for name in ("rank_distance@0", "rank_distance@x", "same_language_top1@5"):
-        assert not parse_measure(name).bias
+        base = MEASURES.get(name.partition("@")[0])
+        assert parse_measure(name).source == (base.source if base else "scores")
+    for name in ("rank_distance@0", "rank_distance@x", "same_language_top1@5", "perturbed_AP@5"):
+        assert parse_measure(name).source == "scores"
 
 
 def test_same_language_top1_is_that_of_the_runs(native: Path, rescored: Path) -> None:
