@@ -31,7 +31,7 @@ class Attack(NamedTuple):
     """
 
     method: Method = "fgm"
-    radius: float = 1.0
+    radius: float = 0.1
     step_size: float = 0.3
     steps: int = 3
     start: float = 0.0

@@ -57,7 +57,7 @@ class PerturbationSettings(_Strict):
     """Adversarial perturbation of word embeddings; see `perturbation.Attack`."""
 
     method: Literal["fgm", "pgd", "freelb", "smart"] = "fgm"
-    radius: float = Field(default=1.0, ge=0)
+    radius: float = Field(default=0.1, ge=0)
     step_size: float = Field(default=0.3, gt=0)
     steps: int = Field(default=3, ge=1)
     start: float = Field(default=0.0, ge=0)
