@@ -41,8 +41,10 @@ done
 for radius in 1 0.3 0.1 0.03; do
   variant fgm-$radius hybrid-perturbed $terms.perturbation.radius=$radius
 done
-variant hard-any hybrid-hard $mining.languages=any
-variant hard-margin hybrid-hard $mining.relative_margin=0.15
+for languages in any cross same; do
+  variant hard-$languages hybrid-hard $mining.languages=$languages
+done
+variant any-margin hybrid-hard $mining.languages=any $mining.relative_margin=0.15
 for weight in 0.5 0.1; do
   variant bank-$weight hybrid-bank $terms.negative_bank.weight=$weight
 done
