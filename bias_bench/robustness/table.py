@@ -34,7 +34,9 @@ _TEXT = ("setting", "query", "topic", "paragraph", "article", "kind", "strength"
 
 
 class QueryMeans(NamedTuple):
-    """A value of each query: the mean over the perturbations that its language has."""
+    """A value of each query, the mean over the perturbations that its language has: columns of one
+    length, `values` float64.
+    """
 
     settings: list[str]
     topics: list[str]

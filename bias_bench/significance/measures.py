@@ -19,7 +19,7 @@ class Measure(NamedTuple):
 
     `direction` says which values are better; "none" where both large and small ones are a fault,
     and then `neutral` names the value without bias. `digits` are decimals to print, `unit` follows
-    the name. `capped_unit` takes its place, with {k} the cut-off and {past} the rank of what is
+    the name; `source` is where its values come from. `capped_unit` takes its place, with {k} the cut-off and {past} the rank of what is
     deeper; empty for what no cut-off of the ranks changes. A `cutoff` of 0 is none.
     """
 
