@@ -21,10 +21,11 @@ done
 for recipe in mono cross mixed; do
   system "$recipe" "$recipe" "${same[@]}"
 done
-# hard negatives and the adversary, each alone and both; and another adversary
+# hard negatives and the adversary, each alone and both; both with other negatives; another adversary
 more=("${same[@]}" robustness.topics=300)
 system hybrid hybrid "${more[@]}"
 system hybrid-hard hybrid-hard "${more[@]}"
 system hybrid-adversarial hybrid-adversarial "${more[@]}"
 system adversary-alone hybrid-adversarial training.negatives=null "${more[@]}"
+system adversarial-balanced hybrid-adversarial training.negatives.mining.languages=balanced "${more[@]}"
 system hybrid-perturbed hybrid-perturbed "${more[@]}"

@@ -34,9 +34,9 @@ mining=training.negatives.mining
 variant zero-shot zero-shot
 variant hybrid hybrid
 variant chosen hybrid training.held_out=0.05 training.evaluate_every=20
-variant hard hybrid-hard
+variant hard hybrid-hard $mining.languages=balanced
 for strength in 0.1 1 10; do
-  variant adversary-$strength hybrid-adversarial $adversary.strength=$strength
+  variant adversary-$strength hybrid-adversarial $adversary.strength=$strength $mining.languages=balanced
 done
 for radius in 1 0.3 0.1 0.03; do
   variant fgm-$radius hybrid-perturbed $terms.perturbation.radius=$radius
@@ -44,7 +44,7 @@ done
 for languages in any cross same; do
   variant hard-$languages hybrid-hard $mining.languages=$languages
 done
-variant any-margin hybrid-hard $mining.languages=any $mining.relative_margin=0.15
+variant same-margin hybrid-hard $mining.relative_margin=0.15
 for weight in 0.5 0.1; do
   variant bank-$weight hybrid-bank $terms.negative_bank.weight=$weight
 done

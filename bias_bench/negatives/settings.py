@@ -41,7 +41,7 @@ class MiningSettings(BaseModel):
     last_rank: int = Field(default=200, ge=1)
     relative_margin: float | None = Field(default=0.05, ge=0, allow_inf_nan=False)
     margin_reference: Reference = "parallel"
-    languages: Languages = "balanced"
+    languages: Languages = "same"
     across_data_sets: bool = False
     memory_mb: int = Field(default=1024, ge=1)
 
