@@ -20,7 +20,7 @@ def compare(options: Options) -> list[Comparison]:
     groups = _QUICK_GROUPS if options.quick else _GROUPS
     pairs = _pairs(groups)
     queries, candidates = _vectors(groups)
-    settings = MiningSettings(number=4)
+    settings = MiningSettings(number=4, languages="balanced")
     mined = mine(pairs, queries, candidates, settings, seed=0)
     _require_best(mined, queries, candidates, settings)
     progress("the negatives are right")

@@ -288,7 +288,7 @@ def test_results_depend_neither_on_the_budget_nor_on_the_threads(
     for memory, queries_of_block, expected in ((32, 1024, (1024, 1)), (4096, 4096, (4096, 3))):
         monkeypatch.setattr(workspace, "_MOST_QUERIES", queries_of_block)
         monkeypatch.setattr(workspace, "_product_threads", lambda: 3)
-        chosen = MiningSettings(memory_mb=memory, number=3)
+        chosen = MiningSettings(memory_mb=memory, number=3, languages="balanced")
         assert workspace.make_workspace(pairs, 16, chosen) == expected
         found.append(mine(pairs, queries, candidates, chosen, 0))
     assert (found[0].negatives == found[1].negatives).all()
@@ -336,7 +336,9 @@ def test_a_candidate_that_no_pair_uses_is_no_negative() -> None:
     whole = parallel_pairs(12, 2)
     pairs = whole.take(np.flatnonzero(whole.group < 6))
     vectors = unit_vectors(len(pairs.query_texts), 0)
-    mined = mine(pairs, vectors, vectors, MiningSettings(number=10, **EVERYTHING), 0)
+    mined = mine(
+        pairs, vectors, vectors, MiningSettings(number=10, languages="balanced", **EVERYTHING), 0
+    )
     assert (mined.negatives[12:] == -1).all()
     assert (np.sort(mined.negatives[0]) == np.arange(2, 12)).all()
     assert (mined.share_found(np.arange(12)), mined.share_found(np.arange(24))) == (1.0, 0.5)
@@ -397,7 +399,9 @@ def test_languages_that_run_out_are_replaced_by_the_others() -> None:
     thin = parallel_pairs(12, 3)
     pairs = thin.take(np.flatnonzero((thin.candidate_language != 2) | (thin.group == 0)))
     vectors = unit_vectors(len(pairs.query_texts), 0)
-    mined = mine(pairs, vectors, vectors, MiningSettings(number=9, **EVERYTHING), 0)
+    mined = mine(
+        pairs, vectors, vectors, MiningSettings(number=9, languages="balanced", **EVERYTHING), 0
+    )
     counts = np.bincount(mined.languages[5], minlength=3)  # a query of group 1
     assert (counts.sum(), counts[2], abs(counts[0] - counts[1])) == (9, 1, 0)
 
@@ -407,10 +411,9 @@ def test_vectors_may_be_half_precision_or_mapped(tmp_path: Any) -> None:
     vectors = grid_vectors(len(pairs.query_texts), 3)
     np.save(tmp_path / "vectors.npy", vectors.astype(np.float16))
     mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
-    found = mine(pairs, mapped, mapped, MiningSettings(**EVERYTHING), 0)
-    assert (
-        found.negatives == mine(pairs, vectors, vectors, MiningSettings(**EVERYTHING), 0)[0]
-    ).all()
+    chosen = MiningSettings(languages="balanced", **EVERYTHING)
+    found = mine(pairs, mapped, mapped, chosen, 0)
+    assert (found.negatives == mine(pairs, vectors, vectors, chosen, 0)[0]).all()
 
 
 def test_too_few_candidates_are_one_clear_line() -> None:
