@@ -45,7 +45,7 @@ for languages in any cross same; do
   variant hard-$languages hybrid-hard $mining.languages=$languages
 done
 variant same-margin hybrid-hard $mining.relative_margin=0.15
-for weight in 0.5 0.1; do
+for weight in 0.5 0.1 0.02; do
   variant bank-$weight hybrid-bank $terms.negative_bank.weight=$weight
 done
 for weight in 1 0.1; do

@@ -13,9 +13,12 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bias_bench.errors import BiasBenchError
+from bias_bench.errors import BiasBenchError, DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TEMPORARY_PREFIX = ".writing-"
 _STALE_SECONDS = 86_400
@@ -147,6 +150,25 @@ def read_json(path: Path) -> Any:
         raise BiasBenchError(f"{path}: no such file") from None
     except ValueError as error:  # of the bytes, or of the text
         raise BiasBenchError(f"{path}: not valid JSON ({error})") from None
+
+
+def read_parquet(
+    path: Path,
+    columns: list[str] | None = None,
+    filters: Any = None,
+    absent: str = "is this a complete run folder?",
+) -> pa.Table:
+    """A table of a run folder; DataError where it is absent, which ends in `absent`, or damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=columns, filters=filters)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; {absent}") from None
+    except (pa.ArrowException, OSError) as error:
+        problem = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"{path}: damaged ({problem}); repeat the run") from None
 
 
 def cache_root() -> Path:

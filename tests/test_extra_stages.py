@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,16 @@ def test_a_run_without_the_suite_has_no_robustness_to_compare(
     folders = [tmp_path / "runs" / "mini-zero-shot-0", finished / "runs" / "mini-zero-shot-0"]
     with pytest.raises(DataError, match=r"robustness\.parquet: no such file; perturbed_AP is of"):
         compare(folders, CompareOptions("perturbed_AP"))
+
+
+def test_damaged_effects_of_perturbation_are_not_compared(finished: Path, tmp_path: Path) -> None:
+    sound = finished / "runs" / "mini-zero-shot-0"
+    other = shutil.copytree(sound, tmp_path / "other")
+    content = bytearray((other / "robustness.parquet").read_bytes())
+    content[len(content) // 2] ^= 1
+    (other / "robustness.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=r"robustness\.parquet: damaged"):
+        compare([sound, other], CompareOptions("perturbed_AP"))
 
 
 def test_both_can_be_switched(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.ids import language_of
 from bias_bench.errors import BiasBenchError, DataError
 from bias_bench.evaluation.settings import ALL, Setting
-from bias_bench.files import atomic_path, parse_json
+from bias_bench.files import atomic_path, parse_json, read_parquet
 
 SCHEMA = 1
 _COLUMNS = (
@@ -152,12 +152,7 @@ class RankTable:
 
 def read_rank_rows(path: Path) -> pa.Table:
     """The rows of ranks.parquet; DataError where it is absent or damaged."""
-    try:
-        return pq.read_table(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; is this a complete run folder?") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: damaged ({error}); repeat the run") from None
+    return read_parquet(path)
 
 
 def _metadata(table: pa.Table) -> dict[str, Any]:

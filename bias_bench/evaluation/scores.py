@@ -15,10 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bias_bench.errors import DataError
 from bias_bench.evaluation.metrics import Metric
 from bias_bench.evaluation.ranks import RankedQueries
-from bias_bench.files import atomic_path
+from bias_bench.files import atomic_path, read_parquet
 
 SCORERS = ("exact", "ranx", "trec_eval")
 AGREEMENT_LIMIT = 1e-4
@@ -117,9 +116,4 @@ def count_queries(path: Path) -> dict[str, int]:
 
 def read_exact(path: Path, columns: list[str] | None = None) -> pa.Table:
     """The exact scorer's rows of scores.parquet; DataError where it is absent or damaged."""
-    try:
-        return pq.read_table(path, columns=columns, filters=[("scorer", "=", "exact")])
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; is this a complete run folder?") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: damaged ({error}); repeat the run") from None
+    return read_parquet(path, columns, [("scorer", "=", "exact")])

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bias_bench.datasets.collection import Collection
-from bias_bench.errors import DataError
 from bias_bench.evaluation.settings import ALL, Setting
-from bias_bench.files import atomic_path
+from bias_bench.files import atomic_path, read_parquet
 from bias_bench.robustness.effect import QueryEffects
 from bias_bench.robustness.perturbations import Variant
 
@@ -93,18 +92,10 @@ def _query_columns(collection: Collection, language: str, rows: np.ndarray) -> d
 def read_means(path: Path, measure: str) -> QueryMeans:
     """One of `MEASURES` of each query. DataError where there is no such file, or it is damaged."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     keys, needed = ["setting", "topic", "paragraph", "article"], MEASURES[measure]
-    try:
-        table = pq.read_table(path, columns=[*keys, *needed])
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file; {measure} is of runs with --set robustness=true"
-        ) from None
-    except (pa.ArrowException, OSError) as error:
-        problem = str(error).splitlines()[0]
-        raise DataError(f"{path}: damaged ({problem}); repeat the run") from None
+    advice = f"{measure} is of runs with --set robustness=true"
+    table = read_parquet(path, [*keys, *needed], absent=advice)
     columns = {key: table[key].cast(pa.string()) for key in keys}
     columns |= {name: table[name] for name in needed}
     means = pa.table(columns).group_by(keys, use_threads=False)

@@ -17,13 +17,14 @@ from bias_bench.errors import BiasBenchError, DataError, UsageError
 from bias_bench.evaluation.metrics import Metric, compute, parse_metric
 from bias_bench.evaluation.ranks import RankTable
 from bias_bench.evaluation.settings import parse_setting
-from bias_bench.files import digest, read_json
+from bias_bench.files import digest, read_json, read_parquet
 from bias_bench.manifest import EXTERNAL, read_manifest, require_undamaged
 from bias_bench.significance.differences import Observations
 from bias_bench.significance.measures import Measure
 
 Cluster = Literal["topic", "paragraph", "article"]
 _METRICS_SCHEMA = 1
+_READ = ("metrics.json", "scores.parquet", "ranks.parquet", "robustness.parquet")
 _POOLED = ("retrieval", "multilingual", "per_setting")
 # of an experiment: what makes a repetition of the same system, or decides no result
 _NOT_OF_THE_RECIPE = ("benchmark", "data_dir", "seed")
@@ -79,7 +80,7 @@ def read_run(folder: Path) -> RunFolder:
         raise BiasBenchError(
             f"{folder}: the run is {status or 'not begun'}, not complete; {advice}"
         )
-    require_undamaged(folder, manifest, ("metrics.json", "scores.parquet", "ranks.parquet"))
+    require_undamaged(folder, manifest, _READ)
     try:
         return RunFolder(
             folder=folder,
@@ -160,12 +161,12 @@ def read_values(run: RunFolder, measure: Measure, cluster: Cluster) -> Observati
 
 def metrics_of(run: RunFolder) -> set[str]:
     """The metrics that the run's scores hold."""
-    column = _read_scores(run.folder / "scores.parquet", ["metric"])["metric"]
+    column = read_parquet(run.folder / "scores.parquet", ["metric"])["metric"]
     return set(column.unique().to_pylist())
 
 
 def _scores(run: RunFolder, measure: Measure, cluster: Cluster) -> Observations:
-    table = _read_scores(
+    table = read_parquet(
         run.folder / "scores.parquet",
         list(dict.fromkeys(("setting", "topic", cluster, "value"))),
         [("scorer", "=", "exact"), ("metric", "=", measure.name)],
@@ -207,19 +208,6 @@ def _robustness(run: RunFolder, measure: Measure, cluster: Cluster) -> Observati
     found = read_means(run.folder / FILE, measure.name)
     clusters = {"topic": None, "paragraph": found.paragraphs, "article": found.articles}[cluster]
     return Observations(found.topics, found.settings, found.values, clusters)
-
-
-def _read_scores(path: Path, columns: list[str], filters: Any = None) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(path, columns=columns, filters=filters)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; is this a complete run folder?") from None
-    except (pa.ArrowException, OSError) as error:
-        problem = str(error).splitlines()[0]
-        raise DataError(f"{path}: damaged ({problem}); repeat the run") from None
 
 
 def _texts(column: Any) -> list[str]:

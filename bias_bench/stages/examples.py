@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from bias_bench.bias.parallel import LanguageRanks, parallel_ranks
 from bias_bench.bias.rank_distance import rank_distance
@@ -23,6 +22,7 @@ from bias_bench.evaluation.ranks import RankTable
 from bias_bench.evaluation.score_run import run_file
 from bias_bench.evaluation.settings import ALL, Setting
 from bias_bench.evaluation.trec import read_run
+from bias_bench.files import read_parquet
 from bias_bench.report.run_content import EXAMPLES_SCHEMA
 from bias_bench.stages.work import Task
 
@@ -145,9 +145,7 @@ def _first_hits(folder: Path, queries: Sequence[str]) -> dict[str, list[str]]:
 
 def _ranks(folder: Path, queries: Sequence[str]) -> dict[str, dict[str, int]]:
     """The pooled rank of every relevant candidate of each query."""
-    table = pq.read_table(
-        folder / "ranks.parquet", columns=["setting", "query", "candidate", "rank"]
-    )
+    table = read_parquet(folder / "ranks.parquet", ["setting", "query", "candidate", "rank"])
     setting, query = (table[name].cast(pa.string()) for name in ("setting", "query"))
     pooled = pa.array(sorted({str(Setting(language_of(name), ALL)) for name in queries}))
     kept = table.filter(pc.and_(pc.is_in(setting, pooled), pc.is_in(query, pa.array(queries))))
