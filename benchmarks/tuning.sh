@@ -51,4 +51,5 @@ done
 for weight in 1 0.1; do
   variant distilled-$weight hybrid-distilled $terms.distillation.weight=$weight
 done
+variant distilled-strong hybrid-distilled $adversary.strength=1
 for name in hybrid hard adversary-0.1 adversary-1 fgm-1 fgm-0.3 fgm-0.1 fgm-0.03; do robust "$name"; done

@@ -37,7 +37,7 @@ class AdversarySettings(_Strict):
 class BankSettings(_Strict):
     """The bank of learned negatives; see `terms.negative_bank`."""
 
-    weight: float = Field(default=0.5, ge=0)
+    weight: float = Field(default=0.02, ge=0)
     size: int = Field(default=2048, ge=1)
     temperature: float = Field(default=0.05, gt=0)
     guard: float = Field(default=0.95, gt=0, le=1)
