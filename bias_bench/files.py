@@ -158,7 +158,7 @@ def read_parquet(
     filters: Any = None,
     absent: str = "is this a complete run folder?",
 ) -> pa.Table:
-    """A table of a run folder; DataError where it is absent, which ends in `absent`, or damaged."""
+    """A table of a run folder. DataError where it is damaged or absent; `absent` ends that line."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -20,8 +20,8 @@ class Measure(NamedTuple):
     `direction` says which values are better; "none" where both large and small ones are a fault,
     and then `neutral` names the value without bias. `digits` are decimals to print, `unit` follows
     the name. `source` is where values come from. With a cut-off, `capped_unit` takes the place of
-    `unit`, with {k} the cut-off and {past} the rank of what is
-    deeper; empty for what no cut-off of the ranks changes. A `cutoff` of 0 is none.
+    `unit`, with {k} the cut-off and {past} the rank of what is deeper; empty for what no cut-off
+    of the ranks changes. A `cutoff` of 0 is none.
     """
 
     name: str
