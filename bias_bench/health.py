@@ -94,18 +94,18 @@ def _trec_eval() -> Check:
 
     from bias_bench.evaluation.metrics import parse_metric
     from bias_bench.evaluation.ranking import Files
-    from bias_bench.evaluation.scorers import trec_eval
-    from bias_bench.java import anserini_jar
+    from bias_bench.evaluation.scorers.providers import trec_eval_provider
 
+    provider, note = trec_eval_provider()
     with tempfile.TemporaryDirectory(prefix="biasbench-") as folder:
         run, qrels = Path(folder) / "run", Path(folder) / "qrels"
         run.write_text("en:q Q0 en:a 1 1.0 doctor\n", encoding="ascii")
         qrels.write_text("en:q 0 en:a 1\n", encoding="ascii")
         metric = parse_metric("R@1")
-        value = trec_eval.score({"en": Files(run, qrels)}, (metric,))["en"][metric]["en:q"]
+        value = provider.score({"en": Files(run, qrels)}, (metric,))["en"][metric]["en:q"]
     if value != 1.0:
-        return Check("trec_eval", "fail", f"gave {value} for 1.0", "reinstall pyserini")
-    return Check("trec_eval", "ok", f"runs from {anserini_jar().name}")
+        return Check("trec_eval", "fail", f"gave {value} for 1.0", f"run `{provider.install}`")
+    return Check("trec_eval", "ok", note or f"runs from {provider}")
 
 
 def _ranx() -> Check:

@@ -17,7 +17,8 @@ from bias_bench import java
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.evaluation.metrics import Metric, compute, parse_metric
 from bias_bench.evaluation.ranking import Files, JudgedRankings, judge
-from bias_bench.evaluation.scorers import ranx, trec_eval
+from bias_bench.evaluation.scorers import providers, ranx, trec_eval
+from bias_bench.evaluation.scorers import pytrec_eval as pytrec_eval_provider
 from bias_bench.evaluation.trec import read_qrels, read_run
 from tests.helpers import Qrels, Run, canonical_order, write_files
 
@@ -219,6 +220,42 @@ def test_trec_eval_agrees_with_pytrec_eval(
         np.testing.assert_allclose(
             values, _expected(case, metric), rtol=0, atol=PRINTED, err_msg=str(metric)
         )
+
+
+@case_names
+def test_both_providers_of_trec_eval_give_the_same_values(
+    name: str, files: dict[str, Files], by_trec_eval: dict[str, dict[Metric, dict[str, float]]]
+) -> None:
+    found = pytrec_eval_provider.score({name: files[name]}, METRICS)[name]
+    for metric in METRICS:
+        queries = sorted(CASES[name].qrels)
+        np.testing.assert_allclose(
+            trec_eval.as_array(found[metric], queries),
+            trec_eval.as_array(by_trec_eval[name][metric], queries),
+            rtol=0,
+            atol=PRINTED,
+            err_msg=str(metric),
+        )
+
+
+def test_pytrec_eval_takes_the_place_of_a_missing_program_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert providers.trec_eval_provider().note is None
+    monkeypatch.setattr(providers.sys, "platform", "linux")
+    monkeypatch.setattr(providers.platform, "machine", lambda: "aarch64")
+    chosen = providers.trec_eval_provider()
+    assert chosen.provider.package == "pytrec-eval-terrier"
+    assert chosen.note is not None
+    assert chosen.note.startswith("pyserini has no trec_eval for Linux on aarch64; pytrec-eval")
+
+
+def test_a_run_without_any_trec_eval_is_refused_with_the_line_that_installs_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(providers.importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(BiasBenchError, match="pip install 'pytrec-eval-terrier"):
+        providers.trec_eval_provider()
 
 
 @case_names

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from bias_bench.bias.catalogue import measure_bias
-from bias_bench.console import progress
+from bias_bench.console import progress, say
 from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.ids import language_of, topic_of
 from bias_bench.datasets.registry import LoadedBenchmark
@@ -24,6 +24,7 @@ from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.aggregate import aggregate
 from bias_bench.evaluation.ranks import RankTable, setting_rows, write_ranks
 from bias_bench.evaluation.score_run import qrels_file, run_file, score_run
+from bias_bench.evaluation.scorers.providers import trec_eval_provider
 from bias_bench.evaluation.scores import (
     AGREEMENT_LIMIT,
     agreement,
@@ -190,7 +191,10 @@ def _judgements(collection: Collection, setting: Setting, table: pa.Table) -> by
 
 def score_settings(folder: Path, depth: int, manifest: Manifest) -> Path:
     """Score with every scorer and record their agreement; fails when they differ."""
-    scores = score_run(folder, depth)
+    provider, note = trec_eval_provider()
+    if note:
+        say(note)
+    scores = score_run(folder, depth, provider)
     path = folder / "scores.parquet"
     write_scores(path, scores)
     found = agreement(scores)
@@ -202,6 +206,7 @@ def score_settings(folder: Path, depth: int, manifest: Manifest) -> Path:
             "compared": found.compared,
             "limit": AGREEMENT_LIMIT,
             "worst": found.worst,
+            "trec_eval": str(provider),
         }
     )
     return path

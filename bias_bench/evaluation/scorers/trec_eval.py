@@ -61,7 +61,7 @@ def _prefixed(path: Path, setting: str) -> bytes:
 
 def _trec_eval(qrels: Path, run: Path, metrics: tuple[Metric, ...]) -> str:
     command = [str(java_command()), "-cp", str(anserini_jar()), "trec_eval", "-q", "-c"]
-    for request in _requests(metrics):
+    for request in requests(metrics):
         command += ["-m", request]
     done = subprocess.run(
         [*command, str(qrels), str(run)],
@@ -76,8 +76,8 @@ def _trec_eval(qrels: Path, run: Path, metrics: tuple[Metric, ...]) -> str:
     return done.stdout
 
 
-def _requests(metrics: tuple[Metric, ...]) -> list[str]:
-    """What to ask for: a measure's cut-offs all at once, since only its first `-m` counts."""
+def requests(metrics: tuple[Metric, ...]) -> list[str]:
+    """What to ask trec_eval for: all cut-offs of a measure at once; only its first `-m` counts."""
     cutoffs: dict[str, list[int]] = {}
     for metric in metrics:
         full, cut = _MEASURES[metric.measure]
@@ -91,7 +91,8 @@ def _requests(metrics: tuple[Metric, ...]) -> list[str]:
     ]
 
 
-def _printed_name(metric: Metric) -> str:
+def printed_name(metric: Metric) -> str:
+    """What trec_eval calls a metric in its output."""
     full, cut = _MEASURES[metric.measure]
     return f"{cut}_{metric.cutoff}" if metric.cutoff and cut != full else full
 
@@ -99,12 +100,10 @@ def _printed_name(metric: Metric) -> str:
 def _parse(
     output: str, settings: list[str], metrics: tuple[Metric, ...]
 ) -> dict[str, dict[Metric, dict[str, float]]]:
-    """Rows ``measure <tab> query <tab> value``. A reciprocal rank is cut here: 1/rank below
-    1/cutoff means a rank past the cut-off.
-    """
+    """Rows ``measure <tab> query <tab> value``."""
     by_name: dict[str, list[Metric]] = {}
     for metric in metrics:
-        by_name.setdefault(_printed_name(metric), []).append(metric)
+        by_name.setdefault(printed_name(metric), []).append(metric)
     values: dict[str, dict[Metric, dict[str, float]]] = {
         setting: {metric: {} for metric in metrics} for setting in settings
     }
@@ -113,11 +112,18 @@ def _parse(
         if query in ("all", _SEPARATOR):
             continue
         setting, _, query = query.partition(_SEPARATOR)
-        value = float(text)
         for metric in by_name[name.rstrip()]:
-            cut = metric.measure == "RR" and metric.cutoff and value < 1 / (metric.cutoff + 0.5)
-            values[setting][metric][query] = 0.0 if cut else value
+            values[setting][metric][query] = cut_reciprocal_rank(metric, float(text))
     return values
+
+
+def cut_reciprocal_rank(metric: Metric, value: float) -> float:
+    """The value that trec_eval gives for a metric; RR is cut here, since trec_eval has no RR@k.
+
+    A reciprocal rank below 1/cutoff means a rank past the cut-off.
+    """
+    cut = metric.measure == "RR" and metric.cutoff and value < 1 / (metric.cutoff + 0.5)
+    return 0.0 if cut else value
 
 
 def as_array(values: Mapping[str, float], queries: list[str]) -> np.ndarray:
