@@ -123,6 +123,43 @@ def test_texts_of_the_benchmark_decide_nothing_about_the_encoder(
     assert saved[0] == saved[1]
 
 
+def pairs_with(negative: str, path: Path) -> str:
+    """Training pairs, each with this negative, as `training.sources` names them."""
+    rows = [
+        {"query": f"{text}?", "positive": text, "negatives": [negative], "language": "en"}
+        for text in training_texts()[:16]
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return f"training.sources=[{{form: pairs, path: {path}}}]"
+
+
+def test_given_negatives_are_trained_on_with_their_own_pieces_and_decide_the_encoder(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--set", "training.negatives.source=given", "--set", "training.mixture={mono: 1}")
+    first, second = (query.text for query in load_benchmark("mini", None).collection.queries[:2])
+    source = pairs_with(first, tmp_path / "pairs.jsonl")
+    assert train(tmp_path, start, "mini", *given, "--set", source) == 0
+    saved = resolve_backbone(str(tmp_path / "runs" / "trained" / "model")).load().model
+    (ids,) = start.loaded.tokenizer([first])["input_ids"]
+    before, after = (
+        model.get_input_embeddings().weight.detach()[ids].half()
+        for model in (start.loaded.model, saved)
+    )
+    assert (before != after).any(dim=1).all()
+    source = pairs_with(second, tmp_path / "pairs.jsonl")
+    assert train(tmp_path, start, "mini", *given, "--set", source) == 0
+    assert "outdated: given changed" in capsys.readouterr().err
+
+
+def test_negatives_are_mined_again_with_a_part_of_the_vocabulary(
+    start: Start, tmp_path: Path
+) -> None:
+    again = ("--set", "training.negatives={refresh_epochs: 0.001, mining: {number: 4}}")
+    assert train(tmp_path, start, "mini", *again) == 0
+    assert len(list((tmp_path / "runs" / "trained").glob("negatives-*.jsonl.gz"))) == 2
+
+
 def test_whole_training_gives_the_same_encoder_but_for_decay(
     start: Start, trained: Path, tmp_path: Path
 ) -> None:
