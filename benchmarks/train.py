@@ -48,9 +48,9 @@ class Setting(NamedTuple):
 def make_setting(options: Options, steps: int) -> Setting:
     """What is trained on what, the same for all who are timed."""
     import torch
-    from bias_bench.encoders.trim import trim_vocabulary
 
     from bias_bench.training.plan import BatchPlan
+    from bias_bench.training.vocabulary import trim_vocabulary
 
     torch.set_num_threads(options.threads)
     backbone = resolve_backbone(f"bundled:{BUNDLED_NAME}")
