@@ -64,13 +64,14 @@ def _usage(error: Any) -> int:
 
 def _one_line(error: Exception) -> str:
     """What went wrong, where, and what to do about it."""
+    from bias_bench.cli.out_of_memory import out_of_memory
     from bias_bench.errors import BiasBenchError
     from bias_bench.files import NO_SPACE
 
+    if memory := out_of_memory(error):
+        return memory
     if isinstance(error, BiasBenchError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return "out of memory; try a smaller --set encoding.batch_tokens"
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return (
             f"{error.filename or 'output'}: {error.strerror}; free some, and give the command again"
