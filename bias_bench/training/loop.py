@@ -174,11 +174,12 @@ def _is_kept(settings: TrainingSettings, step: int, refresh: int) -> bool:
     return step % settings.checkpoint_every == 0 or bool(refresh and step % refresh == 0)
 
 
-def _plan(job: Job, pairs: Pairs, batch_size: int) -> BatchPlan:
+def _plan(job: Job, pairs: Pairs, batch_size: int, leave_out_small: bool = False) -> BatchPlan:
     settings = job.settings
     return BatchPlan(
-        pairs, settings.mixture, batch_size, job.seed, settings.dataset_exponent, settings.order
-    )
+        pairs, settings.mixture, batch_size, job.seed, settings.dataset_exponent, settings.order,
+        leave_out_small,
+    )  # fmt: skip
 
 
 def _batch(run: _Run, pairs: Pairs, rows: np.ndarray, progress: float, draw: int) -> Batch:
@@ -247,7 +248,7 @@ def _validation_batches(run: _Run, held_out: Pairs) -> list[Batch]:
     size = min(run.job.settings.batch_size, len(np.unique(held_out.group)))
     while size >= _SMALLEST_VALIDATION:
         try:
-            plan = _plan(run.job, held_out, size)
+            plan = _plan(run.job, held_out, size, leave_out_small=True)
         except BiasBenchError:
             size //= 2
             continue
