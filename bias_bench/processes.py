@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bias_bench.errors import UsageError
-
 if TYPE_CHECKING:
     import torch
 
@@ -34,12 +32,7 @@ class Processes:
         self.rank, self.number = rank, number
 
     def share(self, chunks: Sequence[np.ndarray]) -> list[int]:
-        """The numbers of the chunks that this process embeds."""
-        if len(chunks) < self.number:
-            raise UsageError(
-                f"a batch has {len(chunks)} chunks for {self.number} processes; lower "
-                "training.chunk_tokens or the number of processes"
-            )
+        """The numbers of the chunks that this process embeds; none where there are too few."""
         return list(range(self.rank, len(chunks), self.number))
 
     def whole(self, own: torch.Tensor, rows: np.ndarray, total: int) -> torch.Tensor:

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from bias_bench.datasets.miracl_generate import Plan, generate
-from bias_bench.errors import UsageError
 from bias_bench.processes import ALONE, Processes
 from bias_bench.retrieval.blocks import BLOCK
 from tests.runs import manifest, trec_files
@@ -89,6 +88,25 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path, recipe: str) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["hybrid", "hybrid-perturbed"])
+@pytest.mark.parametrize("cached", ["true", "false"])
+def test_a_process_without_a_chunk_of_a_batch_contributes_nothing(
+    tmp_path: Path, recipe: str, cached: str
+) -> None:
+    whole = ("--set", "training.chunk_tokens=100000", "--set", f"training.gradient_cache={cached}")
+    for name, number in (("one", 1), ("two", 2)):
+        done = start(command(tmp_path / name, recipe, *whole), number)
+        assert done.returncode == 0, done.stderr
+    one, two = rows(tmp_path / "one", recipe), rows(tmp_path / "two", recipe)
+    assert [row["step"] for row in two] == [1, 2, 3, 4]
+    for first, second in zip(one, two, strict=True):
+        assert second["loss"] == pytest.approx(first["loss"], rel=2e-3)
+    found = weights(tmp_path / "two", recipe)
+    for name, value in weights(tmp_path / "one", recipe).items():
+        torch.testing.assert_close(found[name], value, atol=3e-3, rtol=2e-2)
+
+
+@pytest.mark.slow
 def test_what_processes_cannot_share_is_refused(tmp_path: Path) -> None:
     arguments = command(tmp_path, "hybrid-hard")
     arguments[2] = "mine"
@@ -147,8 +165,7 @@ def test_chunks_are_shared_without_rest_or_repetition() -> None:
     chunks = [np.arange(number, number + 2) for number in range(0, 14, 2)]
     shares = [Processes(rank, 3).share(chunks) for rank in range(3)]
     assert sorted(number for share in shares for number in share) == list(range(7))
-    with pytest.raises(UsageError, match="2 chunks for 3 processes"):
-        Processes(0, 3).share(chunks[:2])
+    assert [Processes(rank, 3).share(chunks[:2]) for rank in range(3)] == [[0], [1], []]
 
 
 def test_alone_nothing_is_gathered_and_the_graph_is_kept() -> None:

@@ -59,7 +59,9 @@ class Passes(NamedTuple):
             losses = backward(self.embedder, self.batch, objective, self.how, self.scale * factor)
         finally:
             self.embedder.added = None
-        if added is not None:
+        if added is not None and added.requires_grad and self.how.processes.number > 1:
+            if added.grad is None:  # no text of this process's is in the batch
+                added.grad = torch.zeros_like(added)
             self.how.processes.add([added.grad])
         return losses
 
