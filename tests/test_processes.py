@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from bias_bench.cli import run_command
 from bias_bench.datasets.miracl_generate import Plan, generate
-from bias_bench.processes import ALONE, Processes
+from bias_bench.processes import ALONE, Processes, started_number, started_rank
 from bias_bench.retrieval.blocks import BLOCK
 from tests.runs import manifest, trec_files
 
@@ -159,6 +160,47 @@ def test_two_processes_train_encode_and_search_in_one_go(tmp_path: Path) -> None
     again = start(arguments, 2)  # everything is kept, and nobody waits for anybody
     assert again.returncode == 0, again.stderr
     assert "search: unchanged, kept" in again.stderr
+
+
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost",
+            "MASTER_PORT": "29500"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({}, (0, 1)),
+        (TORCHRUN, (1, 2)),
+        *(({**TORCHRUN, name: value}, (0, 1)) for name in TORCHRUN for value in ("", "x y")
+          if (name, value) != ("MASTER_ADDR", "x y")),
+        ({"RANK": "1"}, (0, 1)),
+        ({"RANK": "3", "WORLD_SIZE": "8"}, (0, 1)),
+        ({**TORCHRUN, "RANK": "2"}, (0, 1)),
+    ],
+)  # fmt: skip
+def test_a_process_is_one_of_several_only_where_torchrun_says_all_of_it(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], place: tuple[int, int]
+) -> None:
+    for name in TORCHRUN:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert (started_rank(), started_number()) == place
+
+
+@pytest.mark.parametrize("variables", [{"RANK": "1"}, {"RANK": "1", "WORLD_SIZE": "4"}, TORCHRUN])
+def test_commands_that_share_no_work_speak_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variables: dict[str, str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert run_command(["data", "list"]) == 0
+    assert "xquad-r" in capsys.readouterr().out
+    if variables != TORCHRUN:
+        assert run_command(["train", "mini", "--backbone", "scratch:tiny", "--dry-run"]) == 0
+        assert "mini-hybrid-0" in capsys.readouterr().out
 
 
 def test_chunks_are_shared_without_rest_or_repetition() -> None:
