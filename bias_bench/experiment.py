@@ -103,6 +103,13 @@ class Experiment(Strict):
     fusion: FusionOptions | None = None
     data_dir: str | None = None
 
+    @field_validator("benchmark", "backbone", "recipe", "data_dir")
+    @classmethod
+    def _can_be_named(cls, value: str | None) -> str | None:
+        if value is not None and "\0" in value:
+            raise ValueError("a NUL character names no file")
+        return value
+
     @field_validator("robustness", mode="before")
     @classmethod
     def _switch(cls, value: Any) -> Any:

@@ -1,8 +1,9 @@
 """From what a command was given to experiments: a benchmark or file, recipes, settings, seeds.
 
-Ranks, from low to high: the benchmark's own settings, the recipe, the experiment file, the options
-of the command. A recipe that is named on the command line decides what makes it that recipe
-(`_RECIPE`) and whether there is any training; the rest of what the file says holds.
+Ranks, from low to high: a recipe with what the benchmark asks of it, the experiment file, the
+options of the command. A recipe that is named on the command line outranks the file, and decides
+whether there is training and what makes it that recipe (`_RECIPE`); in a recipe that trains, the
+rest of what the file says of training holds.
 """
 
 from __future__ import annotations
