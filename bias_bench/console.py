@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ _LINE_EVERY = 30.0  # seconds between lines of progress where there is no termin
 # control characters but for tab and line feed, and those that turn the direction of text
 _COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _verbosity: Verbosity = "normal"
+_follows = False
 
 
 class Advance(Protocol):
@@ -30,6 +30,12 @@ def set_verbosity(verbosity: Verbosity) -> None:
     """What stderr shows from now on: errors alone, progress and warnings, or details as well."""
     global _verbosity  # noqa: PLW0603 - a process has one terminal
     _verbosity = verbosity
+
+
+def let_first_speak(rank: int) -> None:
+    """From now on, of several processes that share work, all but the one of rank 0 are silent."""
+    global _follows  # noqa: PLW0603 - a process has one terminal
+    _follows = rank > 0
 
 
 def say(message: str) -> None:
@@ -57,18 +63,14 @@ def warn(message: str) -> None:
 
 def result(text: str) -> None:
     """A result, on stdout; of several processes only the first has one."""
-    if _follows():
+    if _follows:
         return
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def _silent() -> bool:
-    return _verbosity == "quiet" or _follows()
-
-
-def _follows() -> bool:
-    return os.environ.get("RANK", "0") != "0"
+    return _verbosity == "quiet" or _follows
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from importlib.resources import files as package_files
 from operator import attrgetter
@@ -24,7 +25,7 @@ from bias_bench.kinds import (
 )
 from bias_bench.recipes import recipe_names
 from bias_bench.retrieval.settings import ExactIndex, IndexSettings, named_kind
-from bias_bench.setting_keys import KIND, explain
+from bias_bench.setting_keys import KIND, explain, form
 from bias_bench.training.settings import TrainingSettings
 from bias_bench.yaml_values import load_yaml
 
@@ -33,6 +34,7 @@ DEFAULT_BENCHMARK = "mini"
 DEFAULT_RECIPE = "zero-shot"
 
 
+_QUOTED = re.compile(r""" "(?:[^"\\]|\\.)*" | '(?:[^']|\'\')*' """, re.VERBOSE | re.DOTALL)
 _WHOLE = {"mixture"}  # mappings that are one value: a later one takes the place of an earlier one
 _KINDS = {"index"}  # settings of several kinds: one that names its kind takes the place likewise
 
@@ -101,6 +103,13 @@ class Experiment(Strict):
     fusion: FusionOptions | None = None
     data_dir: str | None = None
 
+    @field_validator("benchmark", "backbone", "recipe", "data_dir")
+    @classmethod
+    def _can_be_named(cls, value: str | None) -> str | None:
+        if value is not None and "\0" in value:
+            raise ValueError("a NUL character names no file")
+        return value
+
     @field_validator("robustness", mode="before")
     @classmethod
     def _switch(cls, value: Any) -> Any:
@@ -168,7 +177,12 @@ def load_recipe(name: str) -> Recipe:
     if unknown:
         key = sorted(unknown)[0]
         raise UsageError(f"recipe {name}: unknown key '{key}': {nearest(key, ['settings'])}")
-    return Recipe(where, content.get("settings") or {})
+    settings = content.get("settings")
+    if not isinstance(settings, dict | None):
+        raise UsageError(
+            f"recipe {name}: settings = {settings!r}: expected a mapping of keys to values"
+        )
+    return Recipe(where, settings or {})
 
 
 def make_experiment(*layers: dict[str, Any]) -> Experiment:
@@ -207,11 +221,15 @@ def _require_one_kind(experiment: Experiment) -> None:
 
 
 def parse_override(text: str) -> dict[str, Any]:
-    """``a.b=value`` as nested settings; the value is read as YAML."""
+    """``a.b=value`` as nested settings; the setting's declared type decides how it is read.
+
+    A text is taken as it stands, also an empty one; ``null`` is none, and quotes around all of it
+    are YAML's. Numbers, lists and mappings are YAML.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"--set {text}: write KEY=VALUE, for example retrieval.depth=50")
-    return nest(key.strip(), _parse_value(value, text))
+    return nest(key.strip(), _parse_value(key.strip(), value, text))
 
 
 def nest(key: str, value: Any) -> dict[str, Any]:
@@ -248,9 +266,15 @@ def _parse_yaml(text: str, where: str) -> dict[str, Any]:
     return content
 
 
-def _parse_value(value: str, where: str) -> Any:
+def _parse_value(key: str, value: str, where: str) -> Any:
+    how = form(Experiment, key)
+    if how == "text":
+        if value.strip() == "null":
+            return None
+        if not _QUOTED.fullmatch(value.strip()):
+            return value
     try:
-        return load_yaml(value)
+        return load_yaml(value, texts=how == "texts")
     except ValueError:
         raise UsageError(f"--set {where}: the value is not valid YAML; quote it") from None
 

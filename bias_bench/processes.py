@@ -15,11 +15,9 @@ import atexit
 import os
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-
-from bias_bench.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -34,12 +32,7 @@ class Processes:
         self.rank, self.number = rank, number
 
     def share(self, chunks: Sequence[np.ndarray]) -> list[int]:
-        """The numbers of the chunks that this process embeds."""
-        if len(chunks) < self.number:
-            raise UsageError(
-                f"a batch has {len(chunks)} chunks for {self.number} processes; lower "
-                "training.chunk_tokens or the number of processes"
-            )
+        """The numbers of the chunks that this process embeds; none where there are too few."""
         return list(range(self.rank, len(chunks), self.number))
 
     def whole(self, own: torch.Tensor, rows: np.ndarray, total: int) -> torch.Tensor:
@@ -132,9 +125,35 @@ def _part() -> None:
 ALONE = Processes()
 
 
+class _Place(NamedTuple):
+    """The place of a process among those that `torchrun` started; `local` on its own machine."""
+
+    rank: int
+    number: int
+    local: int
+
+
+def _started() -> _Place:
+    """What `torchrun` says; alone unless all is there that it tells every process.
+
+    Other programs set some of these variables too, as Slurm and MPI do, and shells keep them.
+    """
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
+    values = [os.environ.get(name, "") for name in names]
+    if not os.environ.get("MASTER_ADDR") or not all(value.isdecimal() for value in values):
+        return _Place(0, 1, 0)
+    rank, number, local, _ = map(int, values)
+    return _Place(rank, number, local) if rank < number else _Place(0, 1, 0)
+
+
 def started_number() -> int:
     """How many processes `torchrun` started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return _started().number
+
+
+def started_rank() -> int:
+    """Which of them this one is, from 0."""
+    return _started().rank
 
 
 def join_processes(device: str) -> Processes:
@@ -150,7 +169,7 @@ def join_processes(device: str) -> Processes:
 def own_device(device: str) -> str:
     """The device of this process: of several GPUs its own."""
     if device == "cuda" and started_number() > 1:
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        return f"cuda:{_started().local}"
     return device
 
 

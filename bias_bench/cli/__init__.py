@@ -22,13 +22,14 @@ def run_command(arguments: list[str]) -> int:
     from typer.exceptions import TyperException
 
     from bias_bench.cli.app import app
-    from bias_bench.console import set_verbosity
+    from bias_bench.console import let_first_speak, set_verbosity
     from bias_bench.errors import BiasBenchError
     from bias_bench.files import NO_SPACE
 
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     set_verbosity("normal")
+    let_first_speak(0)
     try:
         code = typer.main.get_command(app).main(
             arguments, prog_name="biasbench", standalone_mode=False

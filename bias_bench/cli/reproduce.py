@@ -87,7 +87,7 @@ def reproduce(
 
 
 def _experiment(known: Reproductions, name: str, data_dir: Path | None) -> Experiment:
-    from bias_bench.cli.run import make_experiments
+    from bias_bench.cli.systems import make_experiments
 
     row = known.row(name)
     (experiment,) = make_experiments(

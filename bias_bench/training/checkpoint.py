@@ -8,6 +8,7 @@ stored: every step's is made from the seed and the step's number.
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -29,6 +30,7 @@ from bias_bench.files import digest as digest_of
 
 ENCODER = "encoder."
 _KEPT = 2
+_NAME = re.compile(r"step-\d+")
 _CHECKSUM = "checksum"  # of the rest of state.json
 _FILES = ("model.safetensors", "optimizer.safetensors")
 
@@ -118,7 +120,7 @@ def load_best(folder: Path, trained: Trained, progress: Progress) -> None:
     path = _step(folder, progress.best_step)
     if _intact(path) is None:
         raise BiasBenchError(
-            f"{path}: the best checkpoint is damaged; delete {folder} to train anew"
+            f"{path}: the best checkpoint is damaged; delete {folder} to train from scratch"
         )
     _load_parameters(path, trained)
 
@@ -128,7 +130,14 @@ def _step(folder: Path, step: int) -> Path:
 
 
 def _steps(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"))
+    """The checkpoints in `folder`, by step."""
+    found = {path: _NAME.fullmatch(path.name) for path in folder.glob("step-*")}
+    return sorted((path for path in found if found[path]), key=lambda path: int(path.name[5:]))
+
+
+def newest_name(folder: Path) -> str:
+    """The name of the last checkpoint written to `folder`, or ``none``."""
+    return next((path.name for path in reversed(_steps(folder))), "none")
 
 
 def _intact(path: Path) -> dict[str, Any] | None:
