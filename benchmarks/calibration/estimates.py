@@ -59,7 +59,18 @@ def rows(scenario: Scenario, simulations: Sequence[Found]) -> list[Row]:
         values = np.array([each[key] for each in simulations if key in each])
         found_rate = rate(values)
         found.append(
-            Row(part, world, unit, cluster, method, quantity, shifted, shift, *found_rate, len(values))
+            Row(
+                part,
+                world,
+                unit,
+                cluster,
+                method,
+                quantity,
+                shifted,
+                shift,
+                *found_rate,
+                len(values),
+            )
         )
     return found
 

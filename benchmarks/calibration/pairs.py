@@ -141,7 +141,9 @@ def _unit_table(table: Sequence[Judged]) -> str:
                                             for unit in UNITS if (name, unit) != (INFLATION, "topic"))]  # fmt: skip
     lines = []
     for pair, metric, kind in dict.fromkeys(_group(row) for row in table if row.kind != "all"):
-        here = {(row.quantity, row.cluster): row for row in table if _group(row) == (pair, metric, kind)}
+        here = {
+            (row.quantity, row.cluster): row for row in table if _group(row) == (pair, metric, kind)
+        }
         cells = [_cell(here[name, unit]) for name in quantities
                  for unit in UNITS if (name, unit) != (INFLATION, "topic")]  # fmt: skip
         lines.append([pair, f"{KIND_WORDS[kind]} {metric.replace('_', ' ')}", *cells])
