@@ -1,8 +1,8 @@
 """The same question for several pairs of real systems: which unit of resampling can be trusted?
 
-For each pair, `python -m benchmarks.calibration.pairs --runs BASELINE SYSTEM...` takes the means away from the
-real differences and draws articles with replacement, so that no setting differs and texts are what
-is independent. It then asks how often max-T over the settings of a kind, the test of their macro
+For each pair, `python -m benchmarks.calibration.pairs --runs BASELINE SYSTEM...` takes the means
+away from the real differences and draws articles with replacement, so that no setting differs and
+texts are what is independent. It then asks how often max-T over the settings of a kind, the test of their macro
 average and its 95 % interval err by topic, by paragraph and by article; and how often at least one
 of the four families of a comparison shows a difference.
 """
@@ -136,18 +136,20 @@ def pair_tables(table: Sequence[Judged]) -> list[str]:
 
 
 def _unit_table(table: Sequence[Judged]) -> str:
-    quantities = (INFLATION, MAX_T, MACRO, COVERAGE)
-    head = ["system − baseline", "metric", *(f"{name}, by {unit}" for name in quantities
-                                            for unit in UNITS if (name, unit) != (INFLATION, "topic"))]  # fmt: skip
+    columns = [
+        (name, unit)
+        for name in (INFLATION, MAX_T, MACRO, COVERAGE)
+        for unit in UNITS
+        if (name, unit) != (INFLATION, "topic")  # 1 by definition
+    ]
     lines = []
-    for pair, metric, kind in dict.fromkeys(_group(row) for row in table if row.kind != "all"):
-        here = {
-            (row.quantity, row.cluster): row for row in table if _group(row) == (pair, metric, kind)
-        }
-        cells = [_cell(here[name, unit]) for name in quantities
-                 for unit in UNITS if (name, unit) != (INFLATION, "topic")]  # fmt: skip
-        lines.append([pair, f"{KIND_WORDS[kind]} {metric.replace('_', ' ')}", *cells])
-    return _markdown(head, lines)
+    for group in dict.fromkeys(_group(row) for row in table if row.kind != "all"):
+        here = {(row.quantity, row.cluster): row for row in table if _group(row) == group}
+        pair, metric, kind = group
+        what = f"{KIND_WORDS[kind]} {metric.replace('_', ' ')}"
+        lines.append([pair, what, *(_cell(here[column]) for column in columns)])
+    names = [f"{name}, by {unit}" for name, unit in columns]
+    return _markdown(["system − baseline", "metric", *names], lines)
 
 
 def _family_table(table: Sequence[Judged]) -> str:

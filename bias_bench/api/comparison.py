@@ -32,7 +32,8 @@ class Comparison:
     Frames have a row per system and kind, or setting: the means of baseline and system (`value`),
     their difference, its interval (`low`, `high`; `simultaneous_…` hold for the whole family), p
     and adjusted p, the effect sizes `d_z` and `rank_biserial`, how many topics are won, tied and
-    lost, and `n`, the number of units that were resampled. Without tests, and where a number does not exist, it is NaN.
+    lost, and `n`, the number of units that were resampled. Without tests, and where a number does
+    not exist, it is NaN.
     """
 
     result: dict[str, Any]
@@ -117,8 +118,8 @@ def compare(
     tested unless `significance` is False. `metric` is AP by default; `cluster` is article where all
     runs know their topics' articles and there are at least 20, else paragraph where several topics
     share one, else topic (`result["cluster"]` says which); `family` "all" adjusts p-values over
-    everything that is tested, not within the settings of a kind and the macro averages; `also` names further tests (``t``, ``wilcoxon``). Warnings go
-    to stderr, and are in the result.
+    everything that is tested, not within the settings of a kind and the macro averages; `also`
+    names further tests (``t``, ``wilcoxon``). Warnings go to stderr, and are in the result.
 
     Raises UsageError, DataError or BiasBenchError, one line each, for what cannot be compared.
 

@@ -37,7 +37,8 @@ def cautions(result: dict[str, Any], measure: Measure) -> list[str]:
     elif clusters < FEW_CLUSTERS:
         found.append(
             f"only {clusters} {unit}s to resample: intervals are too short (95 % ones hold about "
-            "90 % of the time with 10, 91 % with 12, 93 % with 20; less where differences are skewed)"
+            "89 % of the time with 10, 91 % with 12, 93 % with 20, and less where differences are "
+            "skewed)"
         )
     found += _out_of_reach(result)
     return found + [warning for entry in result["systems"] for warning in _flags(entry)]
@@ -115,7 +116,7 @@ def _out_of_reach(result: dict[str, Any]) -> list[str]:
     exact = all_signs_fit(result["clusters"], draws) and sides == 1
     by_draws = 0.0 if exact else sides / (draws + 1)
     found, families = [], list(_tested(result))
-    for name, units in families:
+    for _, units in families:
         by_units = float(least_p(np.array(max(units))))
         if max(by_units, by_draws) >= level:
             if by_units >= by_draws:
@@ -154,10 +155,9 @@ def _few_cells(result: dict[str, Any], level: float) -> list[str]:
     if not few:
         return []
     name, units = next(iter(few.items()))
-    return [
-        f"no p below {level:g} is possible in {len(few)} of {len(settings)} settings, which have "
-        f"too few {result['cluster']}s (first, {name}: {units})"
-    ]
+    where = f"in {len(few)} of {len(settings)} settings"
+    why = f"too few {result['cluster']}s (first, {name}: {units})"
+    return [f"no p below {level:g} is possible {where}, which have {why}"]
 
 
 def _flags(entry: dict[str, Any]) -> list[str]:

@@ -99,7 +99,7 @@ def least_p(clusters: np.ndarray) -> np.ndarray:
 
 
 def sign_blocks(draws: int, clusters: int, seed: int) -> Iterator[np.ndarray]:
-    """Blocks of signs float64 [draws, clusters]: each vector once (`all_signs_fit`), else random."""
+    """Blocks of signs float64 [draws, clusters]: all if they fit (`all_signs_fit`), else random."""
     exact = all_signs_fit(clusters, draws)
     for block in blocks(2**clusters if exact else draws, clusters, "sign flips"):
         yield every_sign(block, clusters) if exact else random_signs(seed, block, clusters)

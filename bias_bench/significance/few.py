@@ -1,11 +1,13 @@
 """What fewer than ten units can show: points that stand where the replicates of more units do.
 
-With so few, percentile intervals are far too short: 95 % ones of normal data hold 51, 72, 81 and
-85 % of the time with 2, 3, 4 and 5 units. These hold as often as they say: the means of all subsets of the
-units, 2^n - 1 of them, cut the line into 2^n parts of equal probability for the truth, whatever the
-units' distributions, if they are symmetric about it. So the interval is the set of differences that
-all sign flips do not reject; below 6 units there is none at 95 %, as no p lies below 0.05.
-Where training seeds vary too, the points are those of Student's t instead, as many of them.
+With so few, percentile intervals are far too short: 95 % ones of normal data hold 50, 74, 80 and
+84 % of the time with 2, 3, 4 and 5 units. These hold as often as they say: the means of all subsets
+of the units, 2^n - 1 of them, cut the line into 2^n parts of equal probability for the truth,
+whatever the units' distributions, if they are symmetric about it. So the interval is the set of
+differences that all sign flips do not reject; below 6 units there is none at 95 %, as no p lies
+below 0.05. With 6 to 9 units 95 % intervals of normal data hold 95-97 % of the time, of data as
+skewed as the exponential 90-94 % (percentile intervals: 85-89 % and 82-86 %). Where training seeds
+vary too, the points are those of Student's t instead, as many of them.
 
 Sources: Hartigan, JASA 64, 1969 (typical values); Satterthwaite, Biometrics Bulletin 2(6), 1946.
 """
@@ -41,7 +43,7 @@ def with_few_units(
         points = (
             subset_means(sums[present, column], cells[present, column])
             if seeds is None
-            else _t_points(seeds, column, int(units[column]))
+            else _t_points(seeds, int(column), int(units[column]))
         )
         found[:, column] = np.nan
         found[: len(points), column] = points

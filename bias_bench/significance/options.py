@@ -20,9 +20,9 @@ ALSO = ("t", "wilcoxon")
 class CompareOptions:
     """How to compare. `metric` None is AP, as deep as all runs know it. `permutations` also counts
     bootstrap replicates; `margin` is in the metric's unit; `also` names further tests of `ALSO`.
-    `cluster` None is what `default_unit` says. `family` "kind" adjusts within the settings of a kind
-    and within the macro averages, of each system; "all" over everything that is tested. Without
-    `significance` nothing is tested.
+    `cluster` None is what `default_unit` says. `family` "kind" adjusts within the settings of a
+    kind and within the macro averages, of each system; "all" over everything that is tested.
+    Without `significance` nothing is tested.
     """
 
     metric: str | None = None

@@ -111,8 +111,8 @@ def compare_pairs(
             test = SEED_BOOTSTRAP if _several_seeds(found) else SIGN_FLIPS
             systems = aligned.systems if options.family == "all" else (name, baseline)
             spreads = _spreads(aligned, (name, baseline), systems, groups)
-            means = _replicates(found, options)
-            means = (macro_replicates(means, list(groups.values())), means)
+            of_settings = _replicates(found, options)
+            means = (macro_replicates(of_settings, list(groups.values())), of_settings)
             for part, cell, mean, spread in zip(columns, cells, means, spreads, strict=True):
                 seeds = spread if isinstance(spread, SeedResiduals) else None
                 replicates = with_few_units(mean, part.values, found.clusters, seeds)

@@ -87,7 +87,7 @@ def simultaneous_intervals(
 
     All 2^clusters signs are used where there are at most `draws`. A column whose clusters have
     equal means has an interval of no width and leaves the others alone. Bounds are NaN for a
-    column with cells in fewer clusters than a sign-flip test could reject anything with: six at 95 %.
+    column with cells in fewer clusters than a sign-flip test needs to reject anything: six at 95 %.
 
     Raises UsageError for a confidence outside (0, 1), draws < 1 or a negative seed.
     """
