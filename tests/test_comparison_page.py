@@ -214,7 +214,7 @@ def test_methods_say_what_was_done(html: str, result: dict[str, Any]) -> None:
         "the 3 monolingual settings; the 6 cross-lingual settings; the 3 pooled settings",
         "the 3 macro averages",
         "Nothing is adjusted over systems",
-        "Tukey HSD",
+        "by step-down max-T over the pairs of a kind",
         "±0.05",
         "Wilcoxon",
         "seeds of each system drawn on their own",

@@ -2,9 +2,9 @@
 
 For each pair, `python -m benchmarks.calibration.pairs --runs BASELINE SYSTEM...` takes the means
 away from the real differences and draws articles with replacement, so that no setting differs and
-texts are what is independent. It then asks how often max-T over the settings of a kind, the test of their macro
-average and its 95 % interval err by topic, by paragraph and by article; and how often at least one
-of the four families of a comparison shows a difference.
+texts are what is independent. It then asks how often max-T over the settings of a kind, the test of
+their macro average and its 95 % interval err by topic, by paragraph and by article; and how often
+at least one of the four families of a comparison shows a difference.
 """
 
 from __future__ import annotations

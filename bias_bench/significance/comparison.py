@@ -2,7 +2,8 @@
 
 Each system is set against the baseline on the cells that all runs have. Families of tests: the
 settings of one kind (the monolingual ones, the cross-lingual ones, the pooled ones), and the macro
-averages of the kinds. Nothing is adjusted over systems; `tukey` compares all pairs of systems.
+averages of the kinds, or with `family` "all" everything at once. `tukey` compares all pairs of
+systems.
 """
 
 from __future__ import annotations

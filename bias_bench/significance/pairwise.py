@@ -66,13 +66,14 @@ class _Columns(NamedTuple):
 
 class _Table(NamedTuple):
     """Columns to test: `cells` by name as JSON has them, `replicates` [replicates, columns] of
-    their means, and `spread`, how these vary.
+    their means, `spread`, how these vary, and `several`, whether these systems have seeds.
     """
 
     columns: _Columns
     cells: dict[str, dict[str, Any]]
     replicates: np.ndarray
     spread: Spread
+    several: bool
 
 
 class _Family(NamedTuple):
@@ -108,15 +109,16 @@ def compare_pairs(
             cell["settings"] = len(groups[kind])
         test = None
         if options.significance:
-            test = SEED_BOOTSTRAP if _several_seeds(found) else SIGN_FLIPS
+            several = _several_seeds(found)
+            test = SEED_BOOTSTRAP if several else SIGN_FLIPS
             systems = aligned.systems if options.family == "all" else (name, baseline)
             spreads = _spreads(aligned, (name, baseline), systems, groups)
             of_settings = _replicates(found, options)
             means = (macro_replicates(of_settings, list(groups.values())), of_settings)
             for part, cell, mean, spread in zip(columns, cells, means, spreads, strict=True):
-                seeds = spread if isinstance(spread, SeedResiduals) else None
+                seeds = spread if several and isinstance(spread, SeedResiduals) else None
                 replicates = with_few_units(mean, part.values, found.clusters, seeds)
-                tables.append(_Table(part, cell, replicates, spread))
+                tables.append(_Table(part, cell, replicates, spread, several))
                 _add_requested(tables[-1], found.clusters, measure, options)
         entries.append({"test": test, "groups": cells[0], "settings": cells[1]})
     for family in _families(tables, options):
@@ -271,9 +273,8 @@ def _test(members: Members, clusters: np.ndarray, options: CompareOptions) -> _F
     values = np.hstack([table.columns.values[:, columns] for table, columns in members])
     spread = _joined([_of(table.spread, columns) for table, columns in members])
     if isinstance(spread, SeedResiduals):
-        replicates = [bootstrap_p(table.replicates[:, columns]) for table, columns in members]
         least = _least(values, clusters)
-        p = np.maximum(np.concatenate(replicates), least)
+        p = np.maximum(np.concatenate([_own_p(*one, clusters, draws) for one in members]), least)
         seeds = seeds_at_once(spread, options.confidence, *draws)
         for bounds in seeds.intervals[:2]:
             bounds[least > round(1 - options.confidence, 10)] = np.nan
@@ -281,6 +282,15 @@ def _test(members: Members, clusters: np.ndarray, options: CompareOptions) -> _F
     flips = sign_flips(values, clusters, *draws)
     joint = simultaneous_intervals(spread, options.confidence, *draws)
     return _Family(flips.p, flips.step_down, joint)
+
+
+def _own_p(
+    table: _Table, columns: list[int], clusters: np.ndarray, draws: tuple[int, int]
+) -> np.ndarray:
+    """Each column's p-value, over the seeds if these systems have several."""
+    if table.several:
+        return bootstrap_p(table.replicates[:, columns])
+    return sign_flips(table.columns.values[:, columns], clusters, *draws).p
 
 
 def _least(values: np.ndarray, clusters: np.ndarray) -> np.ndarray:
