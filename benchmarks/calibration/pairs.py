@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.calibration.errors import Size
+from benchmarks.calibration.errors import SOME, Size
 from benchmarks.calibration.estimates import LEVEL, as_tsv, from_tsv, rate
 from benchmarks.calibration.worlds import UNITS, Source, design_effect, generator, read_kinds
 from benchmarks.calibration.worlds import resampled as draw_articles
@@ -96,7 +96,8 @@ def _by_units(source: Source, size: Size) -> list[Figure]:
         sample = draw_articles(source, "article", random)
         seed = int(random.integers(2**31))
         macro = macro_values(sample.values, [every])
-        for unit in UNITS:
+        # tests by topic take most of the time, and are known to err: every fourth data set has them
+        for unit in UNITS[number % SOME > 0 :]:
             clusters = sample.units[unit]
             adjusted = sign_flips(sample.values, clusters, size.permutations, seed).step_down
             p = sign_flips(macro, clusters, size.permutations, seed).p

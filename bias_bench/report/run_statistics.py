@@ -1,7 +1,7 @@
 """How sure a run's figures are: bootstrap intervals over articles, from the exact ranks.
 
 A run alone supports no claim that it is better than another (`biasbench compare` does that), but
-its own means have a spread. Whole articles are resampled, or what else `default_unit` says, with all
+its own means have a spread. Whole articles are resampled, or what `default_unit` says, with all
 queries of all their topics in all settings: translations of one question are one observation, and
 questions on one text are not independent.
 """
