@@ -85,6 +85,7 @@ def test_twenty_articles_are_resampled_and_nineteen_are_not(many: list[Path]) ->
         ("article", 8, 999, "2 articles have 2^2 sign flips, so p is 0.5 or more"),
         ("topic", 24, 10, "with 10 permutations it is 0.0909 or more; take 20 or more"),
         ("topic", 24, 19, "with 19 permutations it is 0.05 or more"),
+        ("topic", 24, 38, None),
         ("topic", 24, 999, None),
         ("article", 24, 999, None),  # 6 of them: p = 1/32
     ],
@@ -108,6 +109,10 @@ def test_a_p_that_cannot_fall_below_the_level_is_warned_of_by_every_method(
         assert not any(line.startswith("holm can bring") for line in found["warnings"])
     else:
         assert warned == []
+        few = "38 permutations are too few for intervals of 0.95: take 39 or more"
+        assert (few in found["warnings"]) == (permutations == 38)
+        interval = found["systems"][0]["groups"]["multilingual"]["interval"]
+        assert (interval == [None, None]) == (permutations == 38)
         assert correction == "holm" or least < 0.05
 
 

@@ -29,10 +29,16 @@ def cautions(result: dict[str, Any], measure: Measure) -> list[str]:
             "interval"
         )
     elif clusters < FEW_UNITS:
+        none = least_p(np.array(clusters)) > round(1 - result["confidence"], 10)
         found.append(
-            f"only {clusters} {unit}s to resample: intervals are the differences that the sign "
-            "flips do not reject, and hold as they say only where these units are a sample with "
-            "symmetric differences"
+            f"only {clusters} {unit}s to resample: "
+            + (
+                "too few for any interval"
+                if none
+                else "intervals are the differences that the sign flips do not reject; 95 % ones "
+                "hold at least 95 % of the time where differences are symmetric, 90 % where they "
+                "are very skewed"
+            )
         )
     elif clusters < FEW_CLUSTERS:
         found.append(
@@ -132,7 +138,13 @@ def _out_of_reach(result: dict[str, Any]) -> list[str]:
                 )
             found.append(f"no p below {level:g} is possible, adjusted or not: {why}")
             break
-    if found or result["correction"] != "holm":
+    intervals = draws_for_holm(1, level, 2) - 1
+    if not found and result["clusters"] >= FEW_UNITS and draws < intervals:
+        found.append(
+            f"{draws} permutations are too few for intervals of {1 - level:g}: take {intervals} or "
+            "more"
+        )
+    if result["correction"] != "holm" or any("no p" in line for line in found):
         return found + _few_cells(result, level)
     name, units = max(families, key=lambda family: len(family.units))
     by_units = float(least_p(np.array(max(units))))
