@@ -220,7 +220,8 @@ def test_compare_is_the_command(runs: Path, capsys: pytest.CaptureFixture[str]) 
                     metric="nDCG@10", **FEW)  # fmt: skip
     command = ["compare", str(hybrid), str(mono), "--baseline", str(zero), "--significance",
                "--margin", "0.1", "--also", "t", "--cluster", "paragraph", "--correction", "holm",
-               "--family", "all", "--metric", "nDCG@10", "--permutations", "199", "--seed", "3"]  # fmt: skip
+               "--family", "all", "--metric", "nDCG@10", "--permutations", "199",
+               "--seed", "3"]  # fmt: skip
     forms = {}
     for form in ("json", "tsv", "latex"):
         capsys.readouterr()

@@ -115,25 +115,24 @@ def _correction(result: dict[str, Any]) -> str:
         return f"{control} over all settings and macro averages of all systems at once."
     counts = {kind: cell["settings"] for kind, cell in result["systems"][0]["groups"].items()}
     families = [f"the {number} {KIND_WORDS[kind]} settings" for kind, number in counts.items()]
-    if len(counts) > 1:
-        families.append(f"the {len(counts)} macro averages")
+    averages = f"the {len(counts)} macro averages" if len(counts) > 1 else "the macro average"
+    families.append(averages)
     more = " Nothing is adjusted over systems." if len(result["systems"]) > 1 else ""
     text = f"{control} within each family of tests: {'; '.join(families)}.{more}"
     return f"{text} {any_family(result)}".rstrip()
 
 
 def any_family(result: dict[str, Any]) -> str:
-    """How often any of several families shows a difference where there is none; "" for one."""
+    """How often any family shows a difference where there is none; "" where all are one."""
     kinds, systems = len(result["systems"][0]["groups"]), len(result["systems"])
-    families = (kinds + (kinds > 1)) * systems
-    if not result["significance"] or result["family"] == "all" or families == 1:
+    families = (kinds + 1) * systems  # the macro averages are one
+    if not result["significance"] or result["family"] == "all":
         return ""
     level = 1 - result["confidence"]
     most = 100 * (1 - (1 - level) ** families)
     return (
-        f"Each family errs in up to {100 * level:.3g} %, so where nothing differs, any of these "
-        f"{families} families shows a difference in up to {most:.0f} % of comparisons (simulated "
-        "for four families of one system: 15 to 18 %)."
+        f"Each of these {families} families errs in {100 * level:.3g} % of comparisons without a "
+        f"difference, at least one of them in up to {most:.0f} %."
     )
 
 
