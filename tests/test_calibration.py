@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +210,8 @@ def test_pairs_of_systems_are_judged_by_each_unit_and_over_families(
     judge_pairs(["--runs", *runs, "--simulations", "8", "--out", str(tmp_path)])
     printed = capsys.readouterr().out
     table = from_tsv(tmp_path / "pairs.tsv", Judged)
+    described = json.loads((tmp_path / "pairs.json").read_text(encoding="utf-8"))
+    assert [run["name"] for run in described["runs"]] == ["r0", "r1", "r2"]
     assert all(text in printed for text in pair_tables(table))
     assert {row.system for row in table} == {"r1", "r2"}
     assert {(row.metric, row.kind) for row in table} == {*JUDGED, ("AP", "all")}

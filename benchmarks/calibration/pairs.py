@@ -13,17 +13,19 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.calibration.errors import SOME, Size
 from benchmarks.calibration.estimates import LEVEL, as_tsv, from_tsv, rate
+from benchmarks.calibration.simulation import LIBRARIES, run_identity
 from benchmarks.calibration.worlds import UNITS, Source, design_effect, generator, read_kinds
 from benchmarks.calibration.worlds import resampled as draw_articles
 from benchmarks.harness import progress
 from bias_bench.errors import BiasBenchError
-from bias_bench.files import write_text
+from bias_bench.files import write_json, write_text
+from bias_bench.provenance import versions
 from bias_bench.significance.bootstrap import bootstrap_means, percentile_intervals
 from bias_bench.significance.differences import macro_values
 from bias_bench.significance.randomization import sign_flips
@@ -35,7 +37,7 @@ INFLATION, MAX_T, MACRO, COVERAGE = (
     "variance inflation", "error, max-T", "error, macro average", "coverage, macro average",
 )  # fmt: skip
 ANY, ONE = "error, any of four families", "error, one family of all"
-RATES = "pairs.tsv"
+RATES, PROVENANCE = "pairs.tsv", "pairs.json"
 
 
 class Judged(NamedTuple):
@@ -131,6 +133,18 @@ def _least(values: np.ndarray, clusters: np.ndarray, size: Size, seed: int) -> f
     return float(sign_flips(values, clusters, size.permutations, seed).step_down.min())
 
 
+def provenance(runs: Sequence[Path], size: Size) -> dict[str, Any]:
+    """From what, how much and with what; nothing that differs when it is repeated."""
+    found = versions()
+    return {
+        "schema": 1,
+        "runs": [run_identity(path) for path in runs],
+        "level": LEVEL,
+        "size": size._asdict(),
+        "versions": {name: found[name] for name in LIBRARIES},
+    }
+
+
 def pair_tables(table: Sequence[Judged]) -> list[str]:
     """Markdown: rates of each pair by unit, and of families."""
     return [_unit_table(table), _family_table(table)]
@@ -195,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             table += judge_pair((baseline, system), size)
             progress(f"{system.name} against {baseline.name}: {perf_counter() - start:.0f} s")
         write_text(given.out / RATES, as_tsv(table))
+        write_json(given.out / PROVENANCE, provenance(given.runs, size))
     except BiasBenchError as error:
         parser.exit(1, f"{error}\n")
     print("\n\n".join(pair_tables(from_tsv(given.out / RATES, Judged))))

@@ -83,7 +83,7 @@ def compare(
         Literal["kind", "all"],
         typer.Option(
             help="What p-values are adjusted over: the settings of each kind, and the macro "
-            "averages, system by system (four families, any of which errs in up to 20 %), or "
+            "averages, system by system (where nothing differs, one of the four families shows a difference in 16-20 %), or "
             "everything that is tested at once.",
             rich_help_panel=_TESTS,
         ),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from bias_bench.significance.run_values import Cluster
 
 # Texts that are dependent on each other go well or badly together, and articles are: by paragraph,
-# max-T erred in up to 29 % of comparisons without a difference (docs/calibration.md). A handful of
+# max-T erred in up to 27 % of comparisons without a difference (docs/calibration.md). A handful of
 # articles shows nothing, whatever it is that differs.
 FEWEST: dict[Cluster, int] = {"article": 20, "paragraph": 2}
 
