@@ -83,8 +83,8 @@ def compare(
         Literal["kind", "all"],
         typer.Option(
             help="What p-values are adjusted over: the settings of each kind, and the macro "
-            "averages, system by system (where nothing differs, one of the four families shows a difference in 16-20 %), or "
-            "everything that is tested at once.",
+            "averages, system by system (where nothing differs, any of these four families shows "
+            "a difference in 16-20 %), or everything that is tested at once.",
             rich_help_panel=_TESTS,
         ),
     ] = "kind",
