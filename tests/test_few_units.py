@@ -42,6 +42,15 @@ def test_intervals_of_few_units_hold_as_often_as_they_say(units: int) -> None:
     assert 0.935 <= ((found.low <= 0) & (found.high >= 0)).mean() <= 0.98
 
 
+@pytest.mark.parametrize(("units", "share"), [(10, 0.89), (12, 0.91), (20, 0.93), (48, 0.94)])
+def test_percentile_intervals_of_more_units_hold_as_often_as_the_warning_says(
+    units: int, share: float
+) -> None:
+    values = np.random.default_rng(units).normal(0, 1, (units, DATA_SETS))
+    found = percentile_intervals(bootstrap_means(values, np.arange(units), 499))
+    assert ((found.low <= 0) & (found.high >= 0)).mean() == pytest.approx(share, abs=0.02)
+
+
 @pytest.mark.parametrize("units", [2, 3, 4, 5, 6, 8])
 def test_no_worse_errs_as_often_as_it_says_however_few_units_there_are(units: int) -> None:
     """The truth lies at the margin. By the bootstrap it errs in 26 % with 2 units, 10 % with 6."""
