@@ -216,10 +216,12 @@ FEW = {"permutations": 199, "seed": 3}
 def test_compare_is_the_command(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     zero, hybrid, mono = (runs / name for name in ("zero", "hybrid", "mono"))
     found = compare([hybrid, load_run(mono)], baseline=load_run(zero), margin=0.1, also=["t"],
-                    cluster="paragraph", correction="holm", metric="nDCG@10", **FEW)  # fmt: skip
+                    cluster="paragraph", correction="holm", family="all",
+                    metric="nDCG@10", **FEW)  # fmt: skip
     command = ["compare", str(hybrid), str(mono), "--baseline", str(zero), "--significance",
                "--margin", "0.1", "--also", "t", "--cluster", "paragraph", "--correction", "holm",
-               "--metric", "nDCG@10", "--permutations", "199", "--seed", "3"]  # fmt: skip
+               "--family", "all", "--metric", "nDCG@10", "--permutations", "199",
+               "--seed", "3"]  # fmt: skip
     forms = {}
     for form in ("json", "tsv", "latex"):
         capsys.readouterr()

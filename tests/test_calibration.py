@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from benchmarks.calibration.errors import (
     shifted_power,
 )
 from benchmarks.calibration.estimates import Row, Scenario, as_tsv, find, from_tsv, rows
+from benchmarks.calibration.pairs import ANY, INFLATION, JUDGED, ONE, Judged, pair_tables
+from benchmarks.calibration.pairs import main as judge_pairs
 from benchmarks.calibration.tables import tables
 from benchmarks.calibration.worlds import (
     UNITS,
@@ -199,7 +202,30 @@ def test_differences_are_system_minus_baseline(tmp_path: Path) -> None:
     assert (read_source([better, worse], "AP").means < 0).all()
 
 
-def test_the_page_shows_the_rates_that_the_script_wrote() -> None:
+def test_pairs_of_systems_are_judged_by_each_unit_and_over_families(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topics = [f"t{number}" for number in range(48)]
+    runs = [str(make_run(tmp_path / f"r{n}", noise=n, topics=topics)) for n in range(3)]
+    judge_pairs(["--runs", *runs, "--simulations", "8", "--out", str(tmp_path)])
+    printed = capsys.readouterr().out
+    table = from_tsv(tmp_path / "pairs.tsv", Judged)
+    described = json.loads((tmp_path / "pairs.json").read_text(encoding="utf-8"))
+    assert [run["name"] for run in described["runs"]] == ["r0", "r1", "r2"]
+    assert all(text in printed for text in pair_tables(table))
+    assert {row.system for row in table} == {"r1", "r2"}
+    assert {(row.metric, row.kind) for row in table} == {*JUDGED, ("AP", "all")}
+    rates = [row for row in table if row.quantity != INFLATION]
+    assert all(0 <= row.low <= row.value <= row.high <= 1 for row in rates)
+    one = {row.system: row.value for row in table if row.quantity == ONE}
+    assert all(row.value >= one[row.system] for row in table if row.quantity == ANY)
+    inflation = [row for row in table if row.quantity == INFLATION and row.cluster == "topic"]
+    assert {row.value for row in inflation} == {1.0}
+
+
+def test_the_page_shows_the_rates_that_the_scripts_wrote() -> None:
+    for text in pair_tables(from_tsv(DOCS / "calibration" / "pairs.tsv", Judged)):
+        assert text in (DOCS / "calibration.md").read_text(encoding="utf-8")
     page = (DOCS / "calibration.md").read_text(encoding="utf-8")
     for text in tables(from_tsv(DOCS / "calibration" / "rates.tsv")):
         assert text in page

@@ -55,7 +55,8 @@ def test_means_are_macro_averages_and_lie_in_their_intervals(
     for setting in all_settings(LANGUAGES):
         values = compute(Metric("AP"), table.of(str(setting)).ranks)
         by_kind.setdefault(setting.kind, []).append(float(values.mean()))
-    assert (statistics.topics, statistics.paragraphs) == (len(TOPICS), FEWEST)
+    assert (statistics.topics, statistics.unit) == (len(TOPICS), "paragraph")
+    assert statistics.units == FEWEST
     for kind, means in by_kind.items():
         assert statistics.precision[kind].value == pytest.approx(np.mean(means))
         assert holds(statistics.precision[kind])
@@ -84,6 +85,26 @@ def test_equal_ranks_give_equal_intervals(table: RankTable, statistics: RunStati
     assert again.precision == statistics.precision
     assert again.precision_from_mean == statistics.precision_from_mean
     assert again.distance_by_language == statistics.distance_by_language
+
+
+def test_articles_are_resampled_where_there_are_enough(tmp_path: Path) -> None:
+    topics = [f"t{number}" for number in range(4 * FEWEST)]
+    folder = make_run(tmp_path / "run", topics=topics)
+    found = run_statistics(RankTable(folder / "ranks.parquet"))
+    assert (found.unit, found.units) == ("article", FEWEST)
+    assert all(map(holds, found.precision.values()))
+
+
+def test_topics_of_no_known_text_are_units_of_their_own(tmp_path: Path) -> None:
+    """Taken as one paragraph, they had no intervals at all."""
+    rows = rank_rows("en-all", [(f"t{n}", f"en:{n}", n % 7 + 1) for n in range(40)])
+    for name in ("paragraph", "article"):
+        empty = pa.array([""] * len(rows), pa.string())
+        rows = rows.set_column(rows.schema.get_field_index(name), name, empty)
+    write_ranks(tmp_path / "ranks.parquet", [rows], {"en": 50, ALL: 50}, None)
+    found = run_statistics(RankTable(tmp_path / "ranks.parquet"))
+    assert (found.unit, found.units) == ("topic", 40)
+    assert found.precision["multilingual"].known
 
 
 def test_few_paragraphs_give_no_interval(tmp_path: Path) -> None:

@@ -166,10 +166,12 @@ def test_robustness_names_the_worst_perturbation() -> None:
 
 
 def test_basis_says_what_intervals_rest_on() -> None:
-    assert "over 240 paragraphs with 1,190 topics" in summary.basis(1190, 240, known=True)
-    assert "too short" not in summary.basis(1190, 240, known=True)
-    assert summary.basis(60, 24, known=True).endswith("they are a little too short.")
-    assert summary.basis(12, 6, known=False).endswith("so none are given.")
+    text = summary.basis(1190, "paragraph", 240, known=True)
+    assert "over 240 paragraphs with 1,190 topics" in text
+    assert "too short" not in text
+    few = summary.basis(1190, "article", 48, known=True)
+    assert few.endswith("With so few articles they are a little too short.")
+    assert summary.basis(12, "topic", 12, known=False).endswith("so none are given.")
 
 
 def test_a_lexical_run_says_what_it_finds_at_all() -> None:

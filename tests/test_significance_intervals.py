@@ -17,7 +17,7 @@ from bias_bench.significance.bootstrap import (
     percentile_intervals,
 )
 from bias_bench.significance.draws import Stream, blocks, resampled_counts
-from bias_bench.significance.effects import effects, unit_means
+from bias_bench.significance.effects import effects
 from bias_bench.significance.equivalence import equivalence
 from bias_bench.significance.parametric import t_test, wilcoxon_test
 from bias_bench.significance.seeds import seed_means
@@ -245,7 +245,7 @@ def test_an_impossible_level_is_refused() -> None:
 
 def test_effect_sizes_of_a_small_example() -> None:
     values = np.array([[0.4, -1.0], [0.1, np.nan], [0.0, -1.0], [-0.2, -1.0], [0.3, -1.0]])
-    found = effects(values)
+    found = effects(values, np.arange(5))
     assert found.difference == pytest.approx([0.12, -1.0])
     assert found.d_z == pytest.approx([0.12 / np.std(values[:, 0], ddof=1), -np.inf])
     assert found.rank_biserial == pytest.approx([(4 + 1 + 3 - 2) / 10, -1.0])
@@ -255,7 +255,7 @@ def test_effect_sizes_of_a_small_example() -> None:
 
 def test_direction_swaps_wins_and_losses_alone() -> None:
     values = _normal(20, 3, shift=0.2)
-    higher, lower = (effects(values, higher_is_better=way) for way in (True, False))
+    higher, lower = (effects(values, np.arange(20), higher_is_better=way) for way in (True, False))
     assert higher.wins.tolist() == lower.losses.tolist()
     assert higher.losses.tolist() == lower.wins.tolist()
     assert higher.d_z.tolist() == lower.d_z.tolist()
@@ -267,7 +267,9 @@ def test_rank_biserial_follows_from_scipy_s_rank_sums() -> None:
     used = values[values != 0]
     total = len(used) * (len(used) + 1) / 2
     positive = stats.wilcoxon(used, alternative="greater").statistic
-    assert effects(values).rank_biserial[0] == pytest.approx((2 * positive - total) / total)
+    assert effects(values, np.arange(40)).rank_biserial[0] == pytest.approx(
+        (2 * positive - total) / total
+    )
 
 
 @pytest.mark.parametrize(
@@ -281,34 +283,59 @@ def test_rank_biserial_follows_from_scipy_s_rank_sums() -> None:
     ],
 )
 def test_d_z_without_variance(values: list[float], d_z: float) -> None:
-    np.testing.assert_array_equal(effects(np.array(values)[:, None]).d_z, [d_z])
+    found = effects(np.array(values)[:, None], np.arange(len(values)))
+    np.testing.assert_array_equal(found.d_z, [d_z])
 
 
 def test_rounding_is_neither_won_nor_lost() -> None:
-    found = effects(np.array([[0.1 + 0.2 - 0.3], [0.5], [0.0]]))
+    found = effects(np.array([[0.1 + 0.2 - 0.3], [0.5], [0.0]]), np.arange(3))
     assert (found.wins[0], found.ties[0], found.losses[0]) == (1, 2, 0)
 
 
 @unhurried
-@given(st.lists(st.floats(-10, 10, width=16), min_size=1, max_size=12))
-def test_effect_sizes_keep_their_ranges(values: list[float]) -> None:
-    found = effects(np.array(values)[:, None])
-    assert found.wins[0] + found.ties[0] + found.losses[0] == found.units[0] == len(values)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.floats(-10, 10, width=16)), min_size=1, max_size=12)
+)
+def test_effect_sizes_keep_their_ranges_and_the_sign_of_the_difference(
+    rows: list[tuple[int, float]],
+) -> None:
+    """Units of unequal size: d_z weighs them as the difference does, so the two never disagree."""
+    clusters = np.unique([row[0] for row in rows], return_inverse=True)[1]
+    values = np.array([row[1] for row in rows])
+    found = effects(values[:, None], clusters)
+    assert found.wins[0] + found.ties[0] + found.losses[0] == len(values)
+    assert found.units[0] == clusters.max() + 1
     assert -1 - 1e-12 <= found.rank_biserial[0] <= 1 + 1e-12
+    assert found.difference[0] == pytest.approx(values.mean())
+    if not np.isnan(found.d_z[0]):
+        assert np.sign(found.d_z[0]) == np.sign(found.difference[0])
 
 
-def test_cluster_means_are_units_too() -> None:
-    values = np.array([[1.0, np.nan], [3.0, np.nan], [5.0, 2.0]])
-    np.testing.assert_array_equal(
-        unit_means(values, np.array([1, 1, 0])), [[5.0, 2.0], [2.0, np.nan]]
-    )
+def test_d_z_weighs_units_by_their_topics() -> None:
+    """One large article is worse, two small ones are better: the mean over topics is worse."""
+    values = np.array([-0.2] * 8 + [0.3, 0.1])[:, None]
+    found = effects(values, np.array([0] * 8 + [1, 2]))
+    shares, means = np.array([0.8, 0.1, 0.1]), np.array([-0.2, 0.3, 0.1])
+    difference = shares @ means
+    spread = np.sqrt(shares @ (means - difference) ** 2 / (1 - shares @ shares))
+    assert found.difference[0] == pytest.approx(-0.12)
+    assert found.d_z[0] == pytest.approx(difference / spread)
+    assert means.mean() > 0 > found.d_z[0]
+    assert (found.wins[0], found.ties[0], found.losses[0]) == (2, 0, 8)
 
 
-@pytest.mark.parametrize("measure", [effects, lambda v: t_test(v, np.arange(len(v)))])
+def test_d_z_of_equal_units_is_that_of_their_means() -> None:
+    values = _normal(40, 3, shift=0.3)
+    means = values.reshape(10, 4, 3).mean(axis=1)
+    found = effects(values, np.arange(40) // 4)
+    np.testing.assert_allclose(found.d_z, means.mean(axis=0) / means.std(axis=0, ddof=1))
+
+
+@pytest.mark.parametrize("measure", [effects, t_test])
 def test_an_empty_column_is_refused(measure: object) -> None:
     assert callable(measure)
     with pytest.raises(BiasBenchError, match="column 1 has no values"):
-        measure(np.array([[1.0, np.nan], [0.5, np.nan]]))
+        measure(np.array([[1.0, np.nan], [0.5, np.nan]]), np.arange(2))
 
 
 def test_t_and_wilcoxon_equal_scipy() -> None:

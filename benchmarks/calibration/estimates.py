@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 import numpy as np
 
 from bias_bench.errors import DataError
 
 LEVEL = 0.05  # nominal error of tests and of intervals
+Rows = TypeVar("Rows", bound=Any)
 _NORMAL = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
@@ -56,14 +57,25 @@ def rows(scenario: Scenario, simulations: Sequence[Found]) -> list[Row]:
     for key in simulations[0]:
         cluster, method, quantity = key
         values = np.array([each[key] for each in simulations if key in each])
-        rate = _rate(values)
+        found_rate = rate(values)
         found.append(
-            Row(part, world, unit, cluster, method, quantity, shifted, shift, *rate, len(values))
+            Row(
+                part,
+                world,
+                unit,
+                cluster,
+                method,
+                quantity,
+                shifted,
+                shift,
+                *found_rate,
+                len(values),
+            )
         )
     return found
 
 
-def _rate(values: np.ndarray) -> tuple[float, float, float]:
+def rate(values: np.ndarray) -> tuple[float, float, float]:
     """Mean and 95 % interval: Wilson's for yes and no, else normal and within [0, 1]."""
     count, mean = len(values), float(values.mean())
     if np.isin(values, (0.0, 1.0)).all():
@@ -83,22 +95,23 @@ def find(table: Iterable[Row], **wanted: object) -> Row | None:
     return chosen[0] if chosen else None
 
 
-def as_tsv(table: Iterable[Row]) -> str:
-    lines = [Row._fields, *([_text(value) for value in row] for row in table)]
+def as_tsv(table: Sequence[NamedTuple]) -> str:
+    """A header of the rows' fields, and a line for each."""
+    lines = [table[0]._fields, *([_text(value) for value in row] for row in table)]
     return "".join("\t".join(line) + "\n" for line in lines)
 
 
-def from_tsv(path: Path) -> list[Row]:
+def from_tsv(path: Path, row: type[Rows] = Row) -> list[Rows]:  # type: ignore[assignment]
     """The rows of `as_tsv`; DataError for another file."""
     try:
         head, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; simulate first") from None
-    if tuple(head.split("\t")) != Row._fields:
+    if tuple(head.split("\t")) != row._fields:
         raise DataError(f"{path}: not a table of calibration rates; write it again")
-    types = get_type_hints(Row).values()
+    types = get_type_hints(row).values()
     return [
-        Row(*(kind(text) for kind, text in zip(types, line.split("\t"), strict=True)))
+        row(*(kind(text) for kind, text in zip(types, line.split("\t"), strict=True)))
         for line in lines
     ]
 

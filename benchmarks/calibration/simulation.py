@@ -19,7 +19,7 @@ from bias_bench.files import sha256_file
 from bias_bench.provenance import versions
 from bias_bench.significance.run_values import read_run
 
-_LIBRARIES = ("biasbench", "python", "numpy", "scipy")
+LIBRARIES = ("biasbench", "python", "numpy", "scipy")
 
 Part = Callable[[Source], list[Row]]
 
@@ -77,17 +77,18 @@ def provenance(source: Source, chosen: Calibration) -> dict[str, Any]:
     found = versions()
     return {
         "schema": 1,
-        "runs": [_run_identity(path) for path in chosen.runs],
+        "runs": [run_identity(path) for path in chosen.runs],
         "metric": chosen.metric,
         "level": LEVEL,
         "errors and coverage": chosen.errors._asdict(),
         "power": chosen.power._asdict(),
         "structure": structure(source),
-        "versions": {name: found[name] for name in _LIBRARIES},
+        "versions": {name: found[name] for name in LIBRARIES},
     }
 
 
-def _run_identity(folder: Path) -> dict[str, str]:
+def run_identity(folder: Path) -> dict[str, str]:
+    """What a run folder is, and of what scores."""
     run = read_run(folder)
     return {
         "name": run.name,

@@ -22,7 +22,7 @@ from bias_bench.significance.differences import (
     groups_by_kind,
     macro_values,
 )
-from bias_bench.significance.measures import score_measure
+from bias_bench.significance.measures import parse_measure
 from bias_bench.significance.run_values import Cluster, read_run, read_values
 from bias_bench.significance.sums import cluster_sums
 
@@ -84,6 +84,14 @@ def read_source(runs: Sequence[Path], metric: str) -> Source:
     )
 
 
+def read_kinds(runs: Sequence[Path], metric: str) -> tuple[Source, dict[str, list[int]]]:
+    """The differences of the second run to the first in all settings, and the columns by kind."""
+    found = _differences(runs, metric)
+    units = {unit: part.clusters for unit, part in found.items()}
+    one = found["topic"]
+    return centred(one.values, units, []), groups_by_kind(one.settings)
+
+
 def centred(
     values: np.ndarray, units: dict[Cluster, np.ndarray], languages: list[list[int]]
 ) -> Source:
@@ -94,7 +102,7 @@ def centred(
 
 def _differences(runs: Sequence[Path], metric: str) -> dict[Cluster, Differences]:
     folders = [read_run(path) for path in runs]
-    measure = score_measure(metric)
+    measure = parse_measure(metric)
     names = ("baseline", "system")
     return {
         unit: difference(
@@ -179,7 +187,7 @@ def structure(source: Source) -> dict[str, object]:
         "standard deviation of settings, mean": round(float(np.nanstd(source.values, 0).mean()), 4),
     }
     for unit in UNITS:
-        effects = _design_effect(source.values, source.units[unit])
+        effects = design_effect(source.values, source.units[unit])
         sizes = np.bincount(source.units[unit])
         found[unit] = {
             "units": len(sizes),
@@ -189,13 +197,14 @@ def structure(source: Source) -> dict[str, object]:
             "design effect of settings, least": round(float(effects.min()), 3),
             "design effect of settings, most": round(float(effects.max()), 3),
             "design effect of the macro average": round(
-                float(_design_effect(pooled, source.units[unit])[0]), 3
+                float(design_effect(pooled, source.units[unit])[0]), 3
             ),
         }
     return found
 
 
-def _design_effect(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def design_effect(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Variance of the means of values [topics, columns] by units over that by topics, [columns]."""
     sums = cluster_sums(values, codes).sums
     return (sums**2).sum(axis=0) / np.nansum(values**2, axis=0)
 

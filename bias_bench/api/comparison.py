@@ -15,7 +15,7 @@ from bias_bench.console import warn
 from bias_bench.errors import UsageError
 from bias_bench.files import json_text
 from bias_bench.significance.comparison import compare as compare_folders
-from bias_bench.significance.options import CompareOptions, Correction
+from bias_bench.significance.options import CompareOptions, Correction, Family
 from bias_bench.significance.run_values import Cluster
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ class Comparison:
 
     Frames have a row per system and kind, or setting: the means of baseline and system (`value`),
     their difference, its interval (`low`, `high`; `simultaneous_…` hold for the whole family), p
-    and adjusted p, the effect sizes `d_z` and `rank_biserial`, and how many of the `n` units are
-    won, tied and lost. Without tests, and where a number does not exist, it is NaN.
+    and adjusted p, the effect sizes `d_z` and `rank_biserial`, how many topics are won, tied and
+    lost, and `n`, the number of units that were resampled. Without tests, and where a number does
+    not exist, it is NaN.
     """
 
     result: dict[str, Any]
@@ -104,6 +105,7 @@ def compare(
     cluster: Cluster | None = None,
     significance: bool = True,
     correction: Correction = "maxt",
+    family: Family = "kind",
     permutations: int = 10_000,
     confidence: float = 0.95,
     margin: float | None = None,
@@ -113,10 +115,11 @@ def compare(
     """Compare runs, or run folders, of one benchmark with the first one, or with `baseline`.
 
     The arguments are those of `biasbench compare` (docs/significance.md), but that differences are
-    tested unless `significance` is False. `metric` is AP by default; `cluster` is paragraph where
-    all runs know their topics' paragraphs and several topics share one, else topic
-    (`result["cluster"]` says which); `also` names further tests (``t``, ``wilcoxon``). Warnings go
-    to stderr, and are in the result.
+    tested unless `significance` is False. `metric` is AP by default; `cluster` is article where all
+    runs know their topics' articles and there are at least 20, else paragraph where several topics
+    share one, else topic (`result["cluster"]` says which); `family` "all" adjusts p-values over
+    everything that is tested, not within the settings of a kind and the macro averages; `also`
+    names further tests (``t``, ``wilcoxon``). Warnings go to stderr, and are in the result.
 
     Raises UsageError, DataError or BiasBenchError, one line each, for what cannot be compared.
 
@@ -133,6 +136,7 @@ def compare(
         significance=significance,
         cluster=cluster,
         correction=correction,
+        family=family,
         permutations=permutations,
         confidence=confidence,
         margin=margin,

@@ -20,7 +20,7 @@ biasbench compare runs/mono runs/hybrid --significance --report reports/gain.htm
 
 biasbench compare runs/mono runs/hybrid --significance --metric rank_distance --format json
 
-biasbench compare runs/mono runs/hybrid --significance --cluster article
+biasbench compare runs/mono runs/hybrid --significance --cluster paragraph
 
 biasbench compare runs/xquad-r-zero-shot-0 runs/xquad-r-bm25-0 --significance"""
 
@@ -64,8 +64,9 @@ def compare(
     cluster: Annotated[
         Literal["topic", "paragraph", "article"] | None,
         typer.Option(
-            help="What is resampled as a whole. Default: paragraph where all runs know their "
-            "topics' paragraphs and several topics share one, else topic.",
+            help="What is resampled as a whole. Default: article where all runs know their "
+            "topics' articles and there are at least 20, else paragraph where several topics "
+            "share one, else topic.",
             show_default=False,
             rich_help_panel=_TESTS,
         ),
@@ -78,6 +79,15 @@ def compare(
             rich_help_panel=_TESTS,
         ),
     ] = "maxt",
+    family: Annotated[
+        Literal["kind", "all"],
+        typer.Option(
+            help="What p-values are adjusted over: the settings of each kind, and the macro "
+            "averages, system by system (where nothing differs, any of these four families shows "
+            "a difference in 16-20 %), or everything that is tested at once.",
+            rich_help_panel=_TESTS,
+        ),
+    ] = "kind",
     permutations: Annotated[
         int,
         typer.Option(
@@ -126,7 +136,7 @@ def compare(
     """Compare systems with a baseline: differences, and with --significance whether to trust them.
 
     Give at least two systems. The settings of one kind are one family of tests, and so are the
-    macro averages of the kinds.
+    macro averages of the kinds, for each system on its own; --family all makes them one.
     """
     from bias_bench.cli.comparison_text import print_comparison
     from bias_bench.console import say, warn
@@ -141,6 +151,7 @@ def compare(
         significance=significance,
         cluster=cluster,
         correction=correction,
+        family=family,
         permutations=permutations,
         confidence=confidence,
         margin=margin,

@@ -16,6 +16,7 @@ from bias_bench.report.comparison_numbers import (
     labels,
     settings_of,
 )
+from bias_bench.significance.methods import any_family
 from bias_bench.significance.pairwise import SEED_BOOTSTRAP
 
 _WIDE = 110  # characters from which effect sizes stand beside the tests
@@ -99,7 +100,7 @@ def as_table(result: dict[str, Any], all_settings: bool, width: int | None) -> s
     if not all_settings:
         parts.append(_summary_table(result, numbers))
     if "tukey" in result:
-        parts.append(_tukey_table(result, numbers))
+        parts.append(_pairs_table(result, numbers))
     if not result["significance"]:
         parts.append(Text("Nothing was tested; --significance tests."))
     for number, part in enumerate(parts):
@@ -120,10 +121,19 @@ def _heading(result: dict[str, Any], numbers: Numbers) -> str:
     if result["significance"]:
         seeds = any(entry["test"] == SEED_BOOTSTRAP for entry in result["systems"])
         units = f"{result['clusters']:,} {result['cluster']}s{' and seeds' if seeds else ''}"
-        lines.append(
-            f"{units}, {result['permutations']:,} draws; p adjusted by {result['correction']} "
-            "within each kind of setting, and within the macro averages"
+        over = (
+            "over all that is tested"
+            if result["family"] == "all"
+            else "within each kind of setting, and within the macro averages"
         )
+        lines.append(
+            f"{units}, {result['permutations']:,} draws; "
+            f"p adjusted by {result['correction']} {over}"
+        )
+        if families := any_family(result):
+            lines.append(f"{families} --family all adjusts over all of them.")
+    words = "/".join((numbers.count_words[0], "equal", numbers.count_words[1]))
+    lines.append(f"{words} count topics")
     return "\n".join(lines)
 
 
@@ -172,7 +182,7 @@ def _extreme(result: dict[str, Any], named: Named, numbers: Numbers) -> str:
     return f"{named.name} {numbers.signed(named.cell['difference'])}{adjusted}"
 
 
-def _tukey_table(result: dict[str, Any], numbers: Numbers) -> Any:
+def _pairs_table(result: dict[str, Any], numbers: Numbers) -> Any:
     short = labels(result)
     groups = result["tukey"]["groups"]
     kinds = [kind for kind in KIND_TITLES if kind in groups]
@@ -183,9 +193,7 @@ def _tukey_table(result: dict[str, Any], numbers: Numbers) -> Any:
             f"{numbers.signed(pair['difference'])}, p {numbers.p(pair['p'])}" for pair in pairs
         ]
         _add_row(table, f"{short[first['system']]} − {short[first['other']]}", *cells)
-    return _titled(
-        "All pairs: difference, and p of randomised Tukey HSD, adjusted over pairs", table
-    )
+    return _titled("All pairs: difference, and p of step-down max-T, adjusted over pairs", table)
 
 
 def _new_table(texts: list[str], figures: list[str]) -> Any:

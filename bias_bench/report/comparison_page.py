@@ -37,6 +37,7 @@ from bias_bench.report.comparison_tables import (
 from bias_bench.report.figure_parts import Figure
 from bias_bench.report.index_page import INDEX, comparison_entry, run_of_page
 from bias_bench.report.render import embeddable, render
+from bias_bench.significance.methods import PARAGRAPHS, any_family
 
 LARGEST_PAGE = 2_000_000  # bytes
 
@@ -52,7 +53,7 @@ class Section(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two systems and what Tukey HSD says of them, a cell for each kind of setting."""
+    """Two systems and what the test of all pairs says of them, a cell for each kind of setting."""
 
     name: str
     cells: list[dict[str, Any]]
@@ -89,6 +90,8 @@ def render_comparison_page(result: dict[str, Any]) -> str:
         numbers=numbers,
         label=labels(result)[result["baseline"]],
         sentences=comparison_sentences(result, numbers),
+        any_family=any_family(result),
+        paragraphs=PARAGRAPHS,
         overview=found,
         members=list(zip(found.rows, [result["baseline_system"], *result["systems"]], strict=True)),
         kind_titles=KIND_TITLES,

@@ -132,7 +132,7 @@ def command_of(result: dict[str, Any]) -> str:
     folders = [f"runs/{name}" for system in systems for name in system["runs"]]
     options = {"metric": result["metric"]}
     if result["significance"]:
-        names = ("cluster", "correction", "permutations", "confidence", "seed", "margin")
+        names = ("cluster", "correction", "family", "permutations", "confidence", "seed", "margin")
         options |= {name: result[name] for name in names if result[name] is not None}
         options |= {"also": ",".join(result["also"])} if result["also"] else {}
     parts = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items()]

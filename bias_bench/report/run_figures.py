@@ -16,8 +16,8 @@ from bias_bench.report.svg import INK, PAPER, as_svg
 from bias_bench.report.wording import percent, places
 
 
-def precision_figure(values: Mapping[str, Estimate], mean: Estimate) -> Figure:
-    """Pooled AP by query language with intervals, the best on top."""
+def precision_figure(values: Mapping[str, Estimate], mean: Estimate, unit: str) -> Figure:
+    """Pooled AP by query language with intervals over the `unit`s, the best on top."""
     names = sorted(values, key=lambda language: (-values[language].value, language))
     rows = range(len(names))
     known = [(row, values[name]) for row, name in enumerate(names) if values[name].known]
@@ -35,7 +35,7 @@ def precision_figure(values: Mapping[str, Estimate], mean: Estimate) -> Figure:
         svg = as_svg(canvas, "precision", title, f"{described}; mean {mean.value:.3f}.")
     caption = "AP in the pool of all languages by query language; the dashed line is their mean."
     if known:
-        caption += " Lines are 95 % bootstrap intervals over paragraphs, each for itself."
+        caption += f" Lines are 95 % bootstrap intervals over {unit}s, each for itself."
     return Figure(title, svg, caption)
 
 

@@ -222,7 +222,9 @@ def _figures(content: RunContent) -> dict[str, Figure | None]:
         pool = {language: size / total for language, size in statistics.pools.items()}
         if "multilingual" in statistics.precision:
             figures["precision"] = precision_figure(
-                statistics.precision_by_language, statistics.precision["multilingual"]
+                statistics.precision_by_language,
+                statistics.precision["multilingual"],
+                statistics.unit,
             )
         figures["distance"] = distance_figure(statistics.distances)
         if first and ten and set(ten["per_language"]) <= set(pool):

@@ -1,14 +1,14 @@
-"""How sure a run's figures are: bootstrap intervals over paragraphs, from the exact ranks.
+"""How sure a run's figures are: bootstrap intervals over articles, from the exact ranks.
 
 A run alone supports no claim that it is better than another (`biasbench compare` does that), but
-its own means have a spread. Whole paragraphs are resampled, with all queries of all their topics in
-all settings: translations of one question are one observation, and questions on one paragraph share
-sentences. On XQuAD-R the intervals are 10 to 20 % wider than with topics as units.
+its own means have a spread. Whole articles are resampled, or what `default_unit` says, with all
+queries of all their topics in all settings: translations of one question are one observation, and
+questions on one text are not independent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,16 +23,18 @@ from bias_bench.significance.bootstrap import (
     bootstrap_means,
     percentile_intervals,
 )
+from bias_bench.significance.clusters import default_unit
+from bias_bench.significance.run_values import Cluster
 from bias_bench.significance.simultaneous import residuals, simultaneous_intervals, weighted
 
 CONFIDENCE = 0.95
-FEWEST = 20  # paragraphs, below which percentile intervals are far too short to be shown
+FEWEST = 20  # units, below which percentile intervals are far too short to be shown
 _REPLICATES = 2_000
 _SEED = 0
 
 
 class Estimate(NamedTuple):
-    """A mean and its interval; None where there are too few paragraphs for one."""
+    """A mean and its interval; None where there are too few units for one."""
 
     value: float
     low: float | None = None
@@ -54,6 +56,7 @@ class Estimate(NamedTuple):
 class RunStatistics(NamedTuple):
     """Means of a run with intervals, and what figures need of its ranks.
 
+    `unit` names what was resampled, and `units` says how many of them there are.
     `precision` is macro AP by kind of setting and `crossing` monolingual less cross-lingual AP;
     `precision_by_language` is pooled AP, `precision_from_mean` its difference to the mean of all
     query languages, with intervals that hold for all languages at once. `first_excess` is same
@@ -63,7 +66,8 @@ class RunStatistics(NamedTuple):
     """
 
     topics: int
-    paragraphs: int
+    unit: Cluster
+    units: int
     precision: dict[str, Estimate]
     crossing: Estimate | None
     precision_by_language: dict[str, Estimate]
@@ -86,7 +90,7 @@ class _Column(NamedTuple):
 
 
 def run_statistics(table: RankTable) -> RunStatistics:
-    """Resample the paragraphs of ranks.parquet; equal ranks give equal intervals.
+    """Resample the units of ranks.parquet; equal ranks give equal intervals.
 
     Where ranks are known down to a cut-off only, AP is AP at that cut-off.
     """
@@ -111,7 +115,8 @@ def run_statistics(table: RankTable) -> RunStatistics:
     both = {"monolingual", "cross_lingual"} <= set(kinds)
     return RunStatistics(
         topics=means.topics,
-        paragraphs=means.paragraphs,
+        unit=means.unit,
+        units=means.units,
         precision={kind: means.macro(kind) for kind in kinds},
         crossing=means.macro("monolingual", less="cross_lingual") if both else None,
         precision_by_language=means.by_language("multilingual"),
@@ -133,26 +138,31 @@ def _is_complete(part: LanguageRanks, topics: int) -> bool:
     return len(part.ranks) == topics and bool((part.ranks > 0).all())
 
 
+def _pairs(columns: Sequence[_Column], unit: Cluster) -> Iterator[tuple[str, str]]:
+    """Every topic of the columns with what it belongs to."""
+    for column in columns:
+        source = column.source
+        groups = {"article": source.articles, "paragraph": source.paragraphs}
+        yield from zip(source.topics, groups.get(unit, source.topics), strict=True)
+
+
 class _Means:
-    """Means of columns, and of the same columns when whole paragraphs are resampled."""
+    """Means of columns, and of the same columns when whole units are resampled."""
 
     def __init__(self, columns: Sequence[_Column]) -> None:
         self._columns = columns
-        paragraph_of = {
-            topic: paragraph
-            for column in columns
-            for topic, paragraph in zip(column.source.topics, column.source.paragraphs, strict=True)
-        }
-        names = sorted(paragraph_of)
+        self.unit = default_unit(lambda unit: _pairs(columns, unit))
+        unit_of = dict(_pairs(columns, self.unit))
+        names = sorted(unit_of)
         row = {name: number for number, name in enumerate(names)}
         values = np.full((len(names), len(columns)), np.nan)
         for number, column in enumerate(columns):
             values[[row[topic] for topic in column.source.topics], number] = column.values
-        found, clusters = np.unique([paragraph_of[name] for name in names], return_inverse=True)
-        self.topics, self.paragraphs = len(names), len(found)
+        found, clusters = np.unique([unit_of[name] for name in names], return_inverse=True)
+        self.topics, self.units = len(names), len(found)
         self._observed = np.nanmean(values, axis=0)
         self._residuals = residuals(values, clusters)
-        enough = self.paragraphs >= FEWEST
+        enough = self.units >= FEWEST
         self._drawn = bootstrap_means(values, clusters, _REPLICATES, _SEED) if enough else None
 
     def of(self, group: str) -> list[int]:
@@ -209,7 +219,7 @@ class _Means:
 
 
 def _estimate(value: float, low: float, high: float) -> Estimate:
-    """NaN bounds, of a column that only one paragraph has, are no interval."""
+    """NaN bounds, of a column that only one unit has, are no interval."""
     if np.isnan(low) or np.isnan(high):
         return Estimate(value)
     return Estimate(value, float(low), float(high))

@@ -80,7 +80,7 @@ def sentences(content: RunContent) -> list[str]:
         found.append(summary.training(curve.steps, curve.evaluations))
     if statistics:
         known = any(estimate.known for estimate in statistics.precision.values())
-        found.append(summary.basis(statistics.topics, statistics.paragraphs, known))
+        found.append(summary.basis(statistics.topics, statistics.unit, statistics.units, known))
     return [text.replace(" %", "\N{NO-BREAK SPACE}%") for text in found]
 
 

@@ -26,7 +26,7 @@ from bias_bench.report.wording import (
 )
 
 LEVEL = round(1 - CONFIDENCE, 10)
-_FEW = 50  # paragraphs, below which percentile intervals hold in fewer cases than they say
+_FEW = 50  # units, below which percentile intervals hold in fewer cases than they say
 _PERTURBATIONS = {
     "typo": "typing errors",
     "diacritics": "dropped diacritics",
@@ -249,19 +249,17 @@ def robustness(
     )
 
 
-def basis(topics: int, paragraphs: int, known: bool) -> str:
+def basis(topics: int, unit: str, units: int, known: bool) -> str:
     """What the intervals rest on, and what they do not say."""
+    over = f"{units:,} {unit}s" if unit == "topic" else f"{units:,} {unit}s with {topics:,} topics"
     if not known:
-        return (
-            f"The {topics:,} topics stand in {paragraphs:,} paragraphs: too few for intervals that "
-            "could be trusted, so none are given."
-        )
-    short = " With so few paragraphs they are a little too short." * (paragraphs < _FEW)
+        return f"There are {over}: too few for intervals that could be trusted, so none are given."
+    short = f" With so few {unit}s they are a little too short." * (units < _FEW)
     return (
-        f"Intervals are {100 * CONFIDENCE:g} % bootstrap intervals over {paragraphs:,} paragraphs "
-        f"with {topics:,} topics, each for itself; those of query languages against their mean "
-        "are widened so as to hold for all at once. They say how far the means depend on the "
-        f"choice of paragraphs, not what other collections would give.{short}"
+        f"Intervals are {100 * CONFIDENCE:g} % bootstrap intervals over {over}, each for itself; "
+        "those of query languages against their mean are widened so as to hold for all at once. "
+        f"They say how far the means depend on the choice of {unit}s, not what other collections "
+        f"would give.{short}"
     )
 
 

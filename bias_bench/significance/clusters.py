@@ -1,32 +1,29 @@
-"""What is resampled as a whole where nobody says so: one rule for the command and for Python."""
+"""The unit of resampling where nobody names one: one rule for every test, interval and page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 
-from bias_bench.significance.differences import Observations
 from bias_bench.significance.run_values import Cluster
 
-Values = Mapping[str, Mapping[str, Observations]]  # system -> seed
+# Texts that are dependent on each other go well or badly together, and articles are: by paragraph,
+# max-T erred in up to 27 % of comparisons without a difference (docs/calibration.md). A handful of
+# articles shows nothing, whatever it is that differs.
+FEWEST: dict[Cluster, int] = {"article": 20, "paragraph": 2}
+
+Pairs = Iterable[tuple[str, str]]  # of a topic and its group, "" where that is not known
 
 
-def default_cluster(runs: Values) -> Cluster:
-    """Paragraphs where all runs know their topics' and these group topics, else topics.
+def default_unit(pairs_of: Callable[[Cluster], Pairs]) -> Cluster:
+    """The article where runs know at least 20, else the paragraph, else the topic.
 
-    `runs` are read by paragraph. Questions about one paragraph go well or badly together; where
-    runs lack the paragraph of a topic or differ in it, nothing of the kind can be allowed for.
+    `pairs_of` gives every (topic, article) or (topic, paragraph) that the runs hold. A unit is
+    known where each topic has one and the same in all runs, and it groups topics.
     """
-    pairs: set[tuple[str, str]] = set()
-    for part in (part for seeds in runs.values() for part in seeds.values()):
-        pairs.update(zip(part.topics, part.clusters or [""] * len(part.topics), strict=True))
-    topics, paragraphs = ({pair[side] for pair in pairs} for side in (0, 1))
-    known = len(pairs) == len(topics) and all(paragraphs)
-    return "paragraph" if known and 1 < len(paragraphs) < len(topics) else "topic"
-
-
-def by_topic(runs: Values) -> dict[str, dict[str, Observations]]:
-    """The same values with topics as clusters."""
-    return {
-        system: {seed: part._replace(clusters=None) for seed, part in seeds.items()}
-        for system, seeds in runs.items()
-    }
+    for unit, fewest in FEWEST.items():
+        pairs = set(pairs_of(unit))
+        topics, groups = ({pair[side] for pair in pairs} for side in (0, 1))
+        known = len(pairs) == len(topics) and all(groups)
+        if known and fewest <= len(groups) < len(topics):
+            return unit
+    return "topic"

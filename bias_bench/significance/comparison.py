@@ -2,37 +2,35 @@
 
 Each system is set against the baseline on the cells that all runs have. Families of tests: the
 settings of one kind (the monolingual ones, the cross-lingual ones, the pooled ones), and the macro
-averages of the kinds. Nothing is adjusted over systems; `tukey` compares all pairs of systems.
+averages of the kinds, or with `family` "all" everything at once. `tukey` compares all pairs of
+systems.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bias_bench.significance.clusters import by_topic, default_cluster
-from bias_bench.significance.corrections import draws_for_holm
+from bias_bench.significance.cautions import cautions
+from bias_bench.significance.clusters import default_unit
 from bias_bench.significance.cutoff import choose_measure
 from bias_bench.significance.differences import (
     Aligned,
     Observations,
     align,
-    difference,
     groups_by_kind,
 )
-from bias_bench.significance.draws import all_signs_fit
 from bias_bench.significance.measures import Measure, capped_name
-from bias_bench.significance.methods import KIND_WORDS, describe
-from bias_bench.significance.options import ALSO, CompareOptions
-from bias_bench.significance.pairwise import SIGN_FLIPS, Groups, compare_pair, tukey_groups
+from bias_bench.significance.methods import describe
+from bias_bench.significance.options import CompareOptions
+from bias_bench.significance.pairwise import Groups, all_pairs, compare_pairs
 from bias_bench.significance.run_values import Cluster, read_overview, read_run, read_values
 from bias_bench.significance.systems import Compared, gather_systems, warnings_about
 
 SCHEMA = 1
-FEW_CLUSTERS = 30
 
 
 def compare(
@@ -47,9 +45,8 @@ def compare(
     measure, cutoff, notes = choose_measure(
         options.metric, [run for system in systems for run in system.runs]
     )
-    values = _values(systems, measure, options.cluster or "paragraph")
-    cluster = options.cluster or default_cluster(values)
-    aligned = align(values if cluster != "topic" else by_topic(values))
+    cluster = options.cluster or default_unit(lambda unit: _pairs_of(systems, measure, unit))
+    aligned = align(_values(systems, measure, cluster))
     groups = groups_by_kind(aligned.settings)
     pooled = [aligned.settings[column] for column in groups.get("multilingual", [])]
     result: dict[str, Any] = {
@@ -65,6 +62,7 @@ def compare(
         "cluster": cluster,
         "permutations": options.permutations if options.significance else None,
         "correction": options.correction if options.significance else None,
+        "family": options.family if options.significance else None,
         "confidence": options.confidence if options.significance else None,
         "margin": options.margin,
         "seed": options.seed,
@@ -80,7 +78,7 @@ def compare(
         "overview": [_overview(system, pooled, cutoff) for system in systems],
         **_pairs(systems, aligned, groups, measure, options),
     }
-    result["warnings"] = [*notes, *warnings_about(systems), *_own_warnings(result, measure)]
+    result["warnings"] = [*notes, *warnings_about(systems), *cautions(result, measure)]
     result["methods"], result["references"] = describe(result)
     return result
 
@@ -93,6 +91,16 @@ def _values(
         system.name: {str(run.seed): read_values(run, measure, cluster) for run in system.runs}
         for system in systems
     }
+
+
+def _pairs_of(
+    systems: Sequence[Compared], measure: Measure, unit: Cluster
+) -> Iterator[tuple[str, str]]:
+    """Every topic of every run with its article or paragraph."""
+    for system in systems:
+        for run in system.runs:
+            part = read_values(run, measure, unit)
+            yield from zip(part.topics, part.clusters or [""] * len(part.topics), strict=True)
 
 
 def _baseline_first(folders: Sequence[Path], baseline: Path | None) -> list[Path]:
@@ -115,24 +123,32 @@ def _pairs(
     options: CompareOptions,
 ) -> dict[str, Any]:
     """The part `systems`, and `tukey` when there are more than two and tests are asked for."""
-    base, *others = systems
-    entries = []
-    for system in others:
-        pair = compare_pair(difference(aligned, system.name, base.name), groups, measure, options)
-        entries.append({**_identity(system), **pair})
-    found: dict[str, Any] = {"baseline_system": _identity(base), "systems": entries}
+    names = [system.name for system in systems]
+    pairs = compare_pairs(aligned, names, groups, measure, options)
+    base, *others = (_identity(system, aligned.settings) for system in systems)
+    entries = [{**one, **pair} for one, pair in zip(others, pairs, strict=True)]
+    found: dict[str, Any] = {"baseline_system": base, "systems": entries}
     if options.significance and len(systems) > 2:
-        names = [system.name for system in systems]
-        found["tukey"] = tukey_groups(aligned, names, groups, options)
+        found["tukey"] = all_pairs(aligned, names, groups, options)
     return found
 
 
-def _identity(system: Compared) -> dict[str, Any]:
+def _identity(system: Compared, settings: Sequence[str]) -> dict[str, Any]:
+    """A system, its runs and its seeds; `unanswered` has the queries of these settings without any
+    result, and of how many, for the runs that have such.
+    """
+    without = {}
+    for run in system.runs:
+        counts = [run.answered[name] for name in settings if name in run.answered]
+        missing, asked = (sum(count[place] for count in counts) for place in (0, 1))
+        if missing:
+            without[run.name] = {"queries": missing, "of": asked}
     return {
         "system": system.name,
         "label": system.label,
         "runs": [run.name for run in system.runs],
         "seeds": list(system.seeds),
+        "unanswered": without,
     }
 
 
@@ -154,90 +170,6 @@ def _overview(system: Compared, settings: Sequence[str], cutoff: int | None) -> 
             for run in found
         ],
     }
-
-
-def _own_warnings(result: dict[str, Any], measure: Measure) -> list[str]:
-    """What was left out, and where the tests at hand say little."""
-    found = []
-    cutoff, omitted = measure.cutoff, result["omitted"]
-    if cutoff:
-        shares = ", ".join(f"{row['label']} {row[f'R@{cutoff}']:.2f}" for row in result["overview"])
-        found.append(
-            f"share of the relevant candidates in the top {cutoff}: {shares}; deeper ones count as "
-            "equally deep, so a system that finds fewer can seem less biased"
-        )
-    settings = omitted["settings"]
-    if settings:
-        more = f" and {len(settings) - 3} more" if len(settings) > 3 else ""
-        found.append(
-            f"left out: {len(settings)} settings that not all runs have "
-            f"({', '.join(settings[:3])}{more}); macro averages are over the others"
-        )
-    if omitted["topics"]:
-        found.append(f"left out: {omitted['topics']:,} topics that not all runs have")
-    if omitted["cells"]:
-        why = f", such as where all relevant ones are deeper than {cutoff}" if cutoff else ""
-        found.append(
-            f"left out: {omitted['cells']:,} values of a topic in a setting that some runs "
-            f"lack{why}"
-        )
-    if not result["significance"]:
-        return found
-    clusters = result["clusters"]
-    if clusters < 2:
-        found.append(
-            f"all topics are one {result['cluster']}: nothing can be tested, every p is 1 and "
-            "there is no interval"
-        )
-    elif clusters < FEW_CLUSTERS:
-        found.append(
-            f"only {clusters} {result['cluster']}s to resample: intervals are too short (95 % ones "
-            "hold about 91 % of the time with 12)"
-        )
-    found += _out_of_reach(result)
-    return found + [warning for entry in result["systems"] for warning in _flags(entry)]
-
-
-def _out_of_reach(result: dict[str, Any]) -> list[str]:
-    """A warning where Holm's correction can leave no p-value of the largest family below the level.
-
-    Step-down max-T has no such bound, and Benjamini-Hochberg none where many tests are significant.
-    """
-    if result["correction"] != "holm" or result["clusters"] < 2:
-        return []
-    kind, tests = max(
-        ((kind, cell["settings"]) for kind, cell in result["systems"][0]["groups"].items()),
-        key=lambda family: family[1],
-    )
-    level = round(1 - result["confidence"], 10)
-    draws, clusters = result["permutations"], result["clusters"]
-    flips = all(entry["test"] == SIGN_FLIPS for entry in result["systems"])
-    if flips and all_signs_fit(clusters, draws):
-        enough = tests * 2 / 2**clusters < level
-        unit = result["cluster"]
-        why = f"as {clusters} {unit}s have 2^{clusters} sign flips; take smaller units, or maxt"
-    else:
-        needed = draws_for_holm(tests, level, 1 if flips else 2)
-        enough = draws >= needed
-        why = f"with {draws:,} permutations; it takes {needed:,} or more, or maxt"
-    out_of_reach = f"holm can bring none of the {tests} {KIND_WORDS[kind]} settings below {level:g}"
-    return [] if enough else [f"{out_of_reach} {why}"]
-
-
-def _flags(entry: dict[str, Any]) -> list[str]:
-    """One line per test on request whose assumptions fail somewhere."""
-    found = []
-    cells = {**entry["groups"], **entry["settings"]}
-    for test in ALSO:
-        flagged = [(name, cell[test]["flags"]) for name, cell in cells.items() if test in cell]
-        failing = [(name, flags) for name, flags in flagged if flags]
-        if failing:
-            name, flags = failing[0]
-            found.append(
-                f"{test} of {entry['label']}: assumptions fail in {len(failing)} of {len(flagged)} "
-                f"tests (first, {name}: {flags[0]})"
-            )
-    return found
 
 
 def _number(value: float) -> float | None:

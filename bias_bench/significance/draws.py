@@ -18,6 +18,7 @@ from bias_bench.errors import UsageError
 _BLOCK_VALUES = 2**20  # values of one block's matrix: 8 MB in float64
 _LARGEST_BLOCK = 1024
 _LONG = 5.0  # seconds from which progress is shown
+FEW_UNITS = 10  # below it all signs are tried, and percentile intervals are far too short
 
 
 class Stream(IntEnum):
@@ -84,12 +85,21 @@ def every_sign(block: Block, clusters: int) -> np.ndarray:
 
 
 def all_signs_fit(clusters: int, draws: int) -> bool:
-    """Whether `draws` are enough for each of the 2^clusters sign vectors."""
-    return 2**clusters <= draws
+    """Whether each of the 2^clusters sign vectors is tried: always where clusters are few.
+
+    A vector and its opposite say the same, so `draws` are enough for twice as many. Else the least
+    p of random draws, 1 / (draws + 1), is above that of all flips, 1 / 2^(clusters - 1).
+    """
+    return clusters < FEW_UNITS or 2 ** (clusters - 1) <= draws
+
+
+def least_p(clusters: np.ndarray) -> np.ndarray:
+    """The least two-sided p that flipping these numbers of clusters can reach, 1 / 2^(n - 1)."""
+    return np.minimum(2.0 ** (1 - np.asarray(clusters, dtype=np.float64)), 1.0)
 
 
 def sign_blocks(draws: int, clusters: int, seed: int) -> Iterator[np.ndarray]:
-    """Blocks of signs float64 [draws, clusters]: each vector once where they fit, else random."""
+    """Blocks of signs float64 [draws, clusters]: all if they fit (`all_signs_fit`), else random."""
     exact = all_signs_fit(clusters, draws)
     for block in blocks(2**clusters if exact else draws, clusters, "sign flips"):
         yield every_sign(block, clusters) if exact else random_signs(seed, block, clusters)

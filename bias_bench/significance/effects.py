@@ -1,4 +1,8 @@
-"""Effect sizes: how large a difference is, whatever its p-value says."""
+"""Effect sizes: how large a difference is, whatever its p-value says.
+
+All of them weigh topics alike, as the difference does, which is the mean over topics: a unit of
+resampling counts with as many topics as it has. So none points another way than the difference.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bias_bench.errors import BiasBenchError
 from bias_bench.significance.sums import cluster_sums
 
 # Relative to a column's largest difference; what lies beyond is rounding, neither win nor loss.
@@ -16,11 +19,13 @@ ROUNDING_DIGITS = 12
 class Effects(NamedTuple):
     """Arrays [columns]; all but the counts have the sign of system minus baseline.
 
-    `difference` in the metric's unit; `d_z` = mean / standard deviation (n - 1) of the
-    differences (Cohen 1988; 0.2 is small), 0 for identical systems, ±inf for a constant
-    difference, NaN for one unit; `rank_biserial` in [-1, 1] = (R+ - R-) / (R+ + R-), the rank
-    sums of positive and negative differences by size, zeros left out (Kerby 2014), 0 without any.
-    `wins + ties + losses = units`.
+    `difference`, the mean over topics, in the metric's unit. `d_z` = difference / standard
+    deviation of the units' mean differences, each weighted by its share w of the topics, with
+    Σ w (m - difference)² / (1 - Σ w²) for the variance, which is that of n - 1 where units have
+    equal size (Cohen 1988; 0.2 is small); 0 for identical systems, ±inf for a constant difference,
+    NaN for one unit. Over topics: `wins`, `ties` and `losses` count them, and `rank_biserial` in
+    [-1, 1] = (R+ - R-) / (R+ + R-) has the rank sums of positive and negative differences by size,
+    zeros left out (Kerby 2014), 0 without any. `units` is the number of units.
     """
 
     difference: np.ndarray
@@ -32,34 +37,39 @@ class Effects(NamedTuple):
     units: np.ndarray
 
 
-def effects(values: np.ndarray, *, higher_is_better: bool = True) -> Effects:
-    """Effect sizes of values float64 [units, columns] of system minus baseline, NaN where missing.
+def effects(values: np.ndarray, clusters: np.ndarray, *, higher_is_better: bool = True) -> Effects:
+    """Effect sizes of values float64 [topics, columns] of system minus baseline, NaN where missing.
 
-    Units are topics as a rule, with `macro_values` for groups, or `unit_means` for paragraphs and
-    articles. The direction decides what a win is and nothing else. Raises BiasBenchError for a
+    Columns are settings, or groups by `macro_values`; `clusters` int [topics] are the units, codes
+    from 0. The direction decides what a win is and nothing else. Raises BiasBenchError for a
     column without a value.
     """
-    empty = np.flatnonzero(np.isnan(values).all(axis=0))
-    if len(empty) or not len(values):
-        raise BiasBenchError(f"column {empty[0] if len(empty) else 0} has no values; leave it out")
-    found = [_of_column(part[~np.isnan(part)]) for part in values.T]
-    difference, d_z, biserial, positive, negative, units = np.array(found).T.reshape(6, -1)
-    wins, losses = (positive, negative) if higher_is_better else (negative, positive)
-    counts = (wins, units - wins - losses, losses, units)
-    return Effects(difference, d_z, biserial, *(part.astype(np.int64) for part in counts))
-
-
-def unit_means(values: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Each cluster's mean: float64 [clusters, columns] from [topics, columns], NaN where missing.
-
-    Their plain mean weighs clusters alike, unlike the mean over topics.
-    """
     sums, cells = cluster_sums(values, clusters)
-    return np.divide(sums, cells, out=np.full(sums.shape, np.nan), where=cells > 0)
+    d_z = [_standardised(*column) for column in zip(sums.T, cells.T, strict=True)]
+    found = [_of_topics(part[~np.isnan(part)]) for part in values.T]
+    biserial, positive, negative = np.array(found).T.reshape(3, -1)
+    topics, units = cells.sum(axis=0), (cells > 0).sum(axis=0)
+    positive, negative = positive.astype(np.int64), negative.astype(np.int64)
+    wins, losses = (positive, negative) if higher_is_better else (negative, positive)
+    difference = sums.sum(axis=0) / topics
+    return Effects(difference, np.array(d_z), biserial, wins, topics - wins - losses, losses, units)
 
 
-def _of_column(values: np.ndarray) -> tuple[float, float, float, int, int, int]:
-    """Difference, d_z, rank-biserial, positive, negative and all values."""
+def _standardised(sums: np.ndarray, cells: np.ndarray) -> float:
+    """`Effects.d_z` from each unit's sum float64 and number of values [units]."""
+    sums, cells = sums[cells > 0], cells[cells > 0]
+    if len(sums) < 2:
+        return float("nan")
+    shares, means = cells / cells.sum(), sums / cells
+    difference = float(sums.sum() / cells.sum())
+    if is_constant(means):
+        return float(np.sign(difference) * np.inf) if np.any(means) else 0.0
+    variance = (shares @ (means - difference) ** 2) / (1 - shares @ shares)
+    return difference / float(np.sqrt(variance))
+
+
+def _of_topics(values: np.ndarray) -> tuple[float, int, int]:
+    """Rank-biserial, and the numbers of positive and of negative values [topics]."""
     from scipy.stats import rankdata
 
     signed = comparable(values)
@@ -67,26 +77,15 @@ def _of_column(values: np.ndarray) -> tuple[float, float, float, int, int, int]:
     ranks = rankdata(np.abs(signed[signed != 0]))
     total = float(ranks.sum())
     biserial = float((ranks * np.sign(signed[signed != 0])).sum()) / total if total else 0.0
-    units = len(values)
-    return float(values.mean()), standardised(values), biserial, positive, negative, units
+    return biserial, positive, negative
 
 
 def comparable(values: np.ndarray) -> np.ndarray:
-    """Values [units] over the largest size, without the last bits, so that equal ones are equal."""
+    """Values [any] over the largest size, without the last bits, so that equal ones are equal."""
     largest = np.abs(values).max(initial=0.0)
     return np.round(values / largest, ROUNDING_DIGITS) if largest else values
 
 
-def standardised(values: np.ndarray) -> float:
-    """The mean over the standard deviation (n - 1) of values [units], as `Effects.d_z`."""
-    if len(values) < 2:
-        return float("nan")
-    mean = float(values.mean())
-    if is_constant(values):
-        return float(np.sign(mean) * np.inf) if np.any(values) else 0.0
-    return mean / float(values.std(ddof=1))
-
-
 def is_constant(values: np.ndarray) -> bool:
-    """Whether values [units] differ by no more than rounding."""
+    """Whether values [any] differ by no more than rounding."""
     return bool(np.ptp(comparable(values)) <= 2 * 10.0**-ROUNDING_DIGITS)

@@ -12,6 +12,7 @@ from bias_bench.significance.draws import check_draws
 from bias_bench.significance.run_values import Cluster
 
 Correction = Literal["maxt", "holm", "bh"]
+Family = Literal["kind", "all"]
 ALSO = ("t", "wilcoxon")
 
 
@@ -19,13 +20,16 @@ ALSO = ("t", "wilcoxon")
 class CompareOptions:
     """How to compare. `metric` None is AP, as deep as all runs know it. `permutations` also counts
     bootstrap replicates; `margin` is in the metric's unit; `also` names further tests of `ALSO`.
-    `cluster` None is what `default_cluster` says. Without `significance` nothing is tested.
+    `cluster` None is what `default_unit` says. `family` "kind" adjusts within the settings of a
+    kind and within the macro averages, of each system; "all" over everything that is tested.
+    Without `significance` nothing is tested.
     """
 
     metric: str | None = None
     significance: bool = True
     cluster: Cluster | None = None
     correction: Correction = "maxt"
+    family: Family = "kind"
     permutations: int = 10_000
     confidence: float = 0.95
     margin: float | None = None
@@ -37,6 +41,7 @@ class CompareOptions:
         for name, value, known in (
             ("cluster", self.cluster, get_args(Cluster)),
             ("correction", self.correction, get_args(Correction)),
+            ("family", self.family, get_args(Family)),
         ):
             if value is not None and value not in known:
                 raise UsageError(f"unknown {name} '{value}': {nearest(value, known)}")

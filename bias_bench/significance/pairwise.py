@@ -1,15 +1,16 @@
-"""One system against the baseline: means, tests, intervals and effect sizes as JSON holds them.
+"""Systems against the baseline: means, tests, intervals and effect sizes as JSON holds them.
 
 With one seed of each, p-values come from sign flips and intervals from the bootstrap, both over
 clusters of topics. With several seeds of either, both come from the bootstrap over seeds and
 clusters, since flipping signs of differences speaks of the checkpoints at hand only. What holds for
-a whole family at once comes from random signs of residuals, of clusters and of seeds.
+a whole family at once comes from random signs of residuals, of clusters and of seeds. Where units
+are few, points that they can show take the place of bootstrap replicates (`few`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,9 +22,11 @@ from bias_bench.significance.bootstrap import (
     percentile_intervals,
 )
 from bias_bench.significance.corrections import benjamini_hochberg, holm
-from bias_bench.significance.differences import Aligned, Differences, macro_values
-from bias_bench.significance.effects import effects, unit_means
+from bias_bench.significance.differences import Aligned, Differences, difference, macro_values
+from bias_bench.significance.draws import least_p
+from bias_bench.significance.effects import effects
 from bias_bench.significance.equivalence import equivalence
+from bias_bench.significance.few import with_few_units
 from bias_bench.significance.measures import Measure
 from bias_bench.significance.options import CompareOptions
 from bias_bench.significance.parametric import Parametric, t_test, wilcoxon_test
@@ -35,7 +38,7 @@ from bias_bench.significance.simultaneous import (
     residuals,
     simultaneous_intervals,
 )
-from bias_bench.significance.tukey import tukey_hsd
+from bias_bench.significance.sums import cluster_sums
 
 SIGN_FLIPS = "sign flips of clusters"
 SEED_BOOTSTRAP = "bootstrap of seeds and clusters"
@@ -44,7 +47,7 @@ _CORRECTIONS = {"holm": holm, "bh": benjamini_hochberg}
 _PARAMETRIC = {"t": t_test, "wilcoxon": wilcoxon_test}
 
 Groups = Mapping[str, list[int]]
-Spread = TypeVar("Spread", Residuals, SeedResiduals)
+Spread = Residuals | SeedResiduals
 
 
 class _Columns(NamedTuple):
@@ -61,6 +64,18 @@ class _Columns(NamedTuple):
     families: tuple[list[int], ...]
 
 
+class _Table(NamedTuple):
+    """Columns to test: `cells` by name as JSON has them, `replicates` [replicates, columns] of
+    their means, `spread`, how these vary, and `several`, whether these systems have seeds.
+    """
+
+    columns: _Columns
+    cells: dict[str, dict[str, Any]]
+    replicates: np.ndarray
+    spread: Spread
+    several: bool
+
+
 class _Family(NamedTuple):
     """Of the columns of one family: p-values, step-down max-T ones, simultaneous intervals."""
 
@@ -69,15 +84,105 @@ class _Family(NamedTuple):
     joint: Intervals
 
 
-def compare_pair(
-    found: Differences, groups: Groups, measure: Measure, options: CompareOptions
+Members = Sequence[tuple[_Table, list[int]]]  # of a family, as columns of tables
+
+
+def compare_pairs(
+    aligned: Aligned,
+    names: Sequence[str],
+    groups: Groups,
+    measure: Measure,
+    options: CompareOptions,
+) -> list[dict[str, Any]]:
+    """`groups` and `settings` of each system of `names` but the first, the baseline, and its test.
+
+    A family is the settings of a kind, or the macro averages, of one system, or with
+    `options.family` "all" everything that is tested.
+    """  # fmt: skip
+    baseline, *others = names
+    entries, tables = [], []
+    for name in others:
+        found = difference(aligned, name, baseline)
+        columns = _columns(found, groups)
+        cells = [_descriptive(part, found.clusters, measure) for part in columns]
+        for kind, cell in cells[0].items():
+            cell["settings"] = len(groups[kind])
+        test = None
+        if options.significance:
+            several = _several_seeds(found)
+            test = SEED_BOOTSTRAP if several else SIGN_FLIPS
+            systems = aligned.systems if options.family == "all" else (name, baseline)
+            spreads = _spreads(aligned, (name, baseline), systems, groups)
+            of_settings = _replicates(found, options)
+            means = (macro_replicates(of_settings, list(groups.values())), of_settings)
+            for part, cell, mean, spread in zip(columns, cells, means, spreads, strict=True):
+                seeds = spread if several and isinstance(spread, SeedResiduals) else None
+                replicates = with_few_units(mean, part.values, found.clusters, seeds)
+                tables.append(_Table(part, cell, replicates, spread, several))
+                _add_requested(tables[-1], found.clusters, measure, options)
+        entries.append({"test": test, "groups": cells[0], "settings": cells[1]})
+    for family in _families(tables, options):
+        _add_tests(family, aligned.clusters, options)
+    return entries
+
+
+def _families(tables: Sequence[_Table], options: CompareOptions) -> list[Members]:
+    """What is adjusted together."""
+    if options.family == "all" and tables:
+        return [[(table, list(range(len(table.columns.names)))) for table in tables]]
+    return [[(table, family)] for table in tables for family in table.columns.families]
+
+
+def all_pairs(
+    aligned: Aligned, names: Sequence[str], groups: Groups, options: CompareOptions
 ) -> dict[str, Any]:
-    """`groups` and `settings` of one system, and what test they had."""
+    """All pairs of systems on the macro average of each kind, by step-down max-T.
+
+    The signs of whole clusters, and of seeds where there are several, are drawn for all pairs
+    alike, and each pair is measured in its own spread: so a system that differs much takes nothing
+    from the others' chances. p-values are adjusted over the pairs of a kind, not over kinds.
+    """
+    pairs = [(a, b) for number, b in enumerate(names) for a in names[number + 1 :]]
+    found = [_columns(difference(aligned, *pair), groups)[0] for pair in pairs]
+    spreads = [_spreads(aligned, pair, aligned.systems, groups)[0] for pair in pairs]
+    sizes = [effects(part.values, aligned.clusters).d_z for part in found]
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for column, kind in enumerate(groups):
+        values = np.stack([part.values[:, column] for part in found], axis=1)
+        p = _step_down(values, [_of(part, [column]) for part in spreads], aligned, options)
+        kinds[kind] = [
+            {
+                "system": a,
+                "other": b,
+                "difference": float(part.system[column] - part.baseline[column]),
+                "p": float(value),
+                "d_z": _number(size[column]),
+            }
+            for (a, b), part, value, size in zip(pairs, found, p, sizes, strict=True)
+        ]
+    return {"permutations": options.permutations, "groups": kinds}
+
+
+def _step_down(
+    values: np.ndarray,
+    spreads: Sequence[Spread],
+    aligned: Aligned,
+    options: CompareOptions,
+) -> np.ndarray:
+    """Step-down max-T p-values float64 [columns], over seeds too where the spreads have them."""
+    draws, joined = (options.permutations, options.seed), _joined(spreads)
+    if not isinstance(joined, SeedResiduals):
+        return sign_flips(values, aligned.clusters, *draws).step_down
+    found = seeds_at_once(joined, options.confidence, *draws).step_down
+    return np.maximum(found, _least(values, aligned.clusters))
+
+
+def _columns(found: Differences, groups: Groups) -> tuple[_Columns, _Columns]:
+    """The macro averages of the kinds, and the settings."""
     baseline, system = (
         np.nanmean(part.mean(axis=0), axis=0) for part in (found.baseline, found.system)
     )
     families = tuple(groups.values())
-    settings = _Columns(found.settings, found.values, baseline, system, families)
     kinds = _Columns(
         tuple(groups),
         macro_values(found.values, families),
@@ -85,62 +190,7 @@ def compare_pair(
         np.array([system[columns].mean() for columns in families]),
         (list(range(len(groups))),),
     )
-    tables = [_descriptive(part, found.clusters, measure) for part in (kinds, settings)]
-    test: dict[str, Any] = {"test": None}
-    if options.significance:
-        replicates = _replicates(found, options)
-        means = (macro_replicates(replicates, families), replicates)
-        spreads = _spreads(found, families)
-        for table, columns, means_of, spread in zip(
-            tables, (kinds, settings), means, spreads, strict=True
-        ):
-            tested = _test(columns, means_of, spread, found.clusters, options)
-            _add_tests(table, columns, means_of, tested, options)
-            _add_requested(table, columns, means_of, found.clusters, measure, options)
-        test = {"test": SEED_BOOTSTRAP if _several_seeds(found) else SIGN_FLIPS}
-    for name, cell in tables[0].items():
-        cell["settings"] = len(groups[name])
-    return {**test, "groups": tables[0], "settings": tables[1]}
-
-
-def tukey_groups(
-    aligned: Aligned, names: Sequence[str], groups: Groups, options: CompareOptions
-) -> dict[str, Any]:
-    """Randomised Tukey HSD of all pairs of systems on the macro average of each kind.
-
-    p-values are adjusted over the pairs of a kind, not over kinds. Of several seeds it takes the
-    mean, so it speaks of the checkpoints at hand.
-    """
-    scores = np.stack(
-        [
-            macro_values(
-                aligned.scores[aligned.systems.index(name)].mean(axis=0), list(groups.values())
-            )
-            for name in names
-        ]
-    )
-    found = tukey_hsd(scores, aligned.clusters, options.permutations, options.seed)
-    pairs = [(a, b) for b in range(len(names)) for a in range(b + 1, len(names))]
-    sizes = {
-        (a, b): effects(unit_means(scores[a] - scores[b], aligned.clusters)).d_z for a, b in pairs
-    }
-    return {
-        "permutations": found.draws,
-        "exact": found.exact,
-        "groups": {
-            kind: [
-                {
-                    "system": names[a],
-                    "other": names[b],
-                    "difference": float(found.means[column, a] - found.means[column, b]),
-                    "p": float(found.p[column, a, b]),
-                    "d_z": _number(sizes[a, b][column]),
-                }
-                for a, b in pairs
-            ]
-            for column, kind in enumerate(groups)
-        },
-    }
+    return kinds, _Columns(found.settings, found.values, baseline, system, families)
 
 
 def _several_seeds(found: Differences) -> bool:
@@ -163,15 +213,25 @@ def _rounding(found: Differences) -> float:
 
 
 def _spreads(
-    found: Differences, families: Sequence[list[int]]
-) -> tuple[Residuals | SeedResiduals, Residuals | SeedResiduals]:
-    """How the macro averages and the settings vary."""
+    aligned: Aligned, pair: tuple[str, str], systems: Sequence[str], groups: Groups
+) -> tuple[Spread, Spread]:
+    """How the macro averages and the settings of a system less another vary.
+
+    With seeds where any of `systems` has several: each has rows of its own, alike for all pairs.
+    """
+    found = difference(aligned, *pair)
+    families = list(groups.values())
     settings = residuals(found.values, found.clusters)
     kinds = macro(settings, families)
-    if not _several_seeds(found):
+    signs = {pair[0]: 1.0, pair[1]: -1.0}
+    scores = {name: aligned.scores[aligned.systems.index(name)] for name in systems}
+    of_settings = [
+        signs.get(name, 0.0) * np.nanmean(part, axis=1)
+        for name, part in scores.items()
+        if len(part) > 1
+    ]
+    if not of_settings:
         return kinds, settings
-    several = [part for part in (found.system, found.baseline) if len(part) > 1]
-    of_settings = [np.nanmean(part, axis=1) for part in several]
     of_kinds = [
         np.stack([part[:, family].mean(axis=1) for family in families], axis=1)
         for part in of_settings
@@ -186,7 +246,7 @@ def _descriptive(
     columns: _Columns, clusters: np.ndarray, measure: Measure
 ) -> dict[str, dict[str, Any]]:
     """Means and effect sizes; the tests' places hold None."""
-    found = effects(unit_means(columns.values, clusters), higher_is_better=measure.higher_is_better)
+    found = effects(columns.values, clusters, higher_is_better=measure.higher_is_better)
     return {
         name: {
             "baseline": float(columns.baseline[column]),
@@ -207,71 +267,80 @@ def _descriptive(
     }
 
 
-def _test(
-    columns: _Columns,
-    replicates: np.ndarray,
-    spread: Residuals | SeedResiduals,
-    clusters: np.ndarray,
-    options: CompareOptions,
-) -> list[_Family]:
-    """Each family's tests, over seeds too where `spread` has them."""
-    draws, found = (options.permutations, options.seed), []
-    for family in columns.families:
-        if isinstance(spread, SeedResiduals):
-            p = bootstrap_p(replicates[:, family])
-            seeds = seeds_at_once(_of(spread, family), options.confidence, *draws)
-            found.append(_Family(p, np.maximum(seeds.step_down, p), seeds.intervals))
-        else:
-            flips = sign_flips(columns.values[:, family], clusters, *draws)
-            joint = simultaneous_intervals(_of(spread, family), options.confidence, *draws)
-            found.append(_Family(flips.p, flips.step_down, joint))
-    return found
+def _test(members: Members, clusters: np.ndarray, options: CompareOptions) -> _Family:
+    """A family's tests, over seeds too where the spreads have them."""
+    draws = (options.permutations, options.seed)
+    values = np.hstack([table.columns.values[:, columns] for table, columns in members])
+    spread = _joined([_of(table.spread, columns) for table, columns in members])
+    if isinstance(spread, SeedResiduals):
+        least = _least(values, clusters)
+        p = np.maximum(np.concatenate([_own_p(*one, clusters, draws) for one in members]), least)
+        seeds = seeds_at_once(spread, options.confidence, *draws)
+        for bounds in seeds.intervals[:2]:
+            bounds[least > round(1 - options.confidence, 10)] = np.nan
+        return _Family(p, np.maximum(seeds.step_down, p), seeds.intervals)
+    flips = sign_flips(values, clusters, *draws)
+    joint = simultaneous_intervals(spread, options.confidence, *draws)
+    return _Family(flips.p, flips.step_down, joint)
+
+
+def _own_p(
+    table: _Table, columns: list[int], clusters: np.ndarray, draws: tuple[int, int]
+) -> np.ndarray:
+    """Each column's p-value, over the seeds if these systems have several."""
+    if table.several:
+        return bootstrap_p(table.replicates[:, columns])
+    return sign_flips(table.columns.values[:, columns], clusters, *draws).p
+
+
+def _least(values: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """The least p that flipping the clusters of each column could reach, float64 [columns]."""
+    return least_p((cluster_sums(values, clusters).cells > 0).sum(axis=0))
 
 
 def _of(spread: Spread, columns: list[int]) -> Spread:
     return type(spread)(*(part[..., columns] for part in spread))
 
 
-def _add_tests(
-    table: dict[str, dict[str, Any]],
-    columns: _Columns,
-    replicates: np.ndarray,
-    tested: Sequence[_Family],
-    options: CompareOptions,
-) -> None:
-    """Put p-values and intervals in place."""
-    own = percentile_intervals(replicates, options.confidence)
+def _joined(spreads: Sequence[Spread]) -> Spread:
+    """Spreads of the same clusters and seeds, beside each other."""
+    joined = (np.concatenate(parts, axis=-1) for parts in zip(*spreads, strict=True))
+    return type(spreads[0])(*joined)
+
+
+def _add_tests(members: Members, clusters: np.ndarray, options: CompareOptions) -> None:
+    """Put p-values and intervals of a family in place."""
+    found = _test(members, clusters, options)
     adjust = _CORRECTIONS.get(options.correction)
-    for family, found in zip(columns.families, tested, strict=True):
-        corrected = adjust(found.p) if adjust else found.step_down
-        for place, column in enumerate(family):
-            table[columns.names[column]].update(
-                interval=_bounds(own, column),
+    corrected = adjust(found.p) if adjust else found.step_down
+    place = 0
+    for table, columns in members:
+        own = percentile_intervals(table.replicates[:, columns], options.confidence)
+        for number, column in enumerate(columns):
+            table.cells[table.columns.names[column]].update(
+                interval=_bounds(own, number),
                 simultaneous=_bounds(found.joint, place),
                 p=_number(found.p[place]),
                 p_adjusted=_number(corrected[place]),
             )
+            place += 1
 
 
 def _add_requested(
-    table: dict[str, dict[str, Any]],
-    columns: _Columns,
-    replicates: np.ndarray,
-    clusters: np.ndarray,
-    measure: Measure,
-    options: CompareOptions,
+    table: _Table, clusters: np.ndarray, measure: Measure, options: CompareOptions
 ) -> None:
     """Equivalence within the margin, t and Wilcoxon, where they are asked for."""
+    columns = table.columns
     if options.margin is not None:
         found = equivalence(
-            replicates,
+            table.replicates,
             options.margin,
             higher_is_better=measure.higher_is_better,
             level=1 - options.confidence,
         )
         directed = measure.direction != "none"
         for column, name in enumerate(columns.names):
-            table[name]["equivalence"] = {
+            table.cells[name]["equivalence"] = {
                 "equivalent": _number(found.equivalent[column]),
                 "no_worse": _number(found.no_worse[column]) if directed else None,
                 "interval": _bounds(found.interval, column),
@@ -279,7 +348,7 @@ def _add_requested(
     for test in options.also:
         result: Parametric = _PARAMETRIC[test](columns.values, clusters)
         for column, name in enumerate(columns.names):
-            table[name][test] = {
+            table.cells[name][test] = {
                 "statistic": _number(result.statistic[column]),
                 "p": _number(result.p[column]),
                 "flags": list(result.flags[column]),

@@ -13,8 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bias_bench.errors import BiasBenchError
+from bias_bench.significance.draws import least_p
 from bias_bench.significance.effects import comparable, is_constant
 
+LEAST = 0.05  # a p that can be no smaller shows nothing
 MANY_ZEROS = 0.1  # share of zero differences from which Wilcoxon is flagged
 MANY_TIES = 0.5  # share of tied sizes among the others, likewise
 ASYMMETRY = 3.29  # standard errors of skewness: p < 0.001 under a normal distribution
@@ -46,8 +48,9 @@ def t_test(values: np.ndarray, clusters: np.ndarray) -> Parametric:
 def wilcoxon_test(values: np.ndarray, clusters: np.ndarray) -> Parametric:
     """Wilcoxon's signed-rank test, arguments as for `t_test`; zeros are dropped.
 
-    Source: Wilcoxon 1945, through scipy (exact for at most 50 differences without ties). Raises
-    BiasBenchError for a column without a value.
+    p is never below what flipping all signs can reach. Source: Wilcoxon 1945, through scipy (exact
+    for at most 50 differences without ties, else a normal approximation, which knows no such
+    bound). Raises BiasBenchError for a column without a value.
     """
     return _by_column(values, clusters, _wilcoxon)
 
@@ -109,7 +112,10 @@ def _wilcoxon(values: np.ndarray) -> tuple[float, float, list[str]]:
     skewness = 0.0 if is_constant(used) else _skewness(used)
     if abs(skewness) > ASYMMETRY * np.sqrt(6 / len(used)):
         warnings.append(f"skewness {skewness:.1f}: the differences are not symmetric")
-    return float(found.statistic), float(found.pvalue), warnings
+    least = float(least_p(np.array(len(used))))
+    if least >= LEAST:
+        warnings.append(f"{len(used)} differences: no p below {least:.3g} is possible")
+    return float(found.statistic), max(float(found.pvalue), least), warnings
 
 
 def _skewness(values: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bias_bench.significance.draws import all_signs_fit, check_draws, sign_blocks
+from bias_bench.significance.draws import all_signs_fit, check_draws, least_p, sign_blocks
 from bias_bench.significance.sums import cluster_sums, on_grid
 
 # In units of the statistic, whose standard deviation is 1. What comes this close to the observed
@@ -54,8 +54,9 @@ def sign_flips(
     of cells weigh the same in max-T. A column's own p is that of its mean. With topics as
     clusters, u orders draws as Student's t does: t = u sqrt((n - 1) / (n - u²)).
 
-    When there are at most `permutations` sign vectors, all 2^clusters are used and p = # / 2^n,
-    the data's own among them; else p = (1 + #) / (permutations + 1). A column of zeros has p = 1.
+    Where clusters are few or `permutations` many (`all_signs_fit`), all 2^n sign vectors are used
+    and p = # / 2^n, the data's own among them; else p = (1 + #) / (permutations + 1), but no less
+    than all flips of the clusters that differ could reach. A column of zeros has p = 1.
 
     Raises UsageError for permutations < 1 or a negative seed, BiasBenchError for unusable values.
     """
@@ -79,6 +80,7 @@ def sign_flips(
         reached[1] += (largest[:, :1] >= threshold).sum(axis=0)
         reached[2, order] += (largest >= threshold[order]).sum(axis=0)
     p = reached / draws if exact else (reached + 1) / (draws + 1)
+    p = np.maximum(p, least_p((sums != 0).sum(axis=0)))
     p[2, order] = np.maximum.accumulate(p[2, order])
     difference = raw.sum(axis=0) / cells.sum(axis=0)
     return SignFlips(

@@ -37,7 +37,8 @@ class RunFolder(NamedTuple):
     `system` prints as ``recipe@backbone#seed``. Runs of equal `settings` differ at most in seed and
     precision. `data` identifies the benchmark's content. `depth` is down to where ranks are known,
     in a folder of `biasbench score` (`scored`) or of a run through approximate indexes; None:
-    all are.
+    all are. `answered` has, by setting of a scored folder, how many queries have no result at all,
+    and of how many.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class RunFolder(NamedTuple):
     depth: int | None
     scored: bool
     searched: str
+    answered: dict[str, tuple[int, int]]
 
 
 class Overview(NamedTuple):
@@ -95,6 +97,10 @@ def read_run(folder: Path) -> RunFolder:
             depth=int(manifest["depth"]) if scored or manifest.get("depth") else None,
             scored=scored,
             searched=_searched(manifest.get("index")),
+            answered={
+                name: (int(counts["missing"]), int(counts["queries"]))
+                for name, counts in (manifest["counts"] if scored else {}).items()
+            },
         )
     except (KeyError, IndexError, TypeError) as error:
         raise DataError(f"{folder}: manifest.json lacks {error}; repeat the run") from None

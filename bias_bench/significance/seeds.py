@@ -30,7 +30,7 @@ from bias_bench.significance.draws import (
     sign_blocks,
 )
 from bias_bench.significance.randomization import TIE
-from bias_bench.significance.simultaneous import Residuals, in_errors
+from bias_bench.significance.simultaneous import Residuals, in_errors, reach_of
 from bias_bench.significance.sums import cluster_sums, on_grid
 
 
@@ -159,7 +159,7 @@ def seeds_at_once(
     every = np.concatenate(largest)
     p = np.empty(len(error))
     p[order] = np.maximum.accumulate((reached + 1) / (len(every) + 1))
-    u = float(np.quantile(every, confidence))
+    u = reach_of(every, confidence)
     reach = np.where(varies, in_errors(u, count) * error, np.where(known, 0.0, np.nan))
     bounds = (found.means - reach, found.means + reach)
     return AllAtOnce(

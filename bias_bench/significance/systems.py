@@ -101,6 +101,13 @@ def warnings_about(systems: Sequence[Compared]) -> list[str]:
         found.append(
             f"one seed of {', '.join(alone)}: what training again would change there is not known"
         )
+    given = Counter(run.folder.resolve() for run in runs)
+    found += [
+        f"{folder} was given {'twice' if times == 2 else f'{times} times'}: a run differs from "
+        "itself in nothing, whatever the tests say"
+        for folder, times in given.items()
+        if times > 1
+    ]
     lexical = [system.label for system in systems if f"@{LUCENE}" in system.runs[0].system]
     if lexical:
         found.append(
