@@ -222,7 +222,10 @@ def test_a_run_without_queries_is_an_empty_file() -> None:
     [
         ("q2 Q0 d3 1 0.5", "line 3: 5 fields, expected 6: query Q0 candidate rank score tag"),
         ("q2", "line 3: 1 fields, expected 6: query Q0 candidate rank score tag"),
-        ("q2 Q0 d3 1 0.5 t extra", "line 3: 7 fields, expected 6: query Q0 candidate rank score tag"),
+        (
+            "q2 Q0 d3 1 0.5 t extra",
+            "line 3: 7 fields, expected 6: query Q0 candidate rank score tag",
+        ),
         ("q2 Q0 d3 1 nan t", "line 3: score is NaN or infinite"),
         ("q2 Q0 d3 1 NaN t", "line 3: score is NaN or infinite"),
         ("q2 Q0 d3 1 inf t", "line 3: score is NaN or infinite"),

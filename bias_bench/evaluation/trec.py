@@ -194,9 +194,9 @@ def _read_columns(path: Path, *forms: tuple[str, ...]) -> dict[str, pa.StringArr
     if not content:
         return {name: pa.array([], pa.string()) for name in names}
     if b"\0" in content:
-        line = next(number for number, line in _entries(read_content(path)) if b"\0" in line)
+        damaged = next(number for number, line in _entries(read_content(path)) if b"\0" in line)
         raise DataError(
-            f"{path}, line {line}: holds a NUL byte, so the file is damaged; write it again"
+            f"{path}, line {damaged}: holds a NUL byte, so the file is damaged; write it again"
         )
     width = content.split(b"\n", 1)[0].count(b" ") + 1
     names = next((form for form in forms if len(form) == width), forms[0])
