@@ -35,8 +35,8 @@ FOUND_WITHIN = 10
 def rank_distance(ranks: np.ndarray) -> np.ndarray:
     """Max - min over each row of int ranks [queries, relevant]; 0 marks "no candidate".
 
-    Returns float64 [queries], NaN where fewer than two candidates are ranked, or all are past a
-    cut-off.
+    Returns float64 [queries], NaN where fewer than two candidates are ranked, or none of them was
+    retrieved.
     """
     highest = ranks.max(axis=1, initial=0)
     lowest = np.where(ranks > 0, ranks, np.iinfo(np.int32).max).min(axis=1)
@@ -78,7 +78,7 @@ def signed_differences(ranks: np.ndarray) -> np.ndarray:
 
 def differences_to_own(part: LanguageRanks) -> np.ndarray:
     """Mean of a language's rank - the query language's [languages]; 0 for the query language."""
-    known = known_ranks(part.ranks)
+    known = known_ranks(part.least)
     return column_means(known - known[:, [part.own]])
 
 
@@ -100,7 +100,7 @@ def summarise(parallel: Parallel) -> dict[str, Any]:
     absent where neither is known. `signed_differences` are rows minus columns: between candidate
     languages, and of candidate languages to the query's own.
     """
-    parts = {language: part.ranks for language, part in parallel.parts.items()}
+    parts = {language: part.least for language, part in parallel.parts.items()}
     distances = {language: rank_distance(ranks) for language, ranks in parts.items()}
     summary = averages(distances)
     if not summary:
@@ -121,15 +121,16 @@ def summarise(parallel: Parallel) -> dict[str, Any]:
         "mean_pairwise": averages(
             {language: mean_pairwise_distance(ranks) for language, ranks in parts.items()}
         ),
-        "found": _found(parts, distances),
+        "found": _found(parallel, distances),
         "signed_differences": _matrices(parallel),
     }
 
 
-def _found(parts: dict[str, np.ndarray], distances: dict[str, np.ndarray]) -> dict[str, Any]:
+def _found(parallel: Parallel, distances: dict[str, np.ndarray]) -> dict[str, Any]:
     """The distance of queries with a parallel candidate in the top 10, and their share."""
     kept, share = {}, {}
-    for language, ranks in parts.items():
+    for language, part in parallel.parts.items():
+        ranks = part.ranks
         best = np.where(ranks > 0, ranks, np.iinfo(np.int32).max).min(axis=1)
         found = best <= FOUND_WITHIN
         kept[language] = np.where(found, distances[language], np.nan)
@@ -139,7 +140,7 @@ def _found(parts: dict[str, np.ndarray], distances: dict[str, np.ndarray]) -> di
 
 def _matrices(parallel: Parallel) -> dict[str, Any]:
     names = parallel.languages
-    tables = np.stack([signed_differences(part.ranks) for part in parallel.parts.values()])
+    tables = np.stack([signed_differences(part.least) for part in parallel.parts.values()])
     between = column_means(tables.reshape(len(tables), -1)).reshape(len(names), len(names))
     to_own = np.stack([differences_to_own(part) for part in parallel.parts.values()])
     return {
