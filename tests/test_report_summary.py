@@ -119,15 +119,15 @@ def test_query_languages_are_ranked_only_as_far_as_shown() -> None:
 def test_candidate_languages_are_ordered_only_where_the_test_rejects() -> None:
     found: dict[str, Any] = {
         "p": 0.0004,
-        "blocks": 1190,
+        "blocks": 48,
         "relative_ranks": {"en": 0.31, "th": 0.64},
     }
-    assert summary.candidate_languages(found) == (
-        "Candidate languages are not ranked alike (Friedman test over 1,190 topics, taken as "
+    assert summary.candidate_languages(found, "article") == (
+        "Candidate languages are not ranked alike (Friedman test over 48 articles, taken as "
         "independent, p < 0.001): on a scale from 0 (always first among the translations) to 1 "
         "(always last), English is at 0.31 and Thai at 0.64."
     )
-    assert summary.candidate_languages({**found, "p": 0.05}) == (
+    assert summary.candidate_languages({**found, "blocks": 1190, "p": 0.05}, "topic") == (
         "No systematic order among candidate languages could be shown (Friedman test over 1,190 "
         "topics, taken as independent, p = 0.050)."
     )
