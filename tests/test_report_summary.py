@@ -60,11 +60,12 @@ def test_distance_stands_beside_its_bounds() -> None:
     assert summary.distance(Estimate(321.4, 300.2, 343.6), 46.36, 10, 13013, 0.917) == (
         "In the pool of all languages the first and the last answer to one question, over its "
         "languages, are 321 ranks apart in the mean (300 to 344) and 46.4 in the median; "
-        "possible are at least 10 and at most 13,013, and lower is better. At least one of them "
+        "possible are at least 10 and at most 13,013, and lower is better. This says how far the "
+        "hardest translation stands behind, not which language is preferred. At least one of them "
         "is among the first ten results for 91.7 % of the queries."
     )
     bare = summary.distance(Estimate(7.0), 5, None, None, None)
-    assert bare.endswith("are 7 ranks apart in the mean and 5 in the median; lower is better.")
+    assert "are 7 ranks apart in the mean and 5 in the median; lower is better." in bare
     cut = summary.distance(Estimate(7.0), 5, None, 100, None, cutoff=100)
     assert "possible are at most 100" in cut
     assert "known down to 100 only" in cut

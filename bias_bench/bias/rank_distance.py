@@ -2,8 +2,11 @@
 
 Of one query in the pool of all languages: the largest minus the smallest rank of its parallel
 relevant candidates. Lower is better; the floor is the number of languages minus 1, the ceiling the
-pool size minus 1. A system that finds nothing can have a low one, so it is read beside AP, and
-`found` repeats it for the queries whose best parallel candidate is in the top 10. Where ranks are
+pool size minus 1. Where the best of them stands first it is the worst rank minus 1 (`found.led` is
+the share of such queries, most of them in a good system): it measures the hardest translation, not
+which language is preferred, which same-language preference does. A system that finds nothing can
+have a low one, so it is read beside AP, and `found` repeats it for the queries whose best parallel
+candidate is in the top 10. Where ranks are
 known down to a cut-off only, it is the least that the rankings allow, at most the cut-off, and has
 no value where none of the parallel candidates was retrieved.
 
@@ -127,15 +130,24 @@ def summarise(parallel: Parallel) -> dict[str, Any]:
 
 
 def _found(parallel: Parallel, distances: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The distance of queries with a parallel candidate in the top 10, and their share."""
-    kept, share = {}, {}
+    """The distance of queries with a parallel candidate in the top 10, and their share.
+
+    `led` is the share of those with one in first place, whose distance is the worst rank - 1.
+    """
+    kept, share, led = {}, {}, {}
     for language, part in parallel.parts.items():
         ranks = part.ranks
         best = np.where(ranks > 0, ranks, np.iinfo(np.int32).max).min(axis=1)
         found = best <= FOUND_WITHIN
         kept[language] = np.where(found, distances[language], np.nan)
         share[language] = np.where(is_parallel(ranks), found.astype(np.float64), np.nan)
-    return {**averages(kept), "share": averages(share)["macro"], "within": FOUND_WITHIN}
+        led[language] = np.where(is_parallel(ranks), (best == 1).astype(np.float64), np.nan)
+    return {
+        **averages(kept),
+        "share": averages(share)["macro"],
+        "within": FOUND_WITHIN,
+        "led": averages(led)["macro"],
+    }
 
 
 def _matrices(parallel: Parallel) -> dict[str, Any]:

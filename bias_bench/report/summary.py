@@ -115,7 +115,8 @@ def distance(
         "In the pool of all languages the first and the last answer to one question, over its "
         f"languages, are {places(mean.value)} ranks apart in the mean{bracketed(mean, places)} and "
         f"{places(median)} in the median; "
-        f"{possible}lower is better."
+        f"{possible}lower is better. This says how far the hardest translation stands behind, not "
+        "which language is preferred."
     )
     if cutoff is not None:
         text += (
