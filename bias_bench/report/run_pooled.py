@@ -13,9 +13,9 @@ from bias_bench.report.run_summary import main_metric
 class PooledRow(NamedTuple):
     """One query language in the pool of all languages; None for what was not measured.
 
-    `leads` is the share of queries whose own-language answer is before its translations, `first` and
-    `ten` are the shares of the query's language in the top 1 and top 10, `pool` is its
-    share of the candidates.
+    `leads` is the share of queries whose own-language answer is before its translations, `first`
+    and `ten` are the shares of the query's language in the top 1 and top 10, `pool` is its share of
+    the candidates.
     """
 
     language: str
