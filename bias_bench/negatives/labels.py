@@ -7,13 +7,13 @@ language, so none of its candidates is a negative for any of its queries.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
 
-from bias_bench.datasets.audit import fold
 from bias_bench.datasets.pairs import Pairs, linked_groups
 from bias_bench.errors import DataError
 
@@ -79,9 +79,15 @@ def _same_texts(pairs: Pairs, queries: np.ndarray, candidates: np.ndarray) -> np
     return np.unique(np.concatenate(folded), return_inverse=True)[1]
 
 
+def _fold(text: str) -> str:
+    """Text without the differences that do not make another text: NFKC, case and white space."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(folded.split())
+
+
 def _digests(texts: Iterable[str], number: int) -> np.ndarray:
     """uint64 [texts]: among a million texts two meet by chance once in 37 million times."""
-    digests = (blake2b(fold(text).encode("utf-8"), digest_size=8).digest() for text in texts)
+    digests = (blake2b(_fold(text).encode("utf-8"), digest_size=8).digest() for text in texts)
     return np.fromiter((int.from_bytes(digest) for digest in digests), np.uint64, count=number)
 
 
