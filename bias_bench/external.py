@@ -130,12 +130,12 @@ def score_external(options: ScoreOptions, origin: Origin | None = None) -> Path:
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Hold the folder's place; one that was made for that alone goes again."""
-    try:
-        with folder_lock(folder):
+    with folder_lock(folder):
+        try:
             yield
-    finally:
-        if folder.is_dir() and [path.name for path in folder.iterdir()] == [".lock"]:
-            shutil.rmtree(folder)
+        finally:
+            if folder.is_dir() and [path.name for path in folder.iterdir()] == [".lock"]:
+                shutil.rmtree(folder)
 
 
 def _stages(

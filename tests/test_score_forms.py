@@ -173,3 +173,14 @@ def _content(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file() and path.name != ".lock"
     }
+
+
+def test_a_folder_that_another_process_holds_is_left_alone(files: Files) -> None:
+    from filelock import FileLock
+
+    files.write_example()
+    held = files.out / "n"
+    held.mkdir(parents=True)
+    with FileLock(held / ".lock"):
+        assert files.score("--name", "n") == 1
+        assert (held / ".lock").exists()

@@ -31,7 +31,7 @@ from bias_bench.bias.parallel import Parallel, as_table, averages, column_means
 from bias_bench.bias.pooled import PooledRun
 
 CUTOFF = 100
-_DRAWS = 400  # random orders; the standard error of a mean of AWRF is then below 0.001
+_DRAWS = 400  # random orders; at a depth of 100 the standard error of a mean is below 0.001
 _SEED = 0
 
 

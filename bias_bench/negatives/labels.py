@@ -79,7 +79,7 @@ def _same_texts(pairs: Pairs, queries: np.ndarray, candidates: np.ndarray) -> np
     return np.unique(np.concatenate(folded), return_inverse=True)[1]
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
     """Text without the differences that do not make another text: NFKC, case and white space."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(folded.split())
@@ -87,7 +87,7 @@ def _fold(text: str) -> str:
 
 def _digests(texts: Iterable[str], number: int) -> np.ndarray:
     """uint64 [texts]: among a million texts two meet by chance once in 37 million times."""
-    digests = (blake2b(_fold(text).encode("utf-8"), digest_size=8).digest() for text in texts)
+    digests = (blake2b(fold(text).encode("utf-8"), digest_size=8).digest() for text in texts)
     return np.fromiter((int.from_bytes(digest) for digest in digests), np.uint64, count=number)
 
 
