@@ -64,7 +64,7 @@ def test_folder_system_and_manifest_say_how_it_was_debiased(finished: Path) -> N
     assert record["texts"] == 2 * 72 * 11
     assert len(record["languages"]) == 11
     assert record["data_sets"] == ["mini"]
-    assert manifest(folder)["audit"]["verdict"] == "clean"
+    assert manifest(folder)["audit"]["verdict"].startswith("clean")
     metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
     assert parse_system(metrics["system"]).recipe == "zero-shot-leace"
     page = (finished / "reports" / f"{NAME}.html").read_text("utf-8")

@@ -47,7 +47,7 @@ def _bias_rows(metrics: dict[str, Any]) -> list[list[str]]:
     cutoff = metrics["cutoff"]
     rows = []
     for key, label, digits in (
-        ("rank_distance", f"rank distance (ranks past {cutoff} count as {cutoff + 1})", 1),
+        ("rank_distance", f"rank distance (at least; rankings end at {cutoff})", 1),
         ("same_language_top1", "same language, top 1", 3),
         ("same_language_first", "own language first among parallel candidates", 3),
     ):

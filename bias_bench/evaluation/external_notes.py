@@ -47,8 +47,8 @@ def notes(external: External) -> list[str]:
     ]
     if shorter:
         found.append(
-            f"the rankings of {_listed(shorter)} all end before {depth}; what they lack has the "
-            f"rank {depth + 1}, and --depth cuts all settings alike"
+            f"the rankings of {_listed(shorter)} all end before {depth}; what they lack counts as "
+            "right behind them, and --depth cuts all settings alike"
         )
     if _translations_are_not_grouped(external):
         found.append(

@@ -62,9 +62,9 @@ def _in_folder(folder: Path, role: Role) -> list[GivenFile]:
     endings = (f".{role}", f".{role}.gz")
     found = []
     for path in sorted(root.rglob("*")):
-        if path.name.endswith(endings) and path.is_file():
+        if path.name.lower().endswith(endings) and path.is_file():
             try:
-                setting = parse_setting(path.name.removesuffix(".gz").removesuffix(f".{role}"))
+                setting = parse_setting(path.name[: path.name.lower().index(f".{role}")])
             except UsageError as error:
                 raise DataError(f"{path}: its name says no setting: {error}") from None
             found.append(GivenFile(path, setting, str(path.relative_to(root))))

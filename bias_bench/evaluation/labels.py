@@ -62,9 +62,12 @@ class Labels(NamedTuple):
     topics: Names
     clusters: Mapping[str, Clusters]
 
-    def language(self, identifier: str) -> str:
-        """The language of a query or candidate, empty where there is none that can be used."""
-        language = self.languages.of(identifier)
+    def language(self, identifier: str, default: str = "") -> str:
+        """The language of a query or candidate, empty where it cannot be used.
+
+        `default` is that of ids which neither table nor pattern knows.
+        """
+        language = self.languages.of(identifier) or default
         return language if is_language(language) else ""
 
     def why_no_language(self, identifier: str) -> str:

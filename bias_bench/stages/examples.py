@@ -99,7 +99,7 @@ def examples(task: Task, folder: Path) -> dict[str, Any]:
 
 def _asked(part: LanguageRanks) -> Iterator[_Asked]:
     precision = compute(Metric("AP", part.cutoff), part.relevant)
-    distance = rank_distance(part.ranks)
+    distance = rank_distance(part.least)
     answers = (part.ranks > 0).sum(axis=1)
     for row, query in enumerate(part.source.queries):
         yield _Asked(query, float(precision[row]), float(distance[row]), int(answers[row]))

@@ -119,7 +119,9 @@ def search_settings(
             query_topics = collection.query_topics(language)
             results = find(language)
             for setting in searched_settings(collection, language):
-                table = setting_rows(collection, setting, query_topics, results.ranks)
+                found = results.top[setting.pool][0]
+                listed = (found >= 0).sum(axis=1) if cutoff else None
+                table = setting_rows(collection, setting, query_topics, results.ranks, listed)
                 if not len(table):
                     raise BiasBenchError(
                         f"setting {setting}: no query of '{language}' has a relevant candidate "

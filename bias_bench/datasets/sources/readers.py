@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from bias_bench.errors import DataError, UsageError, nearest
 from bias_bench.files import parse_json
+from bias_bench.packed import is_gzip_file
 
 
 class Record(NamedTuple):
@@ -23,7 +24,7 @@ class Record(NamedTuple):
 
 
 def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
-    """Lines of a UTF-8 file without their ends; ``.gz`` is unpacked, of ``.zip`` one `member`.
+    """Lines of a UTF-8 file without their ends; gzip is unpacked, of ``.zip`` one `member`.
 
     Only a line feed ends a line: texts hold other separators that `str.splitlines` would cut at.
     """
@@ -34,6 +35,8 @@ def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 yield line.rstrip("\r\n")
     except UnicodeDecodeError:
+        if path.suffix == ".gz" and not is_gzip_file(path):
+            raise DataError(f"{path}: damaged after line 0; fetch the file again") from None
         raise DataError(f"{path}: line {number}: not UTF-8; convert the file") from None
     except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile):
         raise DataError(f"{path}: damaged after line {number}; fetch the file again") from None
@@ -87,7 +90,7 @@ def _open(path: Path, member: str | None) -> Iterator[BinaryIO]:
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive, archive.open(_member(archive, path, member)) as data:
             yield data  # type: ignore[misc]
-    elif path.suffix == ".gz":
+    elif is_gzip_file(path):
         with gzip.open(path, "rb") as packed:
             yield packed  # type: ignore[misc]
     else:
