@@ -14,7 +14,8 @@ from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.registry import LoadedBenchmark, benchmarks
 from bias_bench.encoders.backbone import GIVEN, Backbone
 from bias_bench.encoders.cache import Request
-from bias_bench.encoders.given import GivenObject, Similarity, Vectors, given_backbone, model_name
+from bias_bench.encoders.given import GivenObject, Vectors, given_backbone, model_name
+from bias_bench.encoders.profile import Similarity
 from bias_bench.errors import UsageError
 from bias_bench.evaluation.trec import require_plain_id
 from bias_bench.experiment import DEFAULT_RECIPE, Experiment, make_experiment, nest

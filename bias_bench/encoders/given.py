@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,10 +21,10 @@ from bias_bench.console import progress
 from bias_bench.encoders.backbone import GIVEN, Backbone, Loaded
 from bias_bench.encoders.cache import Request, texts_digest
 from bias_bench.encoders.encoder import Side
-from bias_bench.encoders.profile import Profile
+from bias_bench.encoders.modules import candidate_prompt
+from bias_bench.encoders.profile import Profile, Similarity
 from bias_bench.errors import DataError, UsageError
 
-Similarity = Literal["cosine", "dot"]
 # read by no one: the object itself knows its pooling, prefixes and lengths
 _NO_PROFILE = Profile(
     pooling="mean",
@@ -49,9 +50,11 @@ class EncodesBySide(Protocol):
     def __call__(self, texts: list[str], /, *, side: Side) -> ArrayLike: ...
 
 
-@runtime_checkable
 class SentenceEncoder(Protocol):
-    """A SentenceTransformer (sentence-transformers 5 or later), or what has these two methods."""
+    """A SentenceTransformer (sentence-transformers 5 or later), or what has these two methods.
+
+    `encode_queries` and `encode_corpus`, or `encode` alone, will do as well.
+    """
 
     @property
     def encode_query(self) -> Callable[..., Any]:
@@ -77,12 +80,14 @@ class Vectors(NamedTuple):
 
 class GivenModel(NamedTuple):
     """How a given model answers requests, with vectors float32 [texts, dimensions] of each, ready
-    to search; what it computes in, as far as that is known; and what a manifest says of it.
+    to search; what it computes in, as far as that is known; what a manifest says of it; and the
+    same in a line.
     """
 
     encode: Callable[[Sequence[Request]], list[np.ndarray]]
     precision: str
     record: dict[str, Any]
+    described: str
 
 
 GivenObject = Encodes | EncodesBySide | SentenceEncoder | Vectors | Mapping[str, ArrayLike]
@@ -129,14 +134,17 @@ def given_backbone(
         left = (_scaled(part, compared) for part in found)
         return [held[_key(request)] if _key(request) in held else next(left) for request in asked]
 
+    asked = _asked(model)
     record = {
         "class": _class_of(model),
+        "asked": asked,
         "name": name,
         "similarity": compared,
         "dimensions": ready[0].shape[1],
         "encode_seconds": round(perf_counter() - start, 3),
     }
-    given = GivenModel(answer, _precision(model), record)
+    described = f"{record['class']}; {asked}; {compared}"
+    given = GivenModel(answer, _precision(model), record, described)
     return Backbone(f"{GIVEN}:{name}", _NO_PROFILE, {"vectors": _digest(ready)}, _no_weights, given)
 
 
@@ -144,10 +152,40 @@ def _no_weights() -> Loaded:
     raise UsageError("a model given as a Python object has no weights to load; give its folder")
 
 
+_PAIRS = (("encode_query", "encode_document"), ("encode_queries", "encode_corpus"))
+
+
+def _methods(model: Any) -> tuple[str, str] | None:
+    """The names of the methods for queries and for candidates, None without any."""
+    for pair in (*_PAIRS, ("encode", "encode")):
+        if all(callable(getattr(model, name, None)) for name in pair):
+            return pair
+    return None
+
+
+def _asked(model: Any) -> str:
+    """How the model is asked, in words; with the prompts that a SentenceTransformer has."""
+    if isinstance(model, Mapping | Vectors):
+        return "vectors made already"
+    methods = _methods(model)
+    if methods is None:
+        return "a function that is told the side" if _takes_side(model) else "a function of texts"
+    if methods[0] != "encode_query" or not isinstance(getattr(model, "prompts", None), dict):
+        return " and ".join(dict.fromkeys(methods))
+    names = {"queries": "query", "candidates": candidate_prompt(model.prompts) or "document"}
+    prompts = ((side, model.prompts.get(name)) for side, name in names.items())
+    return "; ".join(
+        f"{side} with its prompt '{text}'" if text else f"{side} without a prompt"
+        for side, text in prompts
+    )
+
+
 def _encode(model: Any) -> Encode:
     """How the object is asked; UsageError where it cannot be."""
-    if isinstance(model, SentenceEncoder):
-        methods = {"query": model.encode_query, "candidate": model.encode_document}
+    names = _methods(model)
+    if names is not None:
+        for_queries, for_candidates = (_method(model, name) for name in names)
+        methods = {"query": for_queries, "candidate": for_candidates}
         return lambda texts, side: methods[side](texts)
     if hasattr(model, "state_dict") and hasattr(model, "forward"):
         raise UsageError(
@@ -163,6 +201,36 @@ def _encode(model: Any) -> Encode:
     if _takes_side(model):
         return lambda texts, side: model(texts, side=side)
     return lambda texts, _: model(texts)
+
+
+def _method(model: Any, name: str) -> Callable[[list[str]], ArrayLike]:
+    """One of the model's methods; UsageError where it needs more than texts."""
+    method: Callable[..., ArrayLike] = getattr(model, name)
+    try:
+        inspect.signature(method).bind([])
+    except TypeError as error:
+        raise UsageError(
+            f"{_class_of(model)}.{name}: it needs more than texts ({error}); give a function from "
+            "texts to vectors that calls it"
+        ) from None
+    except ValueError:  # some built-in methods have no signature
+        pass
+    if name == "encode_document":
+        prompts = getattr(model, "prompts", None)
+        prompt = candidate_prompt(prompts) if isinstance(prompts, dict) else None
+        # the prompt of the model's makers, also where `document`, which is always there, is empty
+        return partial(method, prompt_name=prompt) if prompt else method
+    if name == "encode_corpus":
+        return partial(_encode_corpus, method)
+    return method
+
+
+def _encode_corpus(method: Callable[..., ArrayLike], texts: list[str]) -> ArrayLike:
+    """Passages as texts, or as BEIR's models have them, with a title."""
+    try:
+        return method(texts)
+    except TypeError:
+        return method([{"title": "", "text": text} for text in texts])
 
 
 def _takes_side(function: Callable[..., Any]) -> bool:
@@ -214,13 +282,21 @@ def _split(vectors: Vectors, requests: Sequence[Request]) -> list[np.ndarray]:
 
 def _checked(vectors: Any, texts: int, what: str) -> np.ndarray:
     """float32 [texts, dimensions]; DataError for another shape, NaN or infinity."""
-    if hasattr(vectors, "detach"):  # a torch tensor, wherever it lies and in whatever precision
-        if vectors.is_sparse:
-            raise DataError(f"{what}: sparse vectors cannot be searched here; give dense ones")
-        vectors = vectors.detach().cpu().float().numpy()
+    if isinstance(vectors, list | tuple) and vectors and hasattr(vectors[0], "detach"):
+        vectors = [_from_torch(vector, what) for vector in vectors]
+    elif hasattr(vectors, "detach"):
+        vectors = _from_torch(vectors, what)
+    if hasattr(vectors, "toarray"):  # of scipy
+        raise DataError(_SPARSE.format(what))
     try:
+        array = np.asarray(vectors)
+        if array.dtype in (np.int8, np.uint8):
+            raise DataError(
+                f"{what}: vectors of {array.dtype}, packed or quantised, cannot be compared as "
+                "numbers; give them as floats (precision='float32')"
+            )
         with np.errstate(over="ignore"):  # what is too large for float32 is found below
-            array = np.asarray(vectors, dtype=np.float32)
+            array = np.asarray(array, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what}: not an array of numbers ({error})") from None
     if array.ndim != 2 or len(array) != texts or not array.shape[1]:
@@ -232,6 +308,17 @@ def _checked(vectors: Any, texts: int, what: str) -> np.ndarray:
     if len(bad):
         raise DataError(f"{what}: row {bad[0]} holds NaN or infinity ({len(bad):,} such rows)")
     return array
+
+
+_SPARSE = "{}: sparse vectors cannot be searched here; give dense ones"
+
+
+def _from_torch(tensor: Any, what: str) -> Any:
+    """A torch tensor, wherever it lies and in whatever precision, as an array."""
+    if tensor.is_sparse:
+        raise DataError(_SPARSE.format(what))
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
 def _require_one_width(parts: Sequence[np.ndarray], requests: Sequence[Request]) -> None:
