@@ -44,7 +44,7 @@ _HARMLESS: dict[str, tuple[Any, ...]] = {
 }
 _ARGUMENTS = ("model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args",
               "config_kwargs")  # fmt: skip
-_ACTIVATIONS = ("torch.nn.modules.activation", "torch.nn.modules.linear")
+_ACTIVATIONS = ("torch.nn", "torch.nn.modules.activation", "torch.nn.modules.linear")
 _OF_COMPUTING = {"dtype", "torch_dtype", "attn_implementation", "trust_remote_code"}
 
 
@@ -104,6 +104,8 @@ def _layout(folder: Path, listed: list[dict[str, Any]]) -> Layout:
     places = [place for _, place in modules]
     _require_pooling(folder, [kind for kind, _ in modules])
     config = read_file(folder / CONFIG) or {}
+    if (kind := config.get("model_type")) not in (None, "SentenceTransformer"):
+        raise _refused(folder, f"{CONFIG}: model_type '{kind}' is not supported")
     kept = [module for module in modules[2:] if module[0] != "Dropout"]  # acts in training alone
     steps = [*(_step(folder, kind, place) for kind, place in kept), *_truncation(folder, config)]
     lengths, lower_case = _transformer(folder, places[0])
