@@ -195,7 +195,7 @@ ALIKE: dict[str, Change] = {
 }
 # these say in another way what the folder says already
 SAME: dict[str, Change] = {
-    "nothing changed": lambda folder: None,
+    "nothing changed": both(),
     "no Normalize": modules(pooling()),
     "Normalize and dot": change(CONFIG, similarity_fn_name="dot"),
     "Dropout": modules(pooling(), ("Dropout", {"dropout": 0.5}), NORMALIZE),
@@ -260,7 +260,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "euclidean": (change(CONFIG, similarity_fn_name="euclidean"), "similarity_fn_name 'euclidean'"),
     "manhattan": (change(CONFIG, similarity_fn_name="manhattan"), "similarity_fn_name 'manhattan'"),
     "SparseEncoder": (change(CONFIG, model_type="SparseEncoder"), "model_type 'SparseEncoder'"),
-    "an unknown default prompt": (change(CONFIG, default_prompt_name="x"), "default_prompt_name is"),
+    "an unknown default prompt": (change(CONFIG, default_prompt_name="x"), "default_prompt_name"),
     "use_residual": (modules(pooling(), dense(use_residual=True)), "use_residual of its module"),
     "an activation of its own": (
         modules(pooling(), dense(activation_function="own.Swish")), "activation_function 'own.Sw"
@@ -284,7 +284,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "an adapter": (change("adapter_config.json", peft_type="LORA"), "holds an adapter"),
     "pickled weights": (pickled, "pickled weights (pytorch_model.bin) are not read"),
-    "a shard is missing": (sharded, "lacks model-00001-of-00002.safetensors, a part of its weights"),
+    "a shard is missing": (sharded, "lacks model-00001-of-00002.safetensors, a part"),
     "no weights of Dense": (
         in_sequence(pooling(), dense(), drop="2_Dense/model.safetensors"),
         "2_Dense: holds no model.safetensors, the weights of the module 'Dense'",

@@ -328,7 +328,7 @@ def test_only_fast_tokenizers_are_saved(model: Any, tmp_path: Path) -> None:
         ('{"schema": 2}', "schema 2 is unknown"),
         ("[]", "schema None is unknown"),
         ('{"schema": 1}', "profile: Input should be"),
-        ('{"schema": 1, "profile": {"pooling": "max"}}', "profile.pooling: Input should be"),
+        ('{"schema": 1, "profile": {"pooling": "min"}}', "profile.pooling: Input should be"),
         ("{", "not valid JSON"),
     ],
 )

@@ -8,21 +8,25 @@ cache of vectors is for backbones whose weights can be hashed.
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bias_bench.console import progress
+from bias_bench.console import progress, warn
 from bias_bench.encoders.backbone import GIVEN, Backbone, Loaded
 from bias_bench.encoders.cache import Request, texts_digest
-from bias_bench.encoders.encoder import Side
-from bias_bench.encoders.modules import candidate_prompt
-from bias_bench.encoders.profile import Profile, Similarity
+from bias_bench.encoders.objects import (
+    Encode,
+    GivenObject,
+    Vectors,
+    asker,
+    class_of,
+    how_asked,
+)
+from bias_bench.encoders.profile import Profile, Similarity, profile_for
 from bias_bench.errors import DataError, UsageError
 
 # read by no one: the object itself knows its pooling, prefixes and lengths
@@ -35,49 +39,6 @@ _NO_PROFILE = Profile(
 )
 
 
-class Encodes(Protocol):
-    """A function from texts to vectors, float [texts, dimensions]; queries and candidates alike.
-
-    It is called with all texts of one language and side at once, and makes batches itself.
-    """
-
-    def __call__(self, texts: list[str], /) -> ArrayLike: ...
-
-
-class EncodesBySide(Protocol):
-    """As `Encodes`, with a parameter called `side` that is told ``query`` or ``candidate``."""
-
-    def __call__(self, texts: list[str], /, *, side: Side) -> ArrayLike: ...
-
-
-class SentenceEncoder(Protocol):
-    """A SentenceTransformer (sentence-transformers 5 or later), or what has these two methods.
-
-    `encode_queries` and `encode_corpus`, or `encode` alone, will do as well.
-    """
-
-    @property
-    def encode_query(self) -> Callable[..., Any]:
-        """From texts of queries to vectors, float [texts, dimensions]."""
-        ...
-
-    @property
-    def encode_document(self) -> Callable[..., Any]:
-        """From texts of candidates to vectors, float [texts, dimensions]."""
-        ...
-
-
-class Vectors(NamedTuple):
-    """Vectors of a collection made already, float [n, dimensions] each.
-
-    Rows of `queries` and `candidates` are in the order of `Collection.queries` and
-    `Collection.candidates`.
-    """
-
-    queries: ArrayLike
-    candidates: ArrayLike
-
-
 class GivenModel(NamedTuple):
     """How a given model answers requests, with vectors float32 [texts, dimensions] of each, ready
     to search; what it computes in, as far as that is known; what a manifest says of it; and the
@@ -88,17 +49,6 @@ class GivenModel(NamedTuple):
     precision: str
     record: dict[str, Any]
     described: str
-
-
-GivenObject = Encodes | EncodesBySide | SentenceEncoder | Vectors | Mapping[str, ArrayLike]
-Encode = Callable[[list[str], Side], ArrayLike]
-
-
-def model_name(model: GivenObject) -> str:
-    """What a model is called where its caller does not say: its class, or the function's name."""
-    if isinstance(model, Mapping | Vectors):
-        return "vectors"
-    return getattr(model, "__name__", type(model).__name__).strip("<>")
 
 
 def given_backbone(
@@ -116,7 +66,7 @@ def given_backbone(
     if isinstance(model, Mapping | Vectors):
         encode, parts = None, _split(_as_vectors(model), requests)
     else:
-        encode = _encode(model)
+        encode = asker(model)
         parts = _ask(encode, requests)
     _require_one_width(parts, requests)
     ready = [_scaled(part, compared) for part in parts]
@@ -134,9 +84,9 @@ def given_backbone(
         left = (_scaled(part, compared) for part in found)
         return [held[_key(request)] if _key(request) in held else next(left) for request in asked]
 
-    asked = _asked(model)
+    asked = how_asked(model)
     record = {
-        "class": _class_of(model),
+        "class": class_of(model),
         "asked": asked,
         "name": name,
         "similarity": compared,
@@ -144,105 +94,25 @@ def given_backbone(
         "encode_seconds": round(perf_counter() - start, 3),
     }
     described = f"{record['class']}; {asked}; {compared}"
+    _warn_of_prefixes(model)
     given = GivenModel(answer, _precision(model), record, described)
     return Backbone(f"{GIVEN}:{name}", _NO_PROFILE, {"vectors": _digest(ready)}, _no_weights, given)
 
 
+def _warn_of_prefixes(model: Any) -> None:
+    """Say where the model, given by name, would get prefixes that the object does not know."""
+    base = str(getattr(getattr(model, "model_card_data", None), "base_model", None))
+    known = profile_for(base).profile
+    if known.query_prefix and not any((getattr(model, "prompts", None) or {}).values()):
+        warn(
+            f"{base} wants '{known.query_prefix}' before queries and '{known.candidate_prefix}' "
+            "before candidates, and this object has no prompts; give them to it as "
+            "prompts={'query': …, 'document': …}, or give the name"
+        )
+
+
 def _no_weights() -> Loaded:
     raise UsageError("a model given as a Python object has no weights to load; give its folder")
-
-
-_PAIRS = (("encode_query", "encode_document"), ("encode_queries", "encode_corpus"))
-
-
-def _methods(model: Any) -> tuple[str, str] | None:
-    """The names of the methods for queries and for candidates, None without any."""
-    for pair in (*_PAIRS, ("encode", "encode")):
-        if all(callable(getattr(model, name, None)) for name in pair):
-            return pair
-    return None
-
-
-def _asked(model: Any) -> str:
-    """How the model is asked, in words; with the prompts that a SentenceTransformer has."""
-    if isinstance(model, Mapping | Vectors):
-        return "vectors made already"
-    methods = _methods(model)
-    if methods is None:
-        return "a function that is told the side" if _takes_side(model) else "a function of texts"
-    if methods[0] != "encode_query" or not isinstance(getattr(model, "prompts", None), dict):
-        return " and ".join(dict.fromkeys(methods))
-    names = {"queries": "query", "candidates": candidate_prompt(model.prompts) or "document"}
-    prompts = ((side, model.prompts.get(name)) for side, name in names.items())
-    return "; ".join(
-        f"{side} with its prompt '{text}'" if text else f"{side} without a prompt"
-        for side, text in prompts
-    )
-
-
-def _encode(model: Any) -> Encode:
-    """How the object is asked; UsageError where it cannot be."""
-    names = _methods(model)
-    if names is not None:
-        for_queries, for_candidates = (_method(model, name) for name in names)
-        methods = {"query": for_queries, "candidate": for_candidates}
-        return lambda texts, side: methods[side](texts)
-    if hasattr(model, "state_dict") and hasattr(model, "forward"):
-        raise UsageError(
-            f"{_class_of(model)}: a torch module takes tokens, not texts; give a "
-            "SentenceTransformer (version 5 or later), its folder, or a function from texts to "
-            "vectors"
-        )
-    if not callable(model):
-        raise UsageError(
-            f"{_class_of(model)}: neither a backbone's name or folder nor a model; give a "
-            "SentenceTransformer, a function from texts to vectors, or bias_bench.Vectors"
-        )
-    if _takes_side(model):
-        return lambda texts, side: model(texts, side=side)
-    return lambda texts, _: model(texts)
-
-
-def _method(model: Any, name: str) -> Callable[[list[str]], ArrayLike]:
-    """One of the model's methods; UsageError where it needs more than texts."""
-    method: Callable[..., ArrayLike] = getattr(model, name)
-    try:
-        inspect.signature(method).bind([])
-    except TypeError as error:
-        raise UsageError(
-            f"{_class_of(model)}.{name}: it needs more than texts ({error}); give a function from "
-            "texts to vectors that calls it"
-        ) from None
-    except ValueError:  # some built-in methods have no signature
-        pass
-    if name == "encode_document":
-        prompts = getattr(model, "prompts", None)
-        prompt = candidate_prompt(prompts) if isinstance(prompts, dict) else None
-        # the prompt of the model's makers, also where `document`, which is always there, is empty
-        return partial(method, prompt_name=prompt) if prompt else method
-    if name == "encode_corpus":
-        return partial(_encode_corpus, method)
-    return method
-
-
-def _encode_corpus(method: Callable[..., ArrayLike], texts: list[str]) -> ArrayLike:
-    """Passages as texts, or as BEIR's models have them, with a title."""
-    try:
-        return method(texts)
-    except TypeError:
-        return method([{"title": "", "text": text} for text in texts])
-
-
-def _takes_side(function: Callable[..., Any]) -> bool:
-    """Whether the function names a parameter `side`."""
-    try:
-        parameter = inspect.signature(function).parameters.get("side")
-    except (TypeError, ValueError):  # some built-in functions have no signature
-        return False
-    return parameter is not None and parameter.kind in (
-        inspect.Parameter.KEYWORD_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    )
 
 
 def _ask(encode: Encode, requests: Sequence[Request]) -> list[np.ndarray]:
@@ -352,11 +222,6 @@ def _precision(model: Any) -> str:
     """What a torch model computes in, as far as its weights say; unknown for others."""
     weight = next(iter(model.parameters()), None) if hasattr(model, "parameters") else None
     return "unknown" if weight is None else str(weight.dtype).removeprefix("torch.")
-
-
-def _class_of(model: Any) -> str:
-    kind = model if hasattr(model, "__qualname__") else type(model)
-    return f"{getattr(kind, '__module__', '?')}.{kind.__qualname__}"
 
 
 def _key(request: Request) -> tuple[str, str, str]:
