@@ -141,6 +141,33 @@ def test_other_architectures_and_padding_rank_alike(
     assert share_of_same(own, theirs) > 0.99
 
 
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_a_folder_that_sentence_transformers_wrote_ranks_alike(
+    plain: Path, few: Collection, tmp_path: Path, similarity: str
+) -> None:
+    library = pytest.importorskip("sentence_transformers")
+    parts = pytest.importorskip("sentence_transformers.models")
+    transformer = parts.Transformer(str(plain))
+    transformer.max_seq_length = 24
+    model = library.SentenceTransformer(
+        modules=[
+            transformer,
+            parts.Pooling(32, "weightedmean", include_prompt=False),
+            parts.Dense(32, 16),
+            parts.LayerNorm(16),
+        ],
+        prompts={"query": "ask this question: ", "document": "here is the text: "},
+        similarity_fn_name=similarity,
+        truncate_dim=12,
+        device="cpu",
+    )
+    model.save(str(tmp_path / "saved"))
+    own = ranks(str(tmp_path / "saved"), few, tmp_path / "folder")
+    assert share_of_same(own, ranks(model, few, tmp_path / "object")) > 0.99
+    profile = resolve_backbone(str(tmp_path / "saved")).profile
+    assert (profile.query_max_length, profile.similarity) == (24, similarity)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_followed_is_refused_by_name(
     original: Path, tmp_path: Path, name: str
