@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, ValidationError, field_validator
 
 from bias_bench.encoders.debias import Method
-from bias_bench.encoders.profile import Pooling
+from bias_bench.encoders.profile import Pooling, Similarity
 from bias_bench.errors import UsageError, nearest
 from bias_bench.kinds import (
     FINISHED_RUNS,
@@ -70,6 +70,7 @@ class EncodingOptions(Strict):
     candidate_prefix: str | None = None
     query_max_length: int | None = Field(default=None, ge=4)
     candidate_max_length: int | None = Field(default=None, ge=4)
+    similarity: Similarity | None = None
 
 
 class RobustnessOptions(Strict):

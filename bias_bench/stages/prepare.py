@@ -27,6 +27,7 @@ from bias_bench.experiment import Experiment
 from bias_bench.files import require_writable
 from bias_bench.manifest import Manifest, Policy
 from bias_bench.processes import own_device, started_number
+from bias_bench.stages.encoder import as_set, described, require_debiasable
 from bias_bench.stages.folder import (
     require_run_folder,
     require_same_experiment,
@@ -151,13 +152,16 @@ def prepare(experiment: Experiment, options: RunOptions, given: Given = NOTHING)
         backbone = resolve_backbone(experiment.backbone, experiment.seed, options.fetch)
     encoding = experiment.encoding
     device = own_device(resolve_device(options.device))
-    overrides = encoding.model_dump(exclude={"precision", "batch_tokens"}, exclude_none=True)
+    if not backbone.given:
+        backbone = as_set(backbone, experiment)
     settings = EncodingSettings(
-        profile=backbone.profile.model_copy(update=overrides),
+        profile=backbone.profile,
         precision=resolve_precision(encoding.precision, device),
         batch_tokens=encoding.batch_tokens or default_batch_tokens(device),
         device=device,
     )
+    say(f"encoder: {described(backbone)}")
+    require_debiasable(backbone, experiment)
     prepared = Prepared(experiment, benchmark, backbone, settings)
     require_index(prepared)
     return prepared

@@ -128,7 +128,8 @@ class TrainingSettings(_Strict):
     """How to train; steps = 0 is no training.
 
     Where arXiv:2408.10536 gives a value it is the default: AdamW with weight decay 0.01, learning
-    rate 3e-5, batch size 100. Lengths are in tokens, prefixes and special tokens included.
+    rate 3e-5, batch size 100. Lengths are in tokens, prefixes and special tokens included. Prefixes
+    are of a plain language model, which states none; an encoder keeps its own.
     `trim_vocabulary` auto trims where the tokenizer allows it exactly. `accumulate` batches make a
     step, their gradients averaged. `stored_precision` is of the saved weights, and evaluation takes
     them as saved.
@@ -143,6 +144,8 @@ class TrainingSettings(_Strict):
     temperature: float = Field(default=0.03, gt=0)
     query_max_length: int = Field(default=64, ge=4)
     candidate_max_length: int = Field(default=96, ge=4)
+    query_prefix: str = "query: "
+    candidate_prefix: str = "passage: "
     chunk_tokens: int = Field(default=512, ge=16)
     gradient_cache: bool = False
     precision: Literal["auto", "float32", "bf16"] = "auto"
