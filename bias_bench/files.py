@@ -24,6 +24,7 @@ TEMPORARY_PREFIX = ".writing-"
 _STALE_SECONDS = 86_400
 _PATIENCE = 60  # seconds
 _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # numpy's error, without a number
+_LEFT_BY_SYSTEMS = {"__macosx", "thumbs.db", "desktop.ini"}
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, quota or file-size limit
 
 
@@ -203,6 +204,11 @@ def require_writable(path: Path) -> None:
         raise BiasBenchError(f"{path}: cannot create this folder ({existing} is a file)")
     if not os.access(existing, os.W_OK):
         raise BiasBenchError(f"{path}: no permission to write in {existing}; choose another folder")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder holds no data: it is hidden, or left by a system or an editor."""
+    return name.startswith((".", "~$")) or name.casefold() in _LEFT_BY_SYSTEMS
 
 
 def remove_temporary_files(folder: Path) -> None:

@@ -14,6 +14,7 @@ from bias_bench.evaluation.given_files import GivenFile, Role
 from bias_bench.evaluation.labels import Labels
 from bias_bench.evaluation.settings import ALL
 from bias_bench.evaluation.trec import QrelsTable, RunTable, line_of, read_qrels, read_run
+from bias_bench.languages import language_code
 
 
 class Ids(NamedTuple):
@@ -83,10 +84,7 @@ def _number(columns: Sequence[pa.StringArray], labels: Labels) -> tuple[Ids, lis
     known = known.take(pc.array_sort_indices(known))
     names = known.to_pylist()
     languages = [labels.language(name) for name in names]
-    written = [
-        name if not language or name.startswith(f"{language}:") else f"{language}:{name}"
-        for name, language in zip(names, languages, strict=True)
-    ]
+    written = [_written(*named) for named in zip(names, languages, strict=True)]
     seen: dict[str, str] = {}
     for name, new in zip(names, written, strict=True):
         if seen.setdefault(new, name) != name:
@@ -99,6 +97,15 @@ def _number(columns: Sequence[pa.StringArray], labels: Labels) -> tuple[Ids, lis
         for column in columns
     ]
     return Ids(names, np.array(languages, dtype=object), np.array(written, dtype=object)), numbers
+
+
+def _written(name: str, language: str) -> str:
+    """An id that begins with its language, which may stand there already in another form."""
+    before, colon, rest = name.partition(":")
+    if not language or (colon and before == language):
+        return name
+    own = colon and language_code(before) == language
+    return f"{language}:{rest if own else name}"
 
 
 def _check(entries: Entries, role: Role, loaded: Loaded, labels: Labels) -> None:

@@ -35,7 +35,10 @@ def parse_setting(text: str) -> Setting:
     """The inverse of ``str(setting)``."""
     language, _, pool = text.partition("-")
     if language in ("", ALL) or "-" in pool or text.endswith("-"):
-        raise UsageError(f"'{text}' is not a setting; write en, en-de or en-all")
+        raise UsageError(
+            f"'{text}' is not a setting; write en, en-de or en-all, and _ for a hyphen within a "
+            "code: zh_Hans-de"
+        )
     return Setting(language, pool or language)
 
 

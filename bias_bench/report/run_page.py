@@ -12,7 +12,7 @@ from bias_bench.errors import DataError
 from bias_bench.evaluation.metrics import ordered_names
 from bias_bench.evaluation.settings import KINDS
 from bias_bench.files import write_text
-from bias_bench.languages import direction, language_name
+from bias_bench.languages import base_language, direction, html_language, language_name
 from bias_bench.manifest import EXTERNAL
 from bias_bench.report.figure_parts import Figure
 from bias_bench.report.index_page import run_entry
@@ -139,7 +139,9 @@ def _values(content: RunContent) -> dict[str, Any]:
         "sentences": sentences(content),
         "languages": languages,
         "language_name": language_name,
+        "base_language": base_language,
         "direction": direction,
+        "html_language": html_language,
         "confidence": f"{100 * CONFIDENCE:g}",
         "intervals": any(found.known for found in precision.values()),
         "kinds": [(kind, _KIND_NAMES[kind]) for kind in KINDS if kind in metrics["retrieval"]],

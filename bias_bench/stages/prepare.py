@@ -25,6 +25,7 @@ from bias_bench.encoders.encoder import (
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.experiment import Experiment
 from bias_bench.files import require_writable
+from bias_bench.languages import doubts
 from bias_bench.manifest import Manifest, Policy
 from bias_bench.processes import own_device, started_number
 from bias_bench.stages.folder import (
@@ -124,8 +125,8 @@ def open_benchmark(
         f"topics, {len(collection.queries):,} queries, {len(collection.candidates):,} candidates "
         f"({perf_counter() - start:.1f} s)"
     )
-    if benchmark.note:
-        warn(f"{collection.name}: {benchmark.note}")
+    for note in filter(None, (benchmark.note, *doubts(collection.languages))):
+        warn(f"{collection.name}: {note}")
     return benchmark
 
 
