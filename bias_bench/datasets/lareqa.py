@@ -18,7 +18,6 @@ from bias_bench.datasets.squad import Answer, Paragraph, read_squad
 from bias_bench.errors import DataError
 from bias_bench.languages import base_language
 
-
 _BEGIN = 20  # characters of a sentence, of which XQuAD-R has mended some against the context
 
 
