@@ -70,6 +70,17 @@ class Collection:
         return [query for query in self.queries if language_of(query.id) == language]
 
     @cached_property
+    def answered_in(self) -> dict[str, frozenset[str]]:
+        """Of each language, those in which some topic that it asks is answered."""
+        answers: dict[str, set[str]] = {}
+        for topic, candidate in self.relevance:
+            answers.setdefault(topic, set()).add(language_of(candidate))
+        found: dict[str, set[str]] = {language: set() for language in self.languages}
+        for query in self.queries:
+            found[language_of(query.id)] |= answers.get(topic_of(query.id), set())
+        return {language: frozenset(answered) for language, answered in found.items()}
+
+    @cached_property
     def relevant_rows(self) -> np.ndarray:
         """int32 [topics, most relevant candidates of a topic]: candidate rows, padded with -1."""
         rows = self.candidate_rows([candidate for _, candidate in self.relevance])

@@ -53,6 +53,7 @@ from bias_bench.report.run_tables import (
 from bias_bench.report.run_title import benchmark_title, purpose, recipe_text
 from bias_bench.report.summary import perturbation_name
 from bias_bench.report.training_figure import training_figure
+from bias_bench.report.wording import without_topics
 
 __all__ = ["read_metrics", "render_run_page", "write_run_page"]
 
@@ -134,6 +135,7 @@ def _values(content: RunContent) -> dict[str, Any]:
         "recipe": recipe_text(experiment),
         "title": benchmark_title(manifest, experiment),
         "unmatched": unmatched(content),
+        "left_out": _left_out(content),
         "duration": duration,
         "metrics": metrics,
         "sentences": sentences(content),
@@ -234,6 +236,13 @@ def _figures(content: RunContent) -> dict[str, Figure | None]:
 
 def _metric_names(metrics: dict[str, Any]) -> list[str]:
     return ordered_names({name for kind in metrics["retrieval"].values() for name in kind["macro"]})
+
+
+def _left_out(content: RunContent) -> str | None:
+    """Which settings have no topic, in words; None where all have."""
+    names = content.manifest.get("without_queries")
+    kept = sum(len(kind["per_setting"]) for kind in content.metrics["retrieval"].values())
+    return without_topics(names, kept) if names else None
 
 
 def _table(values: dict[str, Any] | None) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from bias_bench.console import say
 from bias_bench.errors import DataError, UsageError
+from bias_bench.evaluation.settings import settings_without_topics
 from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, read_yaml
 from bias_bench.files import folder_lock, remove_temporary_files, write_text
 from bias_bench.manifest import Manifest, Policy, experiment_record
@@ -69,6 +70,8 @@ def describe_task(task: Task) -> dict[str, Any]:
         "seeds": [task.experiment.seed],
         "data": task.benchmark.sha256,
         "collection": task.collection.fingerprint,
+        "languages": list(task.collection.languages),
+        "without_queries": list(map(str, settings_without_topics(task.collection))),
         **describe_index(task),
     }
 

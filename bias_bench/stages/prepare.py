@@ -22,12 +22,14 @@ from bias_bench.encoders.encoder import (
     resolve_device,
     resolve_precision,
 )
-from bias_bench.errors import BiasBenchError, UsageError
+from bias_bench.errors import BiasBenchError, DataError, UsageError
+from bias_bench.evaluation.settings import settings_of, settings_without_topics
 from bias_bench.experiment import Experiment
 from bias_bench.files import require_writable
 from bias_bench.languages import doubts
 from bias_bench.manifest import Manifest, Policy
 from bias_bench.processes import own_device, started_number
+from bias_bench.report.wording import without_topics
 from bias_bench.stages.folder import (
     require_run_folder,
     require_same_experiment,
@@ -133,11 +135,21 @@ def open_benchmark(
 def open_task_benchmark(
     experiment: Experiment, options: RunOptions, given: Given = NOTHING
 ) -> LoadedBenchmark:
-    """The benchmark that is given, or that the experiment names."""
+    """The benchmark that is given, or that the experiment names.
+
+    Says which of its settings have no topic; DataError where none has.
+    """
     data_dir = Path(experiment.data_dir) if experiment.data_dir else None
-    return given.benchmark or open_benchmark(
+    benchmark = given.benchmark or open_benchmark(
         experiment.benchmark, data_dir, options.fetch, experiment.languages
     )
+    collection = benchmark.collection
+    kept, left_out = settings_of(collection), settings_without_topics(collection)
+    if not kept:
+        raise DataError(f"{collection.name}: no query has a relevant candidate; nothing to measure")
+    if left_out:
+        say(f"{collection.name}: {without_topics(list(map(str, left_out)), len(kept))}")
+    return benchmark
 
 
 def prepare(experiment: Experiment, options: RunOptions, given: Given = NOTHING) -> Prepared:

@@ -35,8 +35,10 @@ from bias_bench.evaluation.settings import (
     ALL,
     Setting,
     parse_setting,
+    searched_languages,
     searched_settings,
     settings_of,
+    settings_without_topics,
 )
 from bias_bench.evaluation.trec import (
     qrels_bytes,
@@ -105,7 +107,6 @@ def search_settings(
 ) -> list[Path]:
     """Search every setting; write runs, qrels and ranks, which are exact down to the cut-off."""
     collection = task.collection
-    languages = collection.languages
     tables: dict[str, pa.Table] = {}
     written: list[Future[list[Path]]] = []
     # a search of blocks shows its own progress
@@ -114,16 +115,11 @@ def search_settings(
         shown if collection.parallel else nullcontext(lambda _: None) as advance,
         ThreadPoolExecutor(max_workers=2) as writers,
     ):
-        for language in languages:
+        for language in searched_languages(collection):
             query_topics = collection.query_topics(language)
             results = find(language)
             for setting in searched_settings(collection, language):
                 table = setting_rows(collection, setting, query_topics, results.ranks)
-                if not len(table):
-                    raise BiasBenchError(
-                        f"setting {setting}: no query of '{language}' has a relevant candidate "
-                        f"in '{setting.pool}'"
-                    )
                 tables[str(setting)] = table
                 written.append(
                     writers.submit(_write_setting, task, folder, setting, table, results)
@@ -213,6 +209,7 @@ def measure(task: Task, manifest: Manifest) -> dict[str, Any]:
     table = RankTable(folder / "ranks.parquet")
     queries = count_queries(folder / "scores.parquet")
     asked = {language: len(collection.queries_in(language)) for language in collection.languages}
+    left_out = [str(setting) for setting in settings_without_topics(collection)]
     return {
         "schema": METRICS_SCHEMA,
         "benchmark": collection.name,
@@ -228,6 +225,7 @@ def measure(task: Task, manifest: Manifest) -> dict[str, Any]:
             }
             for name, number in queries.items()
         },
+        **({"without_queries": left_out} if left_out else {}),
         "bias": measure_bias(folder, table, collection.languages) if collection.parallel else {},
         "scorers": {
             "agreement": {
