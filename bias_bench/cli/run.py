@@ -193,13 +193,14 @@ def make_experiments(
     until: Any = None,
 ) -> list[Experiment]:
     """What the options describe: an experiment for each recipe and seed."""
+    from bias_bench.datasets.registry import benchmark_place
     from bias_bench.experiment import make_experiment, read_yaml
 
     base: dict[str, Any] = {}
     if benchmark and Path(benchmark).suffix in (".yaml", ".yml"):
         base = read_yaml(Path(benchmark))
     elif benchmark:
-        base = {"benchmark": benchmark}
+        base = {"benchmark": benchmark_place(benchmark)}
     if not recipe and not base.get("recipe") and until in STAGE_RECIPES:
         recipe = [STAGE_RECIPES[until]]
     options_given: dict[str, Any] = {"backbone": backbone} if backbone else {}

@@ -22,8 +22,9 @@ from bias_bench.files import cache_root, is_hidden, sha256_file
 from bias_bench.languages import language_code
 
 __all__ = [
-    "BenchmarkSpec", "DataFile", "FileCheck", "LoadedBenchmark", "benchmark_spec", "benchmarks",
-    "check_files", "data_folder", "data_note", "languages_of", "load_benchmark", "mend",
+    "BenchmarkSpec", "DataFile", "FileCheck", "LoadedBenchmark", "benchmark_place",
+    "benchmark_spec", "benchmarks", "check_files", "data_folder", "data_note", "languages_of",
+    "load_benchmark", "mend",
 ]  # fmt: skip
 
 
@@ -49,6 +50,11 @@ def benchmark_spec(name: str) -> BenchmarkSpec:
     if name not in benchmarks():
         raise UsageError(f"unknown benchmark '{name}': {nearest(name, benchmarks())}")
     return benchmarks()[name]
+
+
+def benchmark_place(name: str) -> str:
+    """A benchmark's name, or the whole path of a folder: what tells folders of one name apart."""
+    return name if name in benchmarks() or not Path(name).is_dir() else str(Path(name).resolve())
 
 
 def data_folder(name: str, data_dir: Path | None) -> Path:

@@ -15,7 +15,7 @@ from bias_bench.files import write_text
 from bias_bench.languages import base_language, direction, html_language, language_name
 from bias_bench.manifest import EXTERNAL
 from bias_bench.report.figure_parts import Figure
-from bias_bench.report.index_page import run_entry
+from bias_bench.report.index_page import claim_page, run_entry
 from bias_bench.report.published import published_figures
 from bias_bench.report.render import embeddable, render
 from bias_bench.report.run_content import RunContent, read_metrics, read_run_content
@@ -76,11 +76,11 @@ class Section(NamedTuple):
 def write_run_page(folder: Path, reports: Path) -> Path:
     """Render a complete run folder to ``<reports>/<run>.html``; returns the page's path.
 
-    DataError for files that hold something else than a run's do.
+    The page of another run of that name is kept (`claim_page`). DataError for files that hold
+    something else than a run's do.
     """
     from jinja2 import TemplateError
 
-    page = reports / f"{folder.resolve().name}.html"
     content = read_run_content(folder)
     try:
         html = render_run_page(content)
@@ -96,6 +96,7 @@ def write_run_page(folder: Path, reports: Path) -> Path:
             f"{folder}: metrics.json or a file beside it is damaged, or of another version "
             f"({type(error).__name__}: {error}); repeat the run"
         ) from error
+    page = claim_page(folder, reports)
     size = len(html.encode("utf-8"))
     if size > LARGEST_PAGE:
         warn(f"{page}: {size / 1e6:.1f} MB is large for a page; it may open slowly")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bias_bench.console import say
+from bias_bench.datasets.registry import benchmark_place
 from bias_bench.errors import DataError, UsageError
 from bias_bench.evaluation.settings import settings_without_topics
 from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, read_yaml
@@ -99,6 +100,7 @@ def require_same_experiment(folder: Path, experiment: Experiment, policy: Policy
             "--policy always"
         ) from None
     now = experiment.model_dump(exclude={"data_dir"})
+    before["benchmark"] = benchmark_place(before["benchmark"])  # once given from another folder
     changed = [key for key in now if now[key] != before[key]]
     if changed:
         raise UsageError(

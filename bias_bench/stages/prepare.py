@@ -25,7 +25,7 @@ from bias_bench.encoders.encoder import (
 from bias_bench.errors import BiasBenchError, DataError, UsageError
 from bias_bench.evaluation.settings import settings_of, settings_without_topics
 from bias_bench.experiment import Experiment
-from bias_bench.files import require_writable
+from bias_bench.files import plain_name, require_writable
 from bias_bench.languages import doubts
 from bias_bench.manifest import Manifest, Policy
 from bias_bench.processes import own_device, started_number
@@ -77,10 +77,12 @@ NOTHING = Given()
 def run_name(experiment: Experiment) -> str:
     """The default name of a run's folder: ``<benchmark>-<recipe>-<seed>``.
 
-    With debiasing, its method follows the recipe; of a fusion, the names of its runs do.
+    With debiasing, its method follows the recipe; of a fusion, the names of its runs do. What no
+    folder can be called is replaced in the benchmark's name (`files.plain_name`).
     """
-    benchmark = Path(experiment.benchmark).resolve().name
-    variant = re.sub(r"[:+]", "-", experiment.variant)
+    benchmark, variant = plain_name(Path(experiment.benchmark).resolve().name), experiment.variant
+    if experiment.fusion:
+        variant = plain_name(re.sub("[:+]", "-", variant), longest=120)
     return f"{benchmark}-{variant}-{experiment.seed}"
 
 
@@ -88,7 +90,9 @@ def checked_folder(experiment: Experiment, options: RunOptions) -> Path:
     """The run's folder; refuses what cannot work, before any work and writing nothing."""
     name = run_name(experiment) if options.name is None else options.name
     if not _NAME.fullmatch(name):
-        raise UsageError(f"'{name}' cannot name a run: use letters, digits, '.', '_' and '-'")
+        raise UsageError(
+            f"'{name}' cannot name a run: use letters, digits, '.', '_' and '-', and give --name"
+        )
     folder = options.out / name
     require_writable(folder)
     if options.reports:

@@ -43,7 +43,6 @@ from bias_bench.evaluation.settings import (
 from bias_bench.evaluation.trec import (
     qrels_bytes,
     ragged_run_bytes,
-    require_plain_id,
     run_bytes,
     write_gzip,
 )
@@ -69,7 +68,7 @@ class Task:
     @property
     def tag(self) -> str:
         """The last column of every run line."""
-        return require_plain_id(f"{self.experiment.variant}-{self.experiment.seed}")
+        return f"{'-'.join(self.experiment.variant.split())}-{self.experiment.seed}"
 
 
 @dataclass(frozen=True)
