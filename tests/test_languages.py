@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from bias_bench import Vectors, evaluate
 from bias_bench.datasets.registry import languages_of, load_benchmark
+from bias_bench.datasets.sources import load_sources
 from bias_bench.errors import DataError, UsageError
+from bias_bench.evaluation.ranks import RankTable
 from bias_bench.evaluation.settings import parse_setting
+from bias_bench.files import read_json
 from bias_bench.languages import (
     base_language,
     direction,
@@ -22,7 +26,10 @@ from bias_bench.languages import (
 from bias_bench.retrieval.analysis import analysis_rule
 from bias_bench.robustness.perturbations import applicable
 from bias_bench.robustness.spelling import case
+from bias_bench.stages.debias import _draw
 from bias_bench.stages.prepare import open_benchmark
+from tests.external_rankings import QRELS, RUN, Files
+from tests.helpers import qrels_text, run_text
 from tests.lareqa_files import document, good, paragraph, write
 
 FORMS = {
@@ -195,3 +202,54 @@ def test_unknown_and_double_codes_are_told(
     assert len(warnings) == 2
     assert "own: unknown language elvish, xx: " in warnings[0]
     assert "own: th and tha are one language (th) under several codes" in warnings[1]
+
+
+def test_rankings_of_other_tools_may_name_languages_in_any_form(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``fr`` of the worked example is called ``zh-Hans``, in ids or in a table."""
+    files = Files(tmp_path)
+    files.write_example(
+        run_text(RUN).replace("fr:", "zh-Hans:"), qrels_text(QRELS).replace("fr:", "zh-Hans:")
+    )
+    assert files.score("--name", "ids") == 0
+    labels = [f"fr:{name}\tzh-Hans" for name in ("1", "2", "9", "t1", "t2")]
+    labels += [f"{code}:{name}\t{code}" for code in ("de", "en") for name in "129"]
+    labels += [f"{code}:t{number}\t{code}" for code in ("de", "en") for number in (1, 2, 7)]
+    files.write_example()
+    table = files.write("languages.tsv", "\n".join(labels))
+    assert files.score("--name", "table", "--languages", str(table)) == 0
+    assert "unknown language" not in capsys.readouterr().err
+    for name in ("ids", "table"):
+        assert read_json(files.out / name / "metrics.json")["bias"]["worst_rank"]["per_language"].keys() == {
+            "de", "en", "zh_Hans",
+        }  # fmt: skip
+    queries = RankTable(files.out / "ids" / "ranks.parquet").of("zh_Hans-all").queries
+    assert queries == ["zh_Hans:t1"]
+
+
+def test_debiasing_finds_training_texts_of_the_language(tmp_path: Path) -> None:
+    import numpy as np
+
+    write(tmp_path, "zh", good())
+    entry = {"form": "squad", "name": "x", "files": {"zho_Hant": "zh.json"}}
+    pairs = load_sources([entry], tmp_path).pairs
+    order = np.arange(len(pairs.topic_ids))
+    drawn = {code: _draw(pairs, code, order) for code in ("zh", "zh_Hans", "cmn", "th")}
+    assert [len(drawn[code]) for code in drawn] == [2, 2, 2, 0]
+    assert drawn["zh_Hans"][0].texts == drawn["zh"][0].texts
+
+
+@pytest.mark.parametrize("code", ["eng", "en_GB"])
+def test_examples_show_the_english_question_under_any_code(tmp_path: Path, code: str) -> None:
+    import numpy as np
+
+    for language in (code, "de"):
+        write(tmp_path / "own", language, good())
+    own = load_benchmark(str(tmp_path / "own"), None).collection
+    random = np.random.default_rng(0)
+    vectors = Vectors(random.normal(size=(8, 4)), random.normal(size=(len(own.candidates), 4)))
+    folder = evaluate(vectors, own, out=tmp_path, system="chance").folder
+    found = read_json(folder / "examples.json")["examples"]
+    assert found
+    assert [one["english"] for one in found] == [f"{one['query'].split(':')[1]}?" for one in found]
