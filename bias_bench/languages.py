@@ -117,8 +117,9 @@ def language_name(code: str) -> str:
     if whole or known.language not in names:
         return whole or code
     subtags = known.tag.split("-")[1:]
-    said = [_english().scripts.get(part) or _english().territories.get(part) for part in subtags]
-    return f"{names[known.language]} ({', '.join(filter(None, said))})"
+    said = [_english().scripts.get(part, _english().territories.get(part)) for part in subtags]
+    named = ", ".join(filter(None, said))
+    return f"{names[known.language]} ({named})" if named else names[known.language]
 
 
 def html_language(code: str) -> str:

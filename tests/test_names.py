@@ -9,9 +9,10 @@ import pytest
 
 from bias_bench.cli.run import make_experiments
 from bias_bench.errors import UsageError
-from bias_bench.experiment import load_recipe
+from bias_bench.experiment import experiment_yaml, load_recipe
 from bias_bench.files import plain_name
 from bias_bench.report.index_page import write_index
+from bias_bench.report.run_content import read_run_content
 from bias_bench.report.run_page import write_run_page
 from bias_bench.stages.folder import require_same_experiment
 from bias_bench.stages.prepare import RunOptions, checked_folder, run_name
@@ -66,14 +67,22 @@ def test_two_folders_of_one_name_do_not_share_a_run(
         monkeypatch.chdir(tmp_path / place)
         found += make_experiments("bench", None)
     assert run_name(found[0]) == run_name(found[1])
-    from bias_bench.experiment import experiment_yaml
-
     run = tmp_path / "run"
     run.mkdir()
     (run / "experiment.yaml").write_text(experiment_yaml(found[0]), encoding="utf-8")
     require_same_experiment(run, found[0], "only-missing")
     with pytest.raises(UsageError, match=r"holds another experiment \(benchmark: .*a/bench there"):
         require_same_experiment(run, found[1], "only-missing")
+    (tmp_path / "a" / "bench").rmdir()  # then b/bench is where it went
+    require_same_experiment(run, found[1], "only-missing")
+
+
+def test_a_page_does_not_say_where_a_benchmark_lies(tmp_path: Path) -> None:
+    folder = finished(tmp_path / "run", "run")
+    text = "recipe: mono\nbenchmark: '/home/anna/my bench'\nbackbone: a/b\n"
+    (folder / "experiment.yaml").write_text(text, encoding="utf-8")
+    shown = read_run_content(folder).experiment
+    assert shown == "recipe: mono\nbenchmark: 'my bench'\nbackbone: a/b\n"
 
 
 def fused(*folders: Path) -> list[str]:

@@ -173,6 +173,14 @@ def test_an_answer_that_does_not_is_an_error_that_names_the_question(
     assert end in message
 
 
+def test_a_contradiction_is_one_line(tmp_path: Path) -> None:
+    content = answered(3)
+    content["data"][0]["paragraphs"][0]["context"] = " ".join(EMOJI).replace("fly", "\n\n")
+    content["data"][0]["paragraphs"][0]["sentences"][0] = "Bees 🐝🐝🐝  away."
+    question(content)["answers"][0]["text"] = "honey\nand wax and more of that and of that"
+    assert "\n" not in error_of(tmp_path, content)[0]
+
+
 def test_sentences_in_another_order_than_their_breaks_are_refused(tmp_path: Path) -> None:
     content = good()
     content["data"][0]["paragraphs"][0]["sentences"].reverse()

@@ -18,7 +18,7 @@ from bias_bench.datasets.squad import Answer, Paragraph, read_squad
 from bias_bench.errors import DataError
 from bias_bench.languages import base_language
 
-_BEGIN = 20  # characters of a sentence, of which XQuAD-R has mended some against the context
+_BEGIN = 20  # characters of a sentence; XQuAD-R has some that differ from the context further on
 
 
 class Gold(NamedTuple):
@@ -164,4 +164,6 @@ def _other_units(context: str, text: str, start: int) -> str:
 
 
 def _shown(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:39]}…"
+    """A text for a message: one line, cut short."""
+    line = " ".join(text.split())
+    return line if len(line) <= 40 else f"{line[:39]}…"

@@ -100,13 +100,23 @@ def require_same_experiment(folder: Path, experiment: Experiment, policy: Policy
             "--policy always"
         ) from None
     now = experiment.model_dump(exclude={"data_dir"})
-    before["benchmark"] = benchmark_place(before["benchmark"])  # once given from another folder
+    before["benchmark"] = _found_again(before["benchmark"], experiment.benchmark)
     changed = [key for key in now if now[key] != before[key]]
     if changed:
         raise UsageError(
             f"{folder}: holds another experiment ({changed[0]}: {before[changed[0]]} there, "
             f"{now[changed[0]]} now); give another --name, or replace it with --policy always"
         )
+
+
+def _found_again(before: str, now: str) -> str:
+    """The benchmark of a run as it is given `now`: a folder may have moved, with all around it.
+
+    A folder that is still where it was is another one than one of its name elsewhere.
+    """
+    place = benchmark_place(before)
+    moved = Path(place).is_absolute() and not Path(place).exists()
+    return now if moved and Path(place).name == Path(now).name else place
 
 
 def require_shareable(experiment: Experiment, until: str | None) -> None:

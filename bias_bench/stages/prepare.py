@@ -148,6 +148,8 @@ def open_task_benchmark(
         experiment.benchmark, data_dir, options.fetch, experiment.languages
     )
     collection = benchmark.collection
+    for note in doubts(collection.languages) if given.benchmark else ():
+        warn(f"{collection.name}: {note}")
     kept, left_out = settings_of(collection), settings_without_topics(collection)
     if not kept:
         raise DataError(f"{collection.name}: no query has a relevant candidate; nothing to measure")
