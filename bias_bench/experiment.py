@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from copy import deepcopy
 from importlib.resources import files as package_files
 from operator import attrgetter
@@ -166,7 +167,7 @@ def load_recipe(name: str) -> Recipe:
     if path.suffix in (".yaml", ".yml"):
         content, where = read_yaml(path), path.stem
     elif name.startswith(FUSION):
-        runs = name.removeprefix(FUSION).split(FUSION_SEPARATOR)
+        runs = _fused_runs(name.removeprefix(FUSION))
         folders = [str(Path(run).resolve()) for run in runs]
         return Recipe("fusion", {"backbone": FINISHED_RUNS, "fusion": {"runs": folders}})
     elif name in recipe_names():
@@ -184,6 +185,24 @@ def load_recipe(name: str) -> Recipe:
             f"recipe {name}: settings = {settings!r}: expected a mapping of keys to values"
         )
     return Recipe(where, settings or {})
+
+
+def _fused_runs(text: str) -> list[str]:
+    """The folders in ``RUN+RUN``. A + may stand in a path: what is between two of them is joined
+    where only that names a run folder, the shortest first; else every + divides.
+    """
+
+    def read(parts: Sequence[str]) -> list[str] | None:
+        for end in range(1, len(parts) + 1):
+            run = FUSION_SEPARATOR.join(parts[:end])
+            if (Path(run) / "manifest.json").is_file():
+                rest = read(parts[end:]) if parts[end:] else []
+                if rest is not None:
+                    return [run, *rest]
+        return None
+
+    parts = text.split(FUSION_SEPARATOR)
+    return read(parts) or parts
 
 
 def make_experiment(*layers: dict[str, Any]) -> Experiment:

@@ -26,6 +26,7 @@ from bias_bench.evaluation.trec import entry_lines, require_plain_id
 from bias_bench.files import (
     atomic_folder,
     folder_lock,
+    plain_name,
     require_writable,
     sha256_file,
     write_json,
@@ -104,7 +105,8 @@ def score_external(options: ScoreOptions, origin: Origin | None = None) -> Path:
     )
     external = rank_external(read_entries(runs, qrels, labels), labels, options.depth)
     system = require_plain_id(options.system or _tag(runs[0].path))
-    name = options.name or _NOT_IN_NAMES.sub("-", f"{benchmark.name}-{system}-{options.seed}")
+    made = _NOT_IN_NAMES.sub("-", f"{benchmark.name}-{system}-{options.seed}")
+    name = options.name or plain_name(made, longest=200)
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot name a folder: use letters, digits, '.', '_' and '-'")
     folder = options.out / name

@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ TEMPORARY_PREFIX = ".writing-"
 _STALE_SECONDS = 86_400
 _PATIENCE = 60  # seconds
 _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # numpy's error, without a number
+_LEFT_BY_SYSTEMS = {"__macosx", "thumbs.db", "desktop.ini"}
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, quota or file-size limit
 
 
@@ -203,6 +205,27 @@ def require_writable(path: Path) -> None:
         raise BiasBenchError(f"{path}: cannot create this folder ({existing} is a file)")
     if not os.access(existing, os.W_OK):
         raise BiasBenchError(f"{path}: no permission to write in {existing}; choose another folder")
+
+
+def plain_name(text: str, longest: int = 80) -> str:
+    """A text as (a part of) the name of a folder: ASCII letters, digits, ``.``, ``_`` and ``-``.
+
+    The text itself where it is one already. Else accents are dropped, other characters become
+    hyphens, what is too long is cut, and eight digits of the text's sha256 follow, so that two
+    texts do not become one name.
+    """
+    if len(text) <= longest and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
+        return text
+    letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", letters).strip("._-")[: longest - 9].rstrip("._-")
+    return "-".join(filter(None, (plain, hashlib.sha256(text.encode("utf-8")).hexdigest()[:8])))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder holds no data: it is hidden, or left by a system or an editor."""
+    if name in (".", ".."):  # of a path
+        return False
+    return name.startswith((".", "~$")) or name.casefold() in _LEFT_BY_SYSTEMS
 
 
 def remove_temporary_files(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bias_bench.api.run import Run, load_run
 from bias_bench.datasets.collection import Collection
-from bias_bench.datasets.registry import LoadedBenchmark, benchmarks
+from bias_bench.datasets.registry import LoadedBenchmark, benchmark_place, benchmarks
 from bias_bench.encoders.backbone import GIVEN, Backbone
 from bias_bench.encoders.cache import Request
 from bias_bench.encoders.given import given_backbone
@@ -20,6 +20,7 @@ from bias_bench.encoders.profile import Similarity
 from bias_bench.errors import UsageError
 from bias_bench.evaluation.trec import require_plain_id
 from bias_bench.experiment import DEFAULT_RECIPE, Experiment, make_experiment, nest
+from bias_bench.files import plain_name
 from bias_bench.manifest import Policy, read_manifest
 from bias_bench.pipeline import run
 from bias_bench.stages.prepare import Given, RunOptions, open_benchmark
@@ -86,7 +87,7 @@ def evaluate(
         given,
         settings,
         {
-            "benchmark": f"{GIVEN}:{asked}" if collection else asked,
+            "benchmark": f"{GIVEN}:{asked}" if collection else benchmark_place(asked),
             "languages": None if languages is None or collection else list(languages),
             "backbone": spec or f"{GIVEN}:{label}",
             "recipe": DEFAULT_RECIPE,
@@ -164,7 +165,7 @@ def _name(benchmark: str, label: str, experiment: Experiment) -> str:
     variant = experiment.variant
     if label:
         variant = label + variant.removeprefix(experiment.recipe)  # with its debiasing
-    return _plain(f"{benchmark}-{variant}-{experiment.seed}")
+    return f"{plain_name(benchmark)}-{_plain(variant)}-{experiment.seed}"
 
 
 def _plain(text: str) -> str:

@@ -71,11 +71,12 @@ def _honest(experiment: Experiment, name: str) -> Experiment:
 
 
 def _base(benchmark: str | None) -> _Base:
+    from bias_bench.datasets.registry import benchmark_place
     from bias_bench.experiment import DEFAULT_BENCHMARK, DEFAULT_RECIPE, read_yaml
     from bias_bench.recipes import recipe_names
 
     if not benchmark or Path(benchmark).suffix not in _FILES:
-        return _Base({"benchmark": benchmark} if benchmark else {}, CUSTOM)
+        return _Base({"benchmark": benchmark_place(benchmark)} if benchmark else {}, CUSTOM)
     content = read_yaml(Path(benchmark))
     for key, default in (("benchmark", DEFAULT_BENCHMARK), ("recipe", DEFAULT_RECIPE)):
         if not isinstance(content.get(key, default), str):

@@ -14,14 +14,17 @@ from bias_bench.datasets.benchmark import (
     LoadedBenchmark,
     file_problem,
 )
+from bias_bench.datasets.items import kept_languages
 from bias_bench.datasets.lareqa import load_lareqa
 from bias_bench.datasets.plugins import installed_benchmarks
 from bias_bench.errors import DataError, UsageError, nearest
-from bias_bench.files import cache_root, sha256_file
+from bias_bench.files import cache_root, is_hidden, sha256_file
+from bias_bench.languages import language_code
 
 __all__ = [
-    "BenchmarkSpec", "DataFile", "FileCheck", "LoadedBenchmark", "benchmark_spec", "benchmarks",
-    "check_files", "data_folder", "data_note", "languages_of", "load_benchmark", "mend",
+    "BenchmarkSpec", "DataFile", "FileCheck", "LoadedBenchmark", "benchmark_place",
+    "benchmark_spec", "benchmarks", "check_files", "data_folder", "data_note", "languages_of",
+    "load_benchmark", "mend",
 ]  # fmt: skip
 
 
@@ -49,6 +52,11 @@ def benchmark_spec(name: str) -> BenchmarkSpec:
     return benchmarks()[name]
 
 
+def benchmark_place(name: str) -> str:
+    """A benchmark's name, or the whole path of a folder: what tells folders of one name apart."""
+    return name if name in benchmarks() or not Path(name).is_dir() else str(Path(name).resolve())
+
+
 def data_folder(name: str, data_dir: Path | None) -> Path:
     """Where the files of a known benchmark are looked up: package, `data_dir` or the cache."""
     spec = benchmark_spec(name)
@@ -70,11 +78,7 @@ def data_note(name: str, data_dir: Path | None) -> str | None:
 
 def languages_of(name: str, wanted: Sequence[str] | None) -> list[str]:
     """The languages of a known benchmark, or those wanted; UsageError for one that it lacks."""
-    known = benchmark_spec(name).contents
-    for language in wanted or ():
-        if language not in known:
-            raise UsageError(f"{name}: no language '{language}': {nearest(language, known)}")
-    return [language for language in known if not wanted or language in wanted]
+    return kept_languages(name, benchmark_spec(name).contents, wanted)
 
 
 def check_files(
@@ -125,8 +129,7 @@ def load_benchmark(
             "(or give a folder with one <language>.json each)"
         )
     spec = benchmark_spec(name)
-    if languages:
-        languages_of(name, languages)
+    languages = languages_of(name, languages) if languages else None
     if spec.reader is not None:
         content = spec.reader.load(name, data_folder(name, data_dir), languages)
         collection = content.collection.keep(languages) if languages else content.collection
@@ -141,12 +144,17 @@ def load_benchmark(
 
 
 def _load_folder(folder: Path, languages: Sequence[str] | None) -> LoadedBenchmark:
-    paths = {path.stem: path for path in sorted(folder.glob("*.json"))}
+    paths: dict[str, Path] = {}
+    for path in sorted(path for path in folder.glob("*.json") if not is_hidden(path.name)):
+        code = language_code(path.stem)
+        if code in paths:
+            raise DataError(
+                f"{path}: is language '{code}', as {paths[code].name} beside it; keep one of them"
+            )
+        paths[code] = path
     if not paths:
         raise DataError(f"{folder}: holds no <language>.json file in LAReQA's form")
-    for language in languages or ():
-        if language not in paths:
-            raise UsageError(f"{folder}: no {language}.json: {nearest(language, paths)}")
-    paths = {name: path for name, path in paths.items() if not languages or name in languages}
+    kept = kept_languages(str(folder), paths, languages)
+    paths = {code: paths[code] for code in kept}
     collection = load_lareqa(folder.resolve().name, paths)
     return LoadedBenchmark(collection, {p.name: sha256_file(p) for p in paths.values()}, None)

@@ -13,6 +13,7 @@ from bias_bench.evaluation.given_files import GivenFile, Role
 from bias_bench.evaluation.labels import Labels
 from bias_bench.evaluation.settings import ALL, Setting
 from bias_bench.evaluation.trec import QrelsTable, RunTable, line_of, read_qrels, read_run
+from bias_bench.languages import language_code
 
 
 class Ids(NamedTuple):
@@ -109,10 +110,7 @@ def _number(
         for column, default in zip(distinct, languages, strict=True)
     ]
     known = sorted({pair for part in parts for pair in part})
-    written = [
-        name if not language or name.startswith(f"{language}:") else f"{language}:{name}"
-        for name, language in known
-    ]
+    written = [_written(*named) for named in known]
     seen: dict[str, str] = {}
     for (name, _), new in zip(known, written, strict=True):
         if seen.setdefault(new, name) != name:
@@ -128,6 +126,15 @@ def _number(
     names = [name for name, _ in known]
     of_ids = np.array([language for _, language in known], dtype=object)
     return Ids(names, of_ids, np.array(written, dtype=object)), numbers
+
+
+def _written(name: str, language: str) -> str:
+    """An id that begins with its language, which may stand there already in another form."""
+    before, colon, rest = name.partition(":")
+    if not language or (colon and before == language):
+        return name
+    own = colon and language_code(before) == language
+    return f"{language}:{rest if own else name}"
 
 
 def _check(entries: Entries, role: Role, loaded: Loaded, labels: Labels) -> None:

@@ -15,7 +15,7 @@ from bias_bench.encoders.debias import LIR_RANK, Debias, Method, fit
 from bias_bench.encoders.encoder import Side
 from bias_bench.errors import UsageError
 from bias_bench.files import digest_texts
-from bias_bench.languages import language_name
+from bias_bench.languages import base_language, language_name
 from bias_bench.stages.train import TrainingData, training_data
 from bias_bench.stages.work import Prepared
 
@@ -106,9 +106,10 @@ def _draw(pairs: Pairs, language: str, order: np.ndarray) -> list[Request]:
     All languages draw in the same order of topics, so parallel texts come together and what
     distinguishes two languages' texts is the language as far as the data allow.
     """
-    if language not in pairs.languages:
+    own = base_language(language)  # as training sources call it
+    if own not in pairs.languages:
         return []
-    code = pairs.languages.index(language)
+    code = pairs.languages.index(own)
     sides: list[tuple[Side, np.ndarray, np.ndarray, tuple[str, ...]]] = [
         ("candidate", pairs.candidate, pairs.candidate_language, pairs.candidate_texts),
         ("query", pairs.query, pairs.query_language, pairs.query_texts),

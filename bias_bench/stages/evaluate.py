@@ -11,6 +11,7 @@ import numpy as np
 from bias_bench import __version__, provenance
 from bias_bench.encoders.cache import Request, cache_folder, fill_cache, request_texts
 from bias_bench.encoders.debias import apply
+from bias_bench.evaluation.settings import searched_languages
 from bias_bench.files import read_json, write_json
 from bias_bench.manifest import Manifest, Policy, Stage, Texts
 from bias_bench.processes import ALONE, Processes
@@ -155,7 +156,7 @@ def follow(evaluation: Evaluation, until: str | None) -> None:
     if until == "encode" or indexed or prepared.collection.parallel:
         return
     find = evaluation.search(encoded)
-    for language in prepared.collection.languages:
+    for language in searched_languages(prepared.collection):
         find(language)
 
 

@@ -140,11 +140,15 @@ def find_files(source: Source) -> Files:
 def read_triples(path: Path, options: MmarcoOptions) -> Triples:
     """The first `limit` triples, gathered by pair. A pair's negatives are no answers of its query.
 
+    Blank lines are passed over.
+
     DataError names a line that does not hold three whole numbers.
     """
     ids = array("q")
     for number, line in enumerate(islice(read_lines(path), options.limit), 1):
         fields = line.split()
+        if not fields:
+            continue
         if len(fields) != 3 or not all(id_.isdecimal() and len(id_) < 10 for id_ in fields):
             raise DataError(f"{path}: line {number}: '{line[:40]}', expected three whole numbers")
         ids.extend(map(int, fields))

@@ -32,6 +32,7 @@ COLUMNS = (
     *REQUIRED, "negatives", "query_language", "positive_language", "language", "group", "id",
     "title",
 )  # fmt: skip
+_EXACT = 2**53  # up to here a float holds every whole number
 ENDINGS = (".jsonl", ".jsonl.gz", ".zip", ".parquet")
 
 
@@ -149,7 +150,7 @@ def read_records(path: Path, options: PairsOptions) -> Iterator[Record]:
     for where, fields in read_json_lines(path, options.member):
         _check_columns(where, fields, options.columns)
         seen.update(fields)
-        yield Record(where, {ours: fields.get(name) for ours, name in theirs.items()})
+        yield Record(where, _without_nan({ours: fields.get(name) for ours, name in theirs.items()}))
     if seen and options.columns:
         # a row may leave a column out, but one that no row has was misspelt
         _require(str(path), options.columns.values(), seen)
@@ -173,7 +174,7 @@ def _read_parquet(
             for fields in batch.to_pylist():
                 number += 1
                 record = {ours: fields[name] for ours, name in wanted.items()}
-                yield Record(f"{path}: row {number}", record)
+                yield Record(f"{path}: row {number}", _without_nan(record))
     except (pa.ArrowException, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"{path}: cannot be read as parquet ({reason}); write it again") from None
@@ -213,6 +214,8 @@ def _checked(record: Record, language: str, number: int) -> PairRow:
         positive = fields["positive"].strip()
         negatives = tuple(text.strip() for text in negatives if text.strip() != positive)
     topic = next((fields[key] for key in ("group", "id") if fields.get(key) is not None), None)
+    if isinstance(topic, float):
+        topic = _whole(topic, where)
     if topic is not None and (not isinstance(topic, str | int) or not str(topic).strip()):
         raise DataError(f"{where}: group or id is {_shown(topic)}, expected a text or a number")
     title = fields.get("title") or ""
@@ -227,6 +230,22 @@ def _checked(record: Record, language: str, number: int) -> PairRow:
         topic=f"row-{number}" if topic is None else str(topic),
         title=title.strip(),
     )
+
+
+def _whole(number: float, where: str) -> int:
+    """A whole number that pandas made a float because others were missing."""
+    if not number.is_integer() or abs(number) > _EXACT:
+        raise DataError(
+            f"{where}: group or id is {number!r}, expected a whole number up to 2**53; write texts "
+            "or integers"
+        )
+    return int(number)
+
+
+def _without_nan(fields: dict[str, Any]) -> dict[str, Any]:
+    """A row in which a missing value is None, also where pandas wrote NaN for it."""
+    missing = {name for name, value in fields.items() if value != value}
+    return {name: None if name in missing else value for name, value in fields.items()}
 
 
 def _row_language(record: Record, column: str, language: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from bias_bench.errors import DataError, UsageError, nearest
-from bias_bench.files import parse_json
+from bias_bench.files import is_hidden, parse_json
 from bias_bench.packed import is_gzip_file
 
 
@@ -47,8 +47,13 @@ def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
 
 
 def read_table(path: Path, columns: int) -> Iterator[tuple[int, list[str]]]:
-    """Line number, from 1, and fields of a tab-separated file; the last field may hold tabs."""
+    """Line number, from 1, and fields of a tab-separated file; the last field may hold tabs.
+
+    Blank lines are passed over.
+    """
     for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            continue
         fields = line.split("\t", columns - 1)
         if len(fields) != columns:
             raise DataError(
@@ -99,7 +104,11 @@ def _open(path: Path, member: str | None) -> Iterator[BinaryIO]:
 
 
 def _member(archive: zipfile.ZipFile, path: Path, member: str | None) -> str:
-    names = [name for name in archive.namelist() if not name.endswith("/")]
+    names = [
+        name
+        for name in archive.namelist()
+        if not name.endswith("/") and not any(map(is_hidden, name.split("/")))
+    ]
     if member is None and len(names) == 1:
         return names[0]
     if member not in names:
