@@ -8,19 +8,23 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_IMODE
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from bias_bench.console import say
 from bias_bench.errors import BiasBenchError, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TEMPORARY_PREFIX = ".writing-"
+_ASIDE_PREFIX = ".replaced-"
+CACHE_MEND = "set BIASBENCH_CACHE to a folder that can be written"
 _STALE_SECONDS = 86_400
 _PATIENCE = 60  # seconds
 _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # numpy's error, without a number
@@ -29,15 +33,17 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, quota or fi
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that replaces it when the block ends without error."""
-    make_folder(path.parent)
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    """Yield a temporary path beside `path` that replaces it when the block ends without error.
+
+    Its permissions are those of any new file: the umask decides.
+    """
+    temporary = make_folder(path.parent) / f"{TEMPORARY_PREFIX}{uuid4().hex}{path.suffix}"
     try:
         with named_where_full(path):
+            temporary.touch(exist_ok=False)
+            mode = temporary.stat().st_mode
             yield temporary
-            temporary.chmod(0o644)
+            _set_mode(temporary, mode)
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -47,18 +53,62 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes `path` when the block ends without error.
 
-    One process at a time may make `path`; what an interrupted one left of it is removed.
+    What was at `path` is moved aside, and removed when the new folder is in its place: a process
+    that is killed at any moment leaves the old or the new one whole, and `settle_folder` or the
+    next call puts things in order. One process at a time may make `path`. The umask decides the
+    permissions of what is in it. Raises BiasBenchError where `path` is a file.
     """
+    path = path.resolve()  # what a link stands for is replaced, not the link
+    if path.exists() and not path.is_dir():
+        raise BiasBenchError(f"{path}: is a file where a folder belongs; remove it")
+    settle_folder(path)
     temporary = make_folder(path.parent) / f"{TEMPORARY_PREFIX}{path.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    make_folder(temporary)
+    _remove(temporary)
     try:
         with named_where_full(path):
+            make_folder(temporary)
+            mode = temporary.stat().st_mode & 0o666
             yield temporary
-            shutil.rmtree(path, ignore_errors=True)
-            temporary.replace(path)
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _set_mode(file, mode)
+            _put_in_place(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def settle_folder(path: Path) -> None:
+    """Put in order what a killed process left of a replacement of the folder `path`, if anything.
+
+    The old folder goes back where there is no new one.
+    """
+    old = path.with_name(f"{_ASIDE_PREFIX}{path.name}")
+    doomed = path.with_name(f"{TEMPORARY_PREFIX}{old.name}")
+    if old.is_dir() and not path.exists():
+        old.rename(path)
+    elif old.is_dir():  # no longer by a name from which it would go back
+        _remove(doomed)
+        old.rename(doomed)
+    _remove(doomed)
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    old = path.with_name(f"{_ASIDE_PREFIX}{path.name}")
+    if path.exists():
+        path.rename(old)
+    try:
+        temporary.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
+    settle_folder(path)
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    """Give a file the permissions `mode`; some libraries make theirs private."""
+    if S_IMODE(path.stat().st_mode) != S_IMODE(mode):
+        path.chmod(S_IMODE(mode))
 
 
 @contextmanager
@@ -172,10 +222,13 @@ def read_parquet(
 
 
 def cache_root() -> Path:
-    """``$BIASBENCH_CACHE``, else the user's cache folder."""
+    """``$BIASBENCH_CACHE``, else the user's cache folder; BiasBenchError where there is neither."""
     import platformdirs
 
-    return Path(os.environ.get("BIASBENCH_CACHE") or platformdirs.user_cache_dir("biasbench"))
+    folder = Path(os.environ.get("BIASBENCH_CACHE") or platformdirs.user_cache_dir("biasbench"))
+    if folder.parts[0] == "~":
+        raise BiasBenchError(f"this user has no home folder; {CACHE_MEND}")
+    return folder
 
 
 def make_folder(path: Path) -> Path:
@@ -183,30 +236,45 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
         raise BiasBenchError(
-            f"{path}: cannot create this folder ({error.strerror}); choose another"
+            f"{path}: cannot create this folder ({reason}); {_mend_of(path)}"
         ) from None
     if not os.access(path, os.W_OK):
-        raise BiasBenchError(f"{path}: no permission to write here; choose another folder")
+        raise BiasBenchError(f"{path}: no permission to write here; {_mend_of(path)}")
     return path
 
 
+def _mend_of(path: Path) -> str:
+    """What to do about a folder that cannot be written."""
+    return CACHE_MEND if path.is_relative_to(cache_root()) else "choose another folder"
+
+
 def existing_parent(path: Path) -> Path:
-    """`path` where it exists, else the nearest folder above it that does."""
-    return next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    """`path` where it exists, else the nearest folder above it that does and may be looked at."""
+    return next(parent for parent in (path, *path.absolute().parents) if os.path.exists(parent))  # noqa: PTH110 - pathlib's raises where it may not look
+
+
+def can_write(path: Path) -> bool:
+    """Whether the folder `path` is there and can be written, or can be made; creates nothing."""
+    existing = existing_parent(path)
+    return existing.is_dir() and os.access(existing, os.W_OK)
 
 
 def require_writable(path: Path) -> None:
     """BiasBenchError unless the folder `path` is there or can be made; creates nothing."""
+    if can_write(path):
+        return
     existing = existing_parent(path)
     if not existing.is_dir():
         raise BiasBenchError(f"{path}: cannot create this folder ({existing} is a file)")
-    if not os.access(existing, os.W_OK):
-        raise BiasBenchError(f"{path}: no permission to write in {existing}; choose another folder")
+    raise BiasBenchError(f"{path}: no permission to write in {existing}; {_mend_of(path)}")
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Delete files and folders that an interrupted process left half-written below `folder`."""
+    """Delete what an interrupted process left half-written below `folder`; finish replacements."""
+    for path in sorted(folder.rglob(_ASIDE_PREFIX + "*")):
+        settle_folder(path.with_name(path.name.removeprefix(_ASIDE_PREFIX)))
     for path in sorted(folder.rglob(TEMPORARY_PREFIX + "*"), reverse=True):
         _remove(path)
 
@@ -223,7 +291,7 @@ def remove_stale_files(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -302,3 +370,26 @@ def shared_folder(folder: Path) -> Iterator[None]:
             f"{folder}: another biasbench process has held it for {_PATIENCE} seconds; give the "
             "command again when it has ended"
         ) from None
+
+
+@contextmanager
+def waiting_lock(path: Path, work: str) -> Iterator[None]:
+    """Hold the lock file `path`; while another process holds it, say so and wait.
+
+    `work` begins that line. Where nothing can be written there is nothing to protect, and no lock.
+    """
+    from filelock import FileLock, Timeout
+
+    if not os.access(existing_parent(path.parent), os.W_OK):
+        yield
+        return
+    lock = FileLock(make_folder(path.parent) / path.name)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"{work}: another process is at work on it; waiting until it is done")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

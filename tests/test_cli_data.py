@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -267,7 +266,7 @@ def test_fetch_of_intact_files_prints_their_folder_without_network(
 def test_fetch_without_a_server_shows_the_terms_then_fails_with_3(
     biasbench: Command, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr("bias_bench.datasets.download.sleep", lambda _: None)
     (copy / "copy" / "de.json").unlink()
     fetched = biasbench("data", "fetch", "copy", "--data-dir", copy)
     terms, error = fetched.err.splitlines(keepends=True)

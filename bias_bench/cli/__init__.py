@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 _INTERRUPTED = 130
@@ -25,10 +26,13 @@ def run_command(arguments: list[str]) -> int:
     from bias_bench.console import set_verbosity
     from bias_bench.errors import BiasBenchError
     from bias_bench.files import NO_SPACE
+    from bias_bench.library_caches import direct_library_caches
 
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     set_verbosity("normal")
+    with suppress(BiasBenchError):  # what needs them says so
+        direct_library_caches()
     try:
         code = typer.main.get_command(app).main(
             arguments, prog_name="biasbench", standalone_mode=False

@@ -25,6 +25,7 @@ from bias_bench.encoders.encoder import (
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.experiment import Experiment
 from bias_bench.files import require_writable
+from bias_bench.library_caches import require_library_caches
 from bias_bench.manifest import Manifest, Policy
 from bias_bench.processes import own_device, started_number
 from bias_bench.stages.folder import (
@@ -90,6 +91,8 @@ def checked_folder(experiment: Experiment, options: RunOptions) -> Path:
     require_writable(folder)
     if options.reports:
         require_writable(options.reports)
+    if options.until is None:
+        require_library_caches()
     require_run_folder(folder, options.out)
     if options.policy == "never" and not folder.is_dir():
         raise BiasBenchError(f"{folder}: does not exist and --policy never forbids computing it")
