@@ -181,8 +181,10 @@ def is_whole(path: Path) -> bool | None:
     return isinstance(content, dict) and content.get("sha256") == sha256_file(path)
 
 
-def json_text(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False, allow_nan=False)
+def json_text(value: Any, indent: int | None = None, ascii_alone: bool = False) -> str:
+    return json.dumps(
+        value, indent=indent, sort_keys=True, ensure_ascii=ascii_alone, allow_nan=False
+    )
 
 
 def parse_json(text: str) -> Any:

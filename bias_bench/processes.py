@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bias_bench.console import set_follower
 from bias_bench.errors import UsageError
+from bias_bench.launch import started_number, started_rank
 
 if TYPE_CHECKING:
     import torch
@@ -132,15 +134,13 @@ def _part() -> None:
 ALONE = Processes()
 
 
-def started_number() -> int:
-    """How many processes `torchrun` started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 def join_processes(device: str) -> Processes:
-    """Meet the other processes that `torchrun` started; alone without it."""
+    """Meet the other processes that `torchrun` started, of which the first speaks; alone without
+    it.
+    """
     if started_number() == 1:
         return ALONE
+    set_follower(started_rank() > 0)
     from accelerate import PartialState
 
     state = PartialState(cpu=device == "cpu", timeout=_PATIENCE)

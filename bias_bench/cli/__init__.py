@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import errno
+import re
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, NoReturn
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from bias_bench.streams import LastingStream
 
 _INTERRUPTED = 130
 _LONGEST_LINE = 2_000  # characters of an error
+_NO_MEMORY = re.compile(
+    "out of memory|can't allocate memory|not enough memory|std::bad_alloc|_ALLOC_FAILED", re.I
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -19,18 +26,30 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run_command(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors become one line on stderr."""
+    from bias_bench.launch import started_number
+    from bias_bench.streams import ended_like_ctrl_c, lasting_streams
+
+    # torchrun ends its processes itself, also those that wait for one another
+    signals = ended_like_ctrl_c() if started_number() == 1 else nullcontext()
+    with lasting_streams() as stdout, signals:
+        code = _run(arguments)
+        stdout.flush()
+        return _told_of(stdout, code)
+
+
+def _run(arguments: list[str]) -> int:
     import typer
     from typer.exceptions import TyperException
 
     from bias_bench.cli.app import app
-    from bias_bench.console import set_verbosity
+    from bias_bench.console import set_follower, set_verbosity
     from bias_bench.errors import BiasBenchError
-    from bias_bench.files import NO_SPACE
     from bias_bench.library_caches import direct_library_caches
 
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     set_verbosity("normal")
+    set_follower(False)
     with suppress(BiasBenchError):  # what needs them says so
         direct_library_caches()
     try:
@@ -41,18 +60,29 @@ def run_command(arguments: list[str]) -> int:
         return _usage(error)
     except typer.Abort:
         code = _INTERRUPTED
-    except BrokenPipeError:  # who read the results, such as `head`, has had enough
-        _drop_stdout()
-        return 1
     except Exception as error:
         if debug:
             raise
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
-            _drop_stdout()  # what is left to flush would fail once more
         return _fail(_one_line(error), error.exit_code if isinstance(error, BiasBenchError) else 1)
     if code == _INTERRUPTED:  # typer turns Ctrl-C into this code
         return _fail("interrupted; the same command goes on where it stopped", _INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _told_of(stdout: LastingStream, code: int) -> int:
+    """The exit code, once it has been said what became of the results that were printed.
+
+    A reader that has had enough, such as `head`, and a terminal that is gone are no failures.
+    """
+    from bias_bench.console import warn
+
+    if not stdout.is_open:
+        warn("standard output is closed: results are in files alone")
+    lost = stdout.error
+    if lost is None or code or getattr(lost, "errno", None) in (errno.EPIPE, errno.EIO):
+        return code
+    reason = getattr(lost, "strerror", None) or lost
+    return _fail(f"standard output: {reason}; files are whole, what was printed is not", 1)
 
 
 def _usage(error: Any) -> int:
@@ -73,8 +103,11 @@ def _one_line(error: Exception) -> str:
 
     if isinstance(error, BiasBenchError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return "out of memory; try a smaller --set encoding.batch_tokens"
+    if _is_out_of_memory(error):
+        return (
+            "out of memory; lower encoding.batch_tokens, or in training training.chunk_tokens "
+            "(--set), and see that nothing else takes the memory"
+        )
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return (
             f"{error.filename or 'output'}: {error.strerror}; free some, and give the command again"
@@ -86,15 +119,13 @@ def _one_line(error: Exception) -> str:
     )
 
 
-def _drop_stdout() -> None:
-    """Send what is still to be written to stdout nowhere, so that Python ends in silence."""
-    try:
-        descriptor = sys.stdout.fileno()
-    except (OSError, ValueError):
-        return  # not a file
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+def _is_out_of_memory(error: Exception) -> bool:
+    """Of the machine or of a GPU; torch and faiss tell of some of it in the text alone."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error))))
+    )
 
 
 def _fail(message: str, code: int) -> int:

@@ -161,11 +161,14 @@ def run_systems(
 
     A dry run prints what it would do instead, and returns none.
     """
+    from bias_bench.console import set_follower
     from bias_bench.errors import UsageError
+    from bias_bench.launch import started_rank
     from bias_bench.memory import parse_size
     from bias_bench.pipeline import run as run_experiment
     from bias_bench.stages.prepare import RunOptions
 
+    set_follower(started_rank() > 0)  # these commands share their work
     experiments = make_experiments(benchmark, recipe, backbone, data_dir, settings, seed, until)
     if name is not None and len(experiments) > 1:
         raise UsageError(

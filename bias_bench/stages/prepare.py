@@ -25,9 +25,10 @@ from bias_bench.encoders.encoder import (
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.experiment import Experiment
 from bias_bench.files import require_writable
+from bias_bench.launch import started_number
 from bias_bench.library_caches import require_library_caches
 from bias_bench.manifest import Manifest, Policy
-from bias_bench.processes import own_device, started_number
+from bias_bench.processes import own_device
 from bias_bench.stages.folder import (
     require_run_folder,
     require_same_experiment,
