@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from bias_bench.cli.tables import Column as TableColumn
-from bias_bench.cli.tables import Table, render
+from bias_bench.cli.tables import Table, render, wrapped
 from bias_bench.report.comparison_numbers import (
     KIND_TITLES,
     Cell,
@@ -97,7 +97,8 @@ def as_table(
         tables.append(_summary_table(result, numbers))
     if "tukey" in result:
         tables.append(_tukey_table(result, numbers))
-    parts = [_heading(result, numbers), *(render(table, width, encoding) for table in tables)]
+    heading = wrapped(_heading(result, numbers), width)
+    parts = [heading, *(render(table, width, encoding) for table in tables)]
     if not result["significance"]:
         parts.append("Nothing was tested; --significance tests.")
     return "\n\n".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from textwrap import fill
 from typing import Literal, NamedTuple
 
 _GAP = 2  # between columns
@@ -46,7 +47,15 @@ def render(table: Table, width: int | None, encoding: str = "utf-8") -> str:
     Where names, headings and texts give way and it is still too wide, it becomes several tables.
     """
     parts = [_part(table, fitted, encoding) for fitted in _fit(table, width)]
-    return "\n\n".join([f"{table.title}\n{parts[0]}" if table.title else parts[0], *parts[1:]])
+    if table.title:
+        parts[0] = f"{wrapped(table.title, width)}\n{parts[0]}"
+    return "\n\n".join(parts)
+
+
+def wrapped(text: str, width: int | None) -> str:
+    """Lines of at most `width` characters, broken between words (None: as they are)."""
+    lines = text.split("\n")
+    return text if width is None else "\n".join(fill(line, width) for line in lines)
 
 
 def _fit(table: Table, width: int | None) -> list[dict[int, int]]:
@@ -73,13 +82,13 @@ def _fit(table: Table, width: int | None) -> list[dict[int, int]]:
 def _widened(
     columns: Iterable[int], natural: Sequence[int], least: Sequence[int], width: int
 ) -> dict[int, int]:
-    """Widths of the columns of a part: what is left over is given to the first that want it."""
+    """Widths of the columns of a part: what is left over is shared by those that want it."""
     found = {at: least[at] for at in columns}
-    left = width - _total(found.values())
-    for at in found:
-        more = min(max(left, 0), natural[at] - found[at])
-        found[at] += more
-        left -= more
+    while wanting := [at for at, given in found.items() if given < natural[at]]:
+        for at in wanting:
+            if _total(found.values()) >= width:
+                return found
+            found[at] += 1
     return found
 
 
