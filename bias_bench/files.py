@@ -148,12 +148,17 @@ def write_bytes(path: Path, data: bytes, durable: bool = False) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, _utf8(text))
 
 
 def write_json(path: Path, value: Any, durable: bool = False) -> None:
     """Write indented JSON with sorted keys; NaN and infinities are refused."""
-    write_bytes(path, (json_text(value, indent=1) + "\n").encode("utf-8"), durable)
+    write_bytes(path, _utf8(json_text(value, indent=1) + "\n"), durable)
+
+
+def _utf8(text: str) -> bytes:
+    """As UTF-8; a byte of a file's name that is no UTF-8 as an escape, which JSON reads back."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_checked(path: Path, data: bytes, record: dict[str, Any]) -> None:
@@ -227,10 +232,13 @@ def cache_root() -> Path:
     """``$BIASBENCH_CACHE``, else the user's cache folder; BiasBenchError where there is neither."""
     import platformdirs
 
-    folder = Path(os.environ.get("BIASBENCH_CACHE") or platformdirs.user_cache_dir("biasbench"))
-    if folder.parts[0] == "~":
-        raise BiasBenchError(f"this user has no home folder; {CACHE_MEND}")
-    return folder
+    if named := os.environ.get("BIASBENCH_CACHE"):
+        return Path(named).expanduser()
+    with suppress(RuntimeError):
+        folder = Path(platformdirs.user_cache_dir("biasbench"))
+        if folder.is_absolute():
+            return folder
+    raise BiasBenchError(f"this user has no home folder; {CACHE_MEND}")
 
 
 def make_folder(path: Path) -> Path:
@@ -306,7 +314,7 @@ def sha256_file(path: Path) -> str:
 
 def digest(value: Any) -> str:
     """sha256 of a JSON-serialisable value, independent of key order."""
-    return hashlib.sha256(json_text(value).encode("utf-8")).hexdigest()
+    return hashlib.sha256(_utf8(json_text(value))).hexdigest()
 
 
 class TextDigest:

@@ -111,6 +111,30 @@ def test_signs_that_the_terminal_cannot_show_are_escaped(folder: Path) -> None:
     assert table.stdout.isascii()
 
 
+def test_a_name_that_is_no_utf_8_is_recorded_and_shown(folder: Path) -> None:
+    os.rename(folder / "a.run", os.fsencode(folder) + b"/\xff.run")  # noqa: PTH104 - bytes
+    line = "biasbench score --run en-de=$'\\xff.run' --qrels a.qrels --out $'o\\xff' --name scored"
+    done = shell(line, folder)
+    assert done.returncode == 0, done.stderr
+    assert "o\\udcff/scored" in done.stderr
+    manifest = folder / os.fsdecode(b"o\xff") / "scored" / "manifest.json"
+    names = {file["name"] for file in json.loads(manifest.read_text("utf-8"))["inputs"]}
+    assert names == {"\udcff.run", "a.qrels"}
+    assert shell(line, folder).returncode == 0, "the second time"
+
+
+def test_a_folder_that_is_gone_is_one_line(folder: Path) -> None:
+    done = shell("mkdir gone; cd gone; rmdir ../gone; biasbench data cite mini", folder)
+    assert done.returncode == 1
+    assert_one_error(done.stderr, "the current folder: No such file or directory")
+
+
+def test_what_the_environment_says_of_terminals_changes_no_table_in_a_file(folder: Path) -> None:
+    plain = shell("biasbench reproduce", folder).stdout
+    assert shell("FORCE_COLOR=1 COLUMNS=20 biasbench reproduce", folder).stdout == plain
+    assert max(map(len, plain.splitlines())) > 100
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupting_is_one_line_and_the_run_goes_on(
     tmp_path: Path, number: signal.Signals

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ def _run(arguments: list[str]) -> int:
     from bias_bench.errors import BiasBenchError
     from bias_bench.library_caches import direct_library_caches
 
+    try:
+        Path.cwd()
+    except OSError as error:
+        return _fail(f"the current folder: {error.strerror}; change to another", 1)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     set_verbosity("normal")
@@ -112,6 +117,8 @@ def _one_line(error: Exception) -> str:
         return (
             f"{error.filename or 'output'}: {error.strerror}; free some, and give the command again"
         )
+    if isinstance(error, OSError) and "temporary directory" in str(error):
+        return f"{error.strerror}; set TMPDIR to a folder that can be written"
     if isinstance(error, OSError):
         return f"{error.filename or 'file system'}: {error.strerror or error}"
     return f"unexpected {type(error).__name__}: {error}".splitlines()[0] + (

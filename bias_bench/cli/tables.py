@@ -145,7 +145,8 @@ def _part(table: Table, widths: dict[int, int], encoding: str) -> str:
         drawn.add_row(*(Text(row[at]) for at in widths), end_section=number in table.ends)
     stream = _Buffer()
     stream.code = encoding
-    Console(file=stream, width=_total(widths.values()), no_color=True).print(drawn)
+    # whatever the environment says of terminals: this is none
+    Console(file=stream, width=_total(widths.values()), force_terminal=False).print(drawn)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 
