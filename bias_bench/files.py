@@ -273,6 +273,8 @@ def can_write(path: Path) -> bool:
 
 def require_writable(path: Path) -> None:
     """BiasBenchError unless the folder `path` is there or can be made; creates nothing."""
+    if _utf8(str(path)) != os.fsencode(path):  # some libraries know no such names
+        raise BiasBenchError(f"{path}: this name is not in UTF-8; choose another folder")
     if can_write(path):
         return
     existing = existing_parent(path)

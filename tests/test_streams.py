@@ -113,14 +113,15 @@ def test_signs_that_the_terminal_cannot_show_are_escaped(folder: Path) -> None:
 
 def test_a_name_that_is_no_utf_8_is_recorded_and_shown(folder: Path) -> None:
     os.rename(folder / "a.run", os.fsencode(folder) + b"/\xff.run")  # noqa: PTH104 - bytes
-    line = "biasbench score --run en-de=$'\\xff.run' --qrels a.qrels --out $'o\\xff' --name scored"
-    done = shell(line, folder)
+    line = "biasbench score --run en-de=$'\\xff.run' --qrels a.qrels --name scored --out "
+    done = shell(f"{line} runs", folder)
     assert done.returncode == 0, done.stderr
-    assert "o\\udcff/scored" in done.stderr
-    manifest = folder / os.fsdecode(b"o\xff") / "scored" / "manifest.json"
-    names = {file["name"] for file in json.loads(manifest.read_text("utf-8"))["inputs"]}
-    assert names == {"\udcff.run", "a.qrels"}
-    assert shell(line, folder).returncode == 0, "the second time"
+    manifest = json.loads((folder / "runs" / "scored" / "manifest.json").read_text("utf-8"))
+    assert {file["name"] for file in manifest["inputs"]} == {"\udcff.run", "a.qrels"}
+    assert shell(f"{line} runs", folder).returncode == 0, "the second time"
+    refused = shell(f"{line} $'o\\xff'", folder)
+    assert refused.returncode == 1
+    assert_one_error(refused.stderr, "o\\udcff/scored: this name is not in UTF-8")
 
 
 def test_a_folder_that_is_gone_is_one_line(folder: Path) -> None:
