@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TEMPORARY_PREFIX = ".writing-"
 _ASIDE_PREFIX = ".replaced-"
-CACHE_MEND = "set BIASBENCH_CACHE to a folder that can be written"
+CACHE_FIX = "set BIASBENCH_CACHE to a folder that can be written"
 _STALE_SECONDS = 86_400
 _PATIENCE = 60  # seconds
 _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # numpy's error, without a number
@@ -238,7 +238,7 @@ def cache_root() -> Path:
         folder = Path(platformdirs.user_cache_dir("biasbench"))
         if folder.is_absolute():
             return folder
-    raise BiasBenchError(f"this user has no home folder; {CACHE_MEND}")
+    raise BiasBenchError(f"this user has no home folder; {CACHE_FIX}")
 
 
 def make_folder(path: Path) -> Path:
@@ -248,16 +248,19 @@ def make_folder(path: Path) -> Path:
     except OSError as error:
         reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
         raise BiasBenchError(
-            f"{path}: cannot create this folder ({reason}); {_mend_of(path)}"
+            f"{path}: cannot create this folder ({reason}); {_fix_of(path)}"
         ) from None
     if not os.access(path, os.W_OK):
-        raise BiasBenchError(f"{path}: no permission to write here; {_mend_of(path)}")
+        raise BiasBenchError(f"{path}: no permission to write here; {_fix_of(path)}")
     return path
 
 
-def _mend_of(path: Path) -> str:
+def _fix_of(path: Path) -> str:
     """What to do about a folder that cannot be written."""
-    return CACHE_MEND if path.is_relative_to(cache_root()) else "choose another folder"
+    with suppress(BiasBenchError):  # there may be no cache
+        if path.is_relative_to(cache_root()):
+            return CACHE_FIX
+    return "choose another folder"
 
 
 def existing_parent(path: Path) -> Path:
@@ -280,7 +283,7 @@ def require_writable(path: Path) -> None:
     existing = existing_parent(path)
     if not existing.is_dir():
         raise BiasBenchError(f"{path}: cannot create this folder ({existing} is a file)")
-    raise BiasBenchError(f"{path}: no permission to write in {existing}; {_mend_of(path)}")
+    raise BiasBenchError(f"{path}: no permission to write in {existing}; {_fix_of(path)}")
 
 
 def remove_temporary_files(folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from bias_bench.errors import BiasBenchError
-from bias_bench.files import CACHE_MEND
+from bias_bench.files import CACHE_FIX
 from bias_bench.library_caches import (
     LIBRARY_CACHES,
     LibraryCache,
@@ -180,7 +180,7 @@ def _library_cache(cache: LibraryCache) -> Check:
     named = os.environ.get(cache.variable)
     name = f"cache of {cache.library}"
     if not cache.is_usable():
-        return Check(name, "fail" if cache.needed else "warn", "cannot be written", CACHE_MEND)
+        return Check(name, "fail" if cache.needed else "warn", "cannot be written", CACHE_FIX)
     if not cache.is_writable():
         mend = f"set {cache.variable} to another folder to fetch what it lacks"
         return Check(name, "warn", "can be read, not written", mend)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bias_bench.errors import BiasBenchError
-from bias_bench.files import CACHE_MEND, cache_root, can_write
+from bias_bench.files import CACHE_FIX, cache_root, can_write
 
 
 class LibraryCache(NamedTuple):
@@ -59,7 +59,7 @@ def require_library_caches() -> None:
     direct_library_caches()
     for cache in LIBRARY_CACHES:
         if cache.needed and not cache.is_usable():
-            raise BiasBenchError(f"{cache.library} cannot write its cache anywhere; {CACHE_MEND}")
+            raise BiasBenchError(f"{cache.library} cannot write its cache anywhere; {CACHE_FIX}")
 
 
 def _has_home() -> bool:

@@ -146,7 +146,7 @@ def test_verify_names_every_bad_file_and_exits_with_3(biasbench: Command, copy: 
     )
 
 
-def test_the_mend_of_verify_mends_the_folder_that_was_verified(
+def test_the_fix_of_verify_mends_the_folder_that_was_verified(
     biasbench: Command, copy: Path
 ) -> None:
     (copy / "copy" / "de.json").unlink()
@@ -154,7 +154,7 @@ def test_the_mend_of_verify_mends_the_folder_that_was_verified(
     assert f"`biasbench data fetch copy --data-dir {copy}`" in verified.err
 
 
-def test_the_mend_of_a_damaged_embedded_benchmark_is_to_reinstall(
+def test_the_fix_of_a_damaged_embedded_benchmark_is_to_reinstall(
     biasbench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "benchmarks", lambda: {"gone": benchmarks()["mini"]})

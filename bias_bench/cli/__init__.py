@@ -33,7 +33,10 @@ def run_command(arguments: list[str]) -> int:
     # torchrun ends its processes itself, also those that wait for one another
     signals = ended_like_ctrl_c() if started_number() == 1 else nullcontext()
     with lasting_streams() as stdout, signals:
-        code = _run(arguments)
+        try:
+            code = _run(arguments)
+        except KeyboardInterrupt:  # before or after the command itself
+            code = _interrupted()
         stdout.flush()
         return _told_of(stdout, code)
 
@@ -70,7 +73,7 @@ def _run(arguments: list[str]) -> int:
             raise
         return _fail(_one_line(error), error.exit_code if isinstance(error, BiasBenchError) else 1)
     if code == _INTERRUPTED:  # typer turns Ctrl-C into this code
-        return _fail("interrupted; the same command goes on where it stopped", _INTERRUPTED)
+        return _interrupted()
     return code if isinstance(code, int) else 0
 
 
@@ -88,6 +91,10 @@ def _told_of(stdout: LastingStream, code: int) -> int:
         return code
     reason = getattr(lost, "strerror", None) or lost
     return _fail(f"standard output: {reason}; files are whole, what was printed is not", 1)
+
+
+def _interrupted() -> int:
+    return _fail("interrupted; the same command goes on where it stopped", _INTERRUPTED)
 
 
 def _usage(error: Any) -> int:
