@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from time import perf_counter
 from typing import Literal, Protocol
 
@@ -39,11 +39,15 @@ def let_first_speak(rank: int) -> None:
 
 
 def say(message: str) -> None:
-    """A line of progress on stderr, unless quiet; of several processes only the first speaks."""
+    """A line of progress on stderr, unless quiet; of several processes only the first speaks.
+
+    Where nobody listens any more, work goes on.
+    """
     if _silent():
         return
-    sys.stderr.write(harmless(message) + "\n")
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):
+        sys.stderr.write(harmless(message) + "\n")
+        sys.stderr.flush()
 
 
 def harmless(text: str) -> str:
@@ -70,7 +74,7 @@ def result(text: str) -> None:
 
 
 def _silent() -> bool:
-    return _verbosity == "quiet" or _follows
+    return _verbosity == "quiet" or _follows or sys.stderr is None
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from bias_bench.files import (
     write_json,
     write_text,
 )
+from bias_bench.library_caches import require_library_caches
 from bias_bench.manifest import (
     EXTERNAL,
     Manifest,
@@ -111,6 +112,7 @@ def score_external(options: ScoreOptions, origin: Origin | None = None) -> Path:
         raise UsageError(f"'{name}' cannot name a folder: use letters, digits, '.', '_' and '-'")
     folder = options.out / name
     require_writable(folder)
+    require_library_caches()
     for note in notes(external):
         warn(note)
     described = _describe(options, benchmark, external, system, _inputs(options, runs, qrels))
@@ -151,10 +153,11 @@ def _stages(
     tag = content["system"].rpartition("#")[0]
 
     def rankings() -> list[Path]:
-        for old in ("trec", "qrels"):
-            shutil.rmtree(folder / old, ignore_errors=True)
         with manifest.timed("rankings"):
-            return write_external(folder, external, tag, benchmark.pools)
+            paths = write_external(folder, external, tag, benchmark.pools)
+        for old in {*folder.glob("trec/*/*"), *folder.glob("qrels/*/*")} - {*paths}:
+            old.unlink()  # of a setting that is no longer there
+        return paths
 
     def score() -> list[Path]:
         with manifest.timed("score"):

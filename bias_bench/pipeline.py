@@ -9,8 +9,9 @@ from bias_bench.console import let_first_speak
 from bias_bench.encoders.backbone import Backbone
 from bias_bench.encoders.encoder import EncodingSettings
 from bias_bench.experiment import Experiment
+from bias_bench.launch import started_rank
 from bias_bench.manifest import Manifest, Policy, Stage
-from bias_bench.processes import Processes, join_processes, started_rank
+from bias_bench.processes import Processes, join_processes
 from bias_bench.stages.debias import Fitting, debias_data, debias_fitting
 from bias_bench.stages.encoder import recorded
 from bias_bench.stages.evaluate import Evaluation, encode, evaluate, follow

@@ -12,12 +12,13 @@ the number of shares.
 from __future__ import annotations
 
 import atexit
-import os
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from bias_bench.launch import started, started_number
 
 if TYPE_CHECKING:
     import torch
@@ -125,37 +126,6 @@ def _part() -> None:
 ALONE = Processes()
 
 
-class _Place(NamedTuple):
-    """The place of a process among those that `torchrun` started; `local` on its own machine."""
-
-    rank: int
-    number: int
-    local: int
-
-
-def _started() -> _Place:
-    """What `torchrun` says; alone unless all is there that it tells every process.
-
-    Other programs set some of these variables too, as Slurm and MPI do, and shells keep them.
-    """
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
-    values = [os.environ.get(name, "") for name in names]
-    if not os.environ.get("MASTER_ADDR") or not all(value.isdecimal() for value in values):
-        return _Place(0, 1, 0)
-    rank, number, local, _ = map(int, values)
-    return _Place(rank, number, local) if rank < number else _Place(0, 1, 0)
-
-
-def started_number() -> int:
-    """How many processes `torchrun` started; 1 without it."""
-    return _started().number
-
-
-def started_rank() -> int:
-    """Which of them this one is, from 0."""
-    return _started().rank
-
-
 def join_processes(device: str) -> Processes:
     """Meet the other processes that `torchrun` started; alone without it."""
     if started_number() == 1:
@@ -169,7 +139,7 @@ def join_processes(device: str) -> Processes:
 def own_device(device: str) -> str:
     """The device of this process: of several GPUs its own."""
     if device == "cuda" and started_number() > 1:
-        return f"cuda:{_started().local}"
+        return f"cuda:{started().local}"
     return device
 
 

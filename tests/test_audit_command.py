@@ -60,8 +60,8 @@ def test_the_report_of_clean_data(biasbench: Command) -> None:
 def test_findings_are_a_table_and_no_failure(biasbench: Command, folders: tuple) -> None:
     done = biasbench("data", "audit", *folders)
     assert (done.code, done.err) == (0, "")
-    lines = [re.split(r"\s*│\s*", line)[1:-1] for line in done.out.splitlines() if line[0] == "│"]
-    assert lines == [
+    lines = [re.split(r"\s{2,}", line) for line in done.out.splitlines()]
+    assert lines[2:4] == [
         ["title", "ours", "t1", "A_[red]_title", "b1", "1.000"],
         ["identical", "ours", "t2", "How [bold]so[/bold]?", "en:b1", "1.000"],
     ]
@@ -74,7 +74,7 @@ def test_a_long_table_says_what_it_leaves_out(biasbench: Command) -> None:
     done = biasbench("data", "audit", "mini", "mini")
     more = re.search(r"^… and ([\d,]+) more; --format json has all$", done.out, flags=re.MULTILINE)
     assert more
-    assert sum(line.startswith("│ id") for line in done.out.splitlines()) == 50
+    assert sum(line.startswith("id") for line in done.out.splitlines()) == 50
     data = json.loads(biasbench("data", "audit", "mini", "mini", "--format", "json").out)
     assert len(data["findings"]) == 50 + int(more[1].replace(",", ""))
 

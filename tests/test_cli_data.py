@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -147,7 +146,7 @@ def test_verify_names_every_bad_file_and_exits_with_3(biasbench: Command, copy: 
     )
 
 
-def test_the_mend_of_verify_mends_the_folder_that_was_verified(
+def test_the_fix_of_verify_mends_the_folder_that_was_verified(
     biasbench: Command, copy: Path
 ) -> None:
     (copy / "copy" / "de.json").unlink()
@@ -155,7 +154,7 @@ def test_the_mend_of_verify_mends_the_folder_that_was_verified(
     assert f"`biasbench data fetch copy --data-dir {copy}`" in verified.err
 
 
-def test_the_mend_of_a_damaged_embedded_benchmark_is_to_reinstall(
+def test_the_fix_of_a_damaged_embedded_benchmark_is_to_reinstall(
     biasbench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "benchmarks", lambda: {"gone": benchmarks()["mini"]})
@@ -267,7 +266,7 @@ def test_fetch_of_intact_files_prints_their_folder_without_network(
 def test_fetch_without_a_server_shows_the_terms_then_fails_with_3(
     biasbench: Command, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr("bias_bench.datasets.download.sleep", lambda _: None)
     (copy / "copy" / "de.json").unlink()
     fetched = biasbench("data", "fetch", "copy", "--data-dir", copy)
     terms, error = fetched.err.splitlines(keepends=True)

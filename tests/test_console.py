@@ -19,6 +19,7 @@ class Terminal(io.StringIO):
 def _as_before() -> Iterator[None]:
     yield
     console.set_verbosity("normal")
+    console.let_first_speak(0)
 
 
 @pytest.fixture

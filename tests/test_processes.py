@@ -16,7 +16,8 @@ import torch
 
 from bias_bench.cli import run_command
 from bias_bench.datasets.miracl_generate import Plan, generate
-from bias_bench.processes import ALONE, Processes, started_number, started_rank
+from bias_bench.launch import started_number, started_rank
+from bias_bench.processes import ALONE, Processes
 from bias_bench.retrieval.blocks import BLOCK
 from tests.runs import manifest, trec_files
 

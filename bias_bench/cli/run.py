@@ -159,9 +159,9 @@ def run_systems(
     from bias_bench.cli.systems import make_experiments
     from bias_bench.console import let_first_speak
     from bias_bench.errors import UsageError
+    from bias_bench.launch import started_rank
     from bias_bench.memory import parse_size
     from bias_bench.pipeline import run as run_experiment
-    from bias_bench.processes import started_rank
     from bias_bench.stages.prepare import RunOptions
 
     let_first_speak(started_rank())

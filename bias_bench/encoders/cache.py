@@ -20,6 +20,7 @@ from bias_bench.files import (
     digest,
     digest_texts,
     is_whole,
+    make_folder,
     write_checksum,
 )
 from bias_bench.manifest import Texts
@@ -128,6 +129,7 @@ def fill_cache(
     share = " of this process's share" if processes.number > 1 else ""
     detail(f"vectors: {every - new:,} of {every:,} texts{share} are in the cache, {folder}")
     if missing:
+        make_folder(folder)  # before any work
         encoder = Encoder(backbone, settings)
         most = max(len(requests[index].texts) for index in missing)
         require_memory(memory, encoder.workspace(most), "encode")

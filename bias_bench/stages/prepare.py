@@ -27,8 +27,10 @@ from bias_bench.evaluation.settings import settings_of, settings_without_topics
 from bias_bench.experiment import Experiment
 from bias_bench.files import plain_name, require_writable
 from bias_bench.languages import doubts
+from bias_bench.launch import started_number
+from bias_bench.library_caches import require_library_caches
 from bias_bench.manifest import Manifest, Policy
-from bias_bench.processes import own_device, started_number
+from bias_bench.processes import own_device
 from bias_bench.report.wording import without_topics
 from bias_bench.stages.encoder import as_set, described, require_debiasable
 from bias_bench.stages.folder import (
@@ -98,6 +100,8 @@ def checked_folder(experiment: Experiment, options: RunOptions) -> Path:
     require_writable(folder)
     if options.reports:
         require_writable(options.reports)
+    if options.until is None:
+        require_library_caches()
     require_run_folder(folder, options.out)
     if options.policy == "never" and not folder.is_dir():
         raise BiasBenchError(f"{folder}: does not exist and --policy never forbids computing it")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +18,7 @@ import torch
 from bias_bench.console import warn
 from bias_bench.errors import BiasBenchError
 from bias_bench.files import (
-    TEMPORARY_PREFIX,
-    make_folder,
-    named_where_full,
+    atomic_folder,
     read_json,
     sha256_file,
     write_json,
@@ -73,13 +70,10 @@ def save_checkpoint(folder: Path, trained: Trained, progress: Progress, digest: 
     from safetensors.torch import save_file
 
     target = _step(folder, progress.step)
-    make_folder(folder)
-    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
-    try:
+    with atomic_folder(target) as temporary:
         model = {name: value.detach().contiguous() for name, value in trained.tensors.items()}
-        with named_where_full(target):
-            save_file(model, temporary / _FILES[0])
-            save_file(_flat(trained.optimizer), temporary / _FILES[1])
+        save_file(model, temporary / _FILES[0])
+        save_file(_flat(trained.optimizer), temporary / _FILES[1])
         state = {
             **progress._asdict(),
             "schema": 1,
@@ -87,10 +81,6 @@ def save_checkpoint(folder: Path, trained: Trained, progress: Progress, digest: 
             "sha256": {name: sha256_file(temporary / name) for name in _FILES},
         }
         write_json(temporary / "state.json", {**state, _CHECKSUM: digest_of(state)})
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     for old in _steps(folder)[:-_KEPT]:
         if old != _step(folder, progress.best_step):
             shutil.rmtree(old)

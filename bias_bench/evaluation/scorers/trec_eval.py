@@ -46,7 +46,7 @@ def score(
             for name, files in settings.items():
                 run_stream.write(_prefixed(files.run, name))
                 qrels_stream.write(_prefixed(files.qrels, name))
-        output = _trec_eval(qrels, run, metrics)
+        output = _trec_eval(qrels, run, metrics, folder)
     return _parse(output, list(settings), metrics)
 
 
@@ -59,8 +59,10 @@ def _prefixed(path: Path, setting: str) -> bytes:
     return prefix + content.replace(b"\n", b"\n" + prefix)[: -len(prefix)]
 
 
-def _trec_eval(qrels: Path, run: Path, metrics: tuple[Metric, ...]) -> str:
-    command = [str(java_command()), "-cp", str(anserini_jar()), "trec_eval", "-q", "-c"]
+def _trec_eval(qrels: Path, run: Path, metrics: tuple[Metric, ...], scratch: str) -> str:
+    """What it prints. Its program is unpacked into `scratch`: Java itself knows no TMPDIR."""
+    command = [str(java_command()), f"-Djava.io.tmpdir={scratch}", "-cp", str(anserini_jar())]
+    command += ["trec_eval", "-q", "-c"]
     for request in requests(metrics):
         command += ["-m", request]
     done = subprocess.run(
@@ -68,11 +70,16 @@ def _trec_eval(qrels: Path, run: Path, metrics: tuple[Metric, ...]) -> str:
         capture_output=True,
         text=True,
         encoding="utf-8",
+        cwd=scratch,
         check=False,
     )
     if done.returncode != 0 or not done.stdout:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise BiasBenchError(f"trec_eval failed: {'; '.join(lines[-2:])}; see `biasbench doctor`")
+        said = (done.stderr or done.stdout).strip().splitlines()
+        # not where in its code it was
+        lines = [line for line in said if not line.strip().startswith(("at ", "... "))]
+        full = any("No space left" in line for line in lines)
+        hint = "set TMPDIR to a folder with space" if full else "see `biasbench doctor`"
+        raise BiasBenchError(f"trec_eval failed: {'; '.join(lines[-2:] or ['no output'])}; {hint}")
     return done.stdout
 
 
