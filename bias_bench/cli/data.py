@@ -80,7 +80,7 @@ def list_benchmarks(data_dir: DataDir = None, output_format: OutputFormat = "tab
     for row in rows:
         result(
             f"{row['name']}: {row['title']}\n  {len(row['languages'])} languages "
-            f"({' '.join(row['languages'])}), {row['queries']:,} queries, "
+            f"({_shown(row['languages'])}), {row['queries']:,} queries, "
             f"{row['candidates']:,} candidates; {row['licence']}; {row['state']}"
             + (f"\n  {row['note']}" if row["note"] else "")
         )
@@ -259,6 +259,12 @@ def _training_pairs(name: str, data_dir: Path | None) -> Pairs:
             "(or give a folder with one <language>.json each)"
         )
     return pairs_from_collection(load_benchmark(name, data_dir).collection)
+
+
+def _shown(languages: list[str]) -> str:
+    """The codes, or the first and the last of very many; JSON has all."""
+    few = languages if len(languages) <= _LANGUAGES_SHOWN else [*languages[:3], "…", languages[-1]]
+    return " ".join(few)
 
 
 def _print_findings(found: Audit) -> None:

@@ -204,11 +204,11 @@ def _read_judgements(path: Path) -> Iterator[tuple[str, str, str, int]]:
     A header is passed over; a negative grade is 0, since trec_eval takes both as not relevant.
     """
     if path.suffix == ".parquet":
-        for where, fields in read_rows(path):
-            row = [fields.get(name) for name in ("query-id", "corpus-id", "score")]
+        for record in read_rows(path):
+            row = [record.fields.get(name) for name in ("query-id", "corpus-id", "score")]
             if None in row:
-                raise DataError(f"{where}: expected the columns query-id, corpus-id and score")
-            yield where, str(row[0]), str(row[1]), _grade(where, str(row[2]))
+                raise DataError(f"{record.where}: expected columns query-id, corpus-id and score")
+            yield record.where, str(row[0]), str(row[1]), _grade(record.where, str(row[2]))
         return
     for number, line in enumerate(read_lines(path), 1):
         where = f"{path}: line {number}"

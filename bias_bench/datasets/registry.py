@@ -38,11 +38,12 @@ def benchmarks() -> dict[str, BenchmarkSpec]:
 def _own_benchmarks() -> dict[str, BenchmarkSpec]:
     import yaml
 
+    from bias_bench.datasets.belebele import belebele_benchmark
     from bias_bench.datasets.miracl import miracl_benchmarks
 
     text = package_files("bias_bench.datasets").joinpath("benchmarks.yaml").read_text("utf-8")
     read = {name: BenchmarkSpec(**fields) for name, fields in yaml.safe_load(text).items()}
-    return {**read, **miracl_benchmarks()}
+    return {**read, "belebele": belebele_benchmark(), **miracl_benchmarks()}
 
 
 def benchmark_spec(name: str) -> BenchmarkSpec:
