@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bias_bench.datasets.audit import Audit
     from bias_bench.datasets.pairs import Pairs
 
+_LANGUAGES_SHOWN = 20
 _ROWS_SHOWN, _FILES_SHOWN = 50, 11
 
 app = typer.Typer(
