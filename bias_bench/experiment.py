@@ -84,7 +84,8 @@ class RobustnessOptions(Strict):
 class Experiment(Strict):
     """One system on one benchmark. `data_dir` says where data lie and decides no result.
 
-    `languages` keeps these of the benchmark's languages (None: all).
+    `languages` keeps these of the benchmark's languages (None: all); `split` chooses the judgements
+    of a benchmark in BEIR's form (None: the only ones, else ``test``).
     `debias` is what is done to finished vectors; see `encoders.debias`. With `lexical` nothing is
     encoded, and the settings of encoders and their training must be left alone; as with `fusion`,
     which does not search either.
@@ -92,6 +93,7 @@ class Experiment(Strict):
 
     benchmark: str = DEFAULT_BENCHMARK
     languages: list[str] | None = Field(default=None, min_length=1)
+    split: str | None = None
     backbone: str = DEFAULT_BACKBONE
     recipe: str = DEFAULT_RECIPE
     seed: int = Field(default=0, ge=0)

@@ -15,7 +15,7 @@ from bias_bench.datasets.registry import BenchmarkSpec, benchmarks, data_folder
 from tests.command_line import Command, Outcome
 
 MINI = data_folder("mini", None)
-KNOWN = ("mini", "miracl", "miracl-judged", "mlqa-r", "xquad-r")
+KNOWN = ("belebele", "mini", "miracl", "miracl-judged", "mlqa-r", "xquad-r")
 
 
 def assert_one_line_error(outcome: Outcome, code: int, message: str) -> None:
@@ -60,7 +60,9 @@ def test_list_names_every_benchmark_with_size_licence_and_state(
     assert tuple(name for name, _, _ in entries) == KNOWN
     for name, title, details in entries:
         assert title == benchmarks()[name].title
-        assert f"({' '.join(benchmarks()[name].contents)})" in details
+        languages = list(benchmarks()[name].contents)
+        shown = languages if len(languages) <= 20 else [*languages[:3], "…", languages[-1]]
+        assert f"{len(languages)} languages ({' '.join(shown)})" in details
         assert benchmarks()[name].licence in details
     assert "13,090 queries, 13,014 candidates" in listed.out
     assert "4,199 queries, 20,534 candidates" in listed.out

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bias_bench.datasets.readers import read_lines
 from bias_bench.datasets.registry import load_benchmark
 from bias_bench.datasets.sources import load_sources
 from bias_bench.datasets.sources.miracl_files import read_judgements, read_topics
 from bias_bench.datasets.sources.place import Place
-from bias_bench.datasets.sources.readers import read_lines
 from bias_bench.datasets.squad import read_squad
 from bias_bench.errors import DataError, UsageError
 from bias_bench.evaluation.given_files import given_files

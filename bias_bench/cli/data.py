@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bias_bench.datasets.audit import Audit
     from bias_bench.datasets.pairs import Pairs
 
+_LANGUAGES_SHOWN = 20
 _ROWS_SHOWN, _FILES_SHOWN = 50, 11
 
 app = typer.Typer(
@@ -80,7 +81,7 @@ def list_benchmarks(data_dir: DataDir = None, output_format: OutputFormat = "tab
     for row in rows:
         result(
             f"{row['name']}: {row['title']}\n  {len(row['languages'])} languages "
-            f"({' '.join(row['languages'])}), {row['queries']:,} queries, "
+            f"({_shown(row['languages'])}), {row['queries']:,} queries, "
             f"{row['candidates']:,} candidates; {row['licence']}; {row['state']}"
             + (f"\n  {row['note']}" if row["note"] else "")
         )
@@ -259,6 +260,12 @@ def _training_pairs(name: str, data_dir: Path | None) -> Pairs:
             "(or give a folder with one <language>.json each)"
         )
     return pairs_from_collection(load_benchmark(name, data_dir).collection)
+
+
+def _shown(languages: list[str]) -> str:
+    """The codes, or the first and the last of very many; JSON has all."""
+    few = languages if len(languages) <= _LANGUAGES_SHOWN else [*languages[:3], "…", languages[-1]]
+    return " ".join(few)
 
 
 def _print_findings(found: Audit) -> None:

@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
 
+from bias_bench.datasets.beir import beir_folders, load_beir
 from bias_bench.datasets.benchmark import (
     BenchmarkSpec,
     DataFile,
@@ -38,11 +39,12 @@ def benchmarks() -> dict[str, BenchmarkSpec]:
 def _own_benchmarks() -> dict[str, BenchmarkSpec]:
     import yaml
 
+    from bias_bench.datasets.belebele import belebele_benchmark
     from bias_bench.datasets.miracl import miracl_benchmarks
 
     text = package_files("bias_bench.datasets").joinpath("benchmarks.yaml").read_text("utf-8")
     read = {name: BenchmarkSpec(**fields) for name, fields in yaml.safe_load(text).items()}
-    return {**read, **miracl_benchmarks()}
+    return {**read, "belebele": belebele_benchmark(), **miracl_benchmarks()}
 
 
 def benchmark_spec(name: str) -> BenchmarkSpec:
@@ -115,19 +117,25 @@ def mend(name: str, data_dir: Path | None) -> str:
 
 
 def load_benchmark(
-    name: str, data_dir: Path | None, languages: Sequence[str] | None = None
+    name: str,
+    data_dir: Path | None,
+    languages: Sequence[str] | None = None,
+    split: str | None = None,
 ) -> LoadedBenchmark:
-    """Load a known benchmark (checked against its checksums) or a folder of language files.
+    """Load a known benchmark (checked against its checksums), or a folder of one's own.
 
-    With `languages` only their part of it; UsageError where it lacks one.
+    With `languages` only their part of it; UsageError where it lacks one. `split` is that of a
+    folder in BEIR's form.
     """
     if name not in benchmarks():
         if Path(name).is_dir():
-            return _load_folder(Path(name), languages)
+            return _load_folder(Path(name), languages, split)
         raise UsageError(
             f"unknown benchmark '{name}': {nearest(name, benchmarks())} "
-            "(or give a folder with one <language>.json each)"
+            "(or give a folder with one <language>.json each, or in BEIR's form)"
         )
+    if split is not None:
+        raise UsageError(f"split={split}: {name} has no splits; remove the setting")
     spec = benchmark_spec(name)
     languages = languages_of(name, languages) if languages else None
     if spec.reader is not None:
@@ -143,7 +151,15 @@ def load_benchmark(
     return LoadedBenchmark(collection, sha256, spec, spec.note)
 
 
-def _load_folder(folder: Path, languages: Sequence[str] | None) -> LoadedBenchmark:
+def _load_folder(
+    folder: Path, languages: Sequence[str] | None, split: str | None
+) -> LoadedBenchmark:
+    if beir_folders(folder):
+        content = load_beir(folder.resolve().name, folder, languages, split)
+        collection = content.collection.keep(languages) if languages else content.collection
+        return LoadedBenchmark(collection, content.sha256, None)
+    if split is not None:
+        raise UsageError(f"split={split}: {folder} is not in BEIR's form; remove the setting")
     paths: dict[str, Path] = {}
     for path in sorted(path for path in folder.glob("*.json") if not is_hidden(path.name)):
         code = language_code(path.stem)
@@ -153,7 +169,9 @@ def _load_folder(folder: Path, languages: Sequence[str] | None) -> LoadedBenchma
             )
         paths[code] = path
     if not paths:
-        raise DataError(f"{folder}: holds no <language>.json file in LAReQA's form")
+        raise DataError(
+            f"{folder}: holds no <language>.json in LAReQA's form and no corpus in BEIR's"
+        )
     kept = kept_languages(str(folder), paths, languages)
     paths = {code: paths[code] for code in kept}
     collection = load_lareqa(folder.resolve().name, paths)

@@ -121,6 +121,7 @@ def open_benchmark(
     data_dir: Path | None,
     fetch: bool = True,
     languages: Sequence[str] | None = None,
+    split: str | None = None,
 ) -> LoadedBenchmark:
     """Load a benchmark; one known by name may be fetched first, unless `data_dir` has it.
 
@@ -129,7 +130,7 @@ def open_benchmark(
     if fetch and name in benchmarks() and data_dir is None:
         fetch_benchmark(name, languages=languages)
     start = perf_counter()
-    benchmark = load_benchmark(name, data_dir, languages)
+    benchmark = load_benchmark(name, data_dir, languages, split)
     collection = benchmark.collection
     say(
         f"{collection.name}: {len(collection.languages)} languages, {len(collection.topics):,} "
@@ -150,7 +151,7 @@ def open_task_benchmark(
     """
     data_dir = Path(experiment.data_dir) if experiment.data_dir else None
     benchmark = given.benchmark or open_benchmark(
-        experiment.benchmark, data_dir, options.fetch, experiment.languages
+        experiment.benchmark, data_dir, options.fetch, experiment.languages, experiment.split
     )
     collection = benchmark.collection
     for note in doubts(collection.languages) if given.benchmark else ():

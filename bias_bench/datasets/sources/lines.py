@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from bias_bench.console import say
+from bias_bench.datasets.readers import read_lines
 from bias_bench.datasets.sources.build import (
     LoadedSource,
     TextTable,
@@ -16,7 +17,6 @@ from bias_bench.datasets.sources.build import (
     crossed,
     make_pairs,
 )
-from bias_bench.datasets.sources.readers import read_lines
 from bias_bench.datasets.sources.source import Options, Source
 from bias_bench.errors import DataError, UsageError
 

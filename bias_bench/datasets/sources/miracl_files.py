@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bias_bench.datasets.sources.readers import read_json_lines, read_table
+from bias_bench.datasets.readers import read_json_lines, read_table
 from bias_bench.errors import DataError
 
 _SHARD = re.compile(r"(?:^|/)docs-(\d{1,9})\.jsonl(?:\.gz)?$")

@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from bias_bench.console import say
+from bias_bench.datasets.readers import read_lines, read_table
 from bias_bench.datasets.sources.build import (
     Links,
     LoadedSource,
@@ -27,7 +28,6 @@ from bias_bench.datasets.sources.build import (
     make_pairs,
 )
 from bias_bench.datasets.sources.codes import our_language
-from bias_bench.datasets.sources.readers import read_lines, read_table
 from bias_bench.datasets.sources.source import Options, Source
 from bias_bench.errors import DataError, UsageError
 

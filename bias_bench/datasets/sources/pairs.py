@@ -15,6 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import field_validator
 
+from bias_bench.datasets.readers import (
+    Record,
+    parquet_columns,
+    read_json_lines,
+    read_parquet_rows,
+)
 from bias_bench.datasets.sources.build import (
     Links,
     LoadedSource,
@@ -23,7 +29,6 @@ from bias_bench.datasets.sources.build import (
     make_pairs,
 )
 from bias_bench.datasets.sources.codes import our_language
-from bias_bench.datasets.sources.readers import Record, read_json_lines
 from bias_bench.datasets.sources.source import Options, Source
 from bias_bench.errors import DataError, UsageError, nearest
 
@@ -159,25 +164,13 @@ def read_records(path: Path, options: PairsOptions) -> Iterator[Record]:
 def _read_parquet(
     path: Path, columns: dict[str, str] | None, theirs: dict[str, str]
 ) -> Iterator[Record]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    try:
-        file = pq.ParquetFile(path)
-        present = file.schema_arrow.names
-        _check_columns(str(path), present, columns)
-        if columns:
-            _require(str(path), columns.values(), present)
-        wanted = {ours: name for ours, name in theirs.items() if name in present}
-        for batch in file.iter_batches(columns=sorted(set(wanted.values()))):
-            for fields in batch.to_pylist():
-                number += 1
-                record = {ours: fields[name] for ours, name in wanted.items()}
-                yield Record(f"{path}: row {number}", _without_nan(record))
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"{path}: cannot be read as parquet ({reason}); write it again") from None
+    present = parquet_columns(path)
+    _check_columns(str(path), present, columns)
+    if columns:
+        _require(str(path), columns.values(), present)
+    wanted = {ours: name for ours, name in theirs.items() if name in present}
+    for where, fields in read_parquet_rows(path, sorted(set(wanted.values()))):
+        yield Record(where, _without_nan({ours: fields[name] for ours, name in wanted.items()}))
 
 
 def _check_columns(where: str, present: Collection[str], columns: dict[str, str] | None) -> None:

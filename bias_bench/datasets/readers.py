@@ -6,7 +6,7 @@ import gzip
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -77,6 +77,42 @@ def read_json_lines(path: Path, member: str | None = None) -> Iterator[Record]:
         if not isinstance(fields, dict):
             raise DataError(f"{where}: {type(fields).__name__}, expected a JSON object")
         yield Record(where, fields)
+
+
+def read_rows(path: Path) -> Iterator[Record]:
+    """The rows of a file of JSON lines or of a parquet file, by its name."""
+    return read_parquet_rows(path) if path.suffix == ".parquet" else read_json_lines(path)
+
+
+def read_parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Record]:
+    """The rows of a parquet file, with these columns of it (None: all); a null is None."""
+    import pyarrow.parquet as pq
+
+    number = 0
+    with _readable_parquet(path):
+        for batch in pq.ParquetFile(path).iter_batches(columns=columns):
+            for fields in batch.to_pylist():
+                number += 1
+                yield Record(f"{path}: row {number}", fields)
+
+
+def parquet_columns(path: Path) -> list[str]:
+    """The names of a parquet file's columns."""
+    import pyarrow.parquet as pq
+
+    with _readable_parquet(path):
+        return list(pq.read_schema(path).names)
+
+
+@contextmanager
+def _readable_parquet(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(f"{path}: cannot be read as parquet ({reason}); write it again") from None
 
 
 def _encodable(value: Any) -> bool:
