@@ -65,7 +65,7 @@ def _write_run(options: Options, folder: Path) -> list[Setting]:
     from bias_bench.stages.work import Prepared, search_settings
 
     collection = data.collection(options)
-    profile = profile_for("")
+    profile = profile_for("").profile
     prepared = Prepared(
         experiment=make_experiment(),
         benchmark=LoadedBenchmark(collection, {}, None),

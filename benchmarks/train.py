@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,9 +34,12 @@ def compare(options: Options) -> list[Comparison]:
 
 
 class Setting(NamedTuple):
-    """The trimmed encoder, the embedded training pairs, and the rows of each batch."""
+    """The encoder with the vocabulary of `texts` alone, the same in sentence-transformers, the
+    embedded training pairs, and the rows of each batch.
+    """
 
     loaded: Loaded
+    peer: Any
     profile: Profile
     pairs: Pairs
     rows: np.ndarray
@@ -45,17 +49,21 @@ def make_setting(options: Options, steps: int) -> Setting:
     """What is trained on what, the same for all who are timed."""
     import torch
 
-    from bias_bench.encoders.trim import trim_vocabulary
     from bias_bench.training.plan import BatchPlan
+    from bias_bench.training.vocabulary import trim_vocabulary
 
     torch.set_num_threads(options.threads)
     backbone = resolve_backbone(f"bundled:{BUNDLED_NAME}")
     prefixes = (backbone.profile.query_prefix, backbone.profile.candidate_prefix)
     texts = [prefix + text for prefix in prefixes for text in training_texts()]
-    trimmed = trim_vocabulary(backbone.load(), texts)
+    loaded = backbone.load()
+    peer = sentence_transformer(loaded)
+    peer.max_seq_length = 96
+    for model in (loaded.model, peer[0].auto_model):
+        trim_vocabulary(Loaded(model, loaded.tokenizer), texts)
     pairs = pairs_from_collection(training_topics())
     rows = BatchPlan(pairs, {"mono": 0.5, "cross": 0.5}, BATCH, seed=0).epoch(0)[:steps]
-    return Setting(Loaded(trimmed.model, trimmed.tokenizer), backbone.profile, pairs, rows)
+    return Setting(loaded, peer, backbone.profile, pairs, rows)
 
 
 class Ours:
@@ -66,8 +74,6 @@ class Ours:
         self.loss = float("nan")
 
     def __call__(self) -> None:
-        import copy
-
         from bias_bench.training.job import Job
         from bias_bench.training.loop import Folders, train
         from bias_bench.training.settings import TrainingSettings
@@ -103,7 +109,7 @@ class _Peer:
                 ],
             }
         )
-        self._loaded, self._steps = setting.loaded, len(setting.rows)
+        self._model, self._steps = setting.peer, len(setting.rows)
         self.loss = float("nan")
 
     def __call__(self) -> None:
@@ -113,8 +119,7 @@ class _Peer:
         )
         from sentence_transformers.losses import MultipleNegativesRankingLoss
 
-        model: Any = sentence_transformer(self._loaded)
-        model.max_seq_length = 96
+        model = copy.deepcopy(self._model)
         with tempfile.TemporaryDirectory(prefix="biasbench-") as folder:
             arguments = SentenceTransformerTrainingArguments(
                 output_dir=folder, max_steps=self._steps, per_device_train_batch_size=BATCH,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bias_bench.api.distance import RankDistance, rank_distance
     from bias_bench.api.evaluate import evaluate, load_collection
     from bias_bench.api.run import Run, load_run
-    from bias_bench.encoders.given import Vectors
+    from bias_bench.encoders.objects import Vectors
 else:
     # hidden from type checkers, to whom it would say that every name exists
     _MODULES = {
@@ -24,7 +24,7 @@ else:
         "api.distance": ("RankDistance", "rank_distance"),
         "api.evaluate": ("evaluate", "load_collection"),
         "api.run": ("Run", "load_run"),
-        "encoders.given": ("Vectors",),
+        "encoders.objects": ("Vectors",),
     }
 
     def __getattr__(name):

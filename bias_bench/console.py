@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from time import perf_counter
 from typing import Literal, Protocol
 
@@ -15,6 +14,7 @@ _LINE_EVERY = 30.0  # seconds between lines of progress where there is no termin
 # control characters but for tab and line feed, and those that turn the direction of text
 _COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _verbosity: Verbosity = "normal"
+_follows = False
 
 
 class Advance(Protocol):
@@ -32,12 +32,22 @@ def set_verbosity(verbosity: Verbosity) -> None:
     _verbosity = verbosity
 
 
+def let_first_speak(rank: int) -> None:
+    """From now on, of several processes that share work, all but the one of rank 0 are silent."""
+    global _follows  # noqa: PLW0603 - a process has one terminal
+    _follows = rank > 0
+
+
 def say(message: str) -> None:
-    """A line of progress on stderr, unless quiet; of several processes only the first speaks."""
+    """A line of progress on stderr, unless quiet; of several processes only the first speaks.
+
+    Where nobody listens any more, work goes on.
+    """
     if _silent():
         return
-    sys.stderr.write(harmless(message) + "\n")
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):
+        sys.stderr.write(harmless(message) + "\n")
+        sys.stderr.flush()
 
 
 def harmless(text: str) -> str:
@@ -57,18 +67,14 @@ def warn(message: str) -> None:
 
 def result(text: str) -> None:
     """A result, on stdout; of several processes only the first has one."""
-    if _follows():
+    if _follows:
         return
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def _silent() -> bool:
-    return _verbosity == "quiet" or _follows()
-
-
-def _follows() -> bool:
-    return os.environ.get("RANK", "0") != "0"
+    return _verbosity == "quiet" or _follows or sys.stderr is None
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from copy import deepcopy
 from importlib.resources import files as package_files
 from operator import attrgetter
@@ -11,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, ValidationError, field_validator
 
 from bias_bench.encoders.debias import Method
-from bias_bench.encoders.profile import Pooling
+from bias_bench.encoders.profile import Pooling, Similarity
 from bias_bench.errors import UsageError, nearest
 from bias_bench.kinds import (
     FINISHED_RUNS,
@@ -24,7 +26,7 @@ from bias_bench.kinds import (
 )
 from bias_bench.recipes import recipe_names
 from bias_bench.retrieval.settings import ExactIndex, IndexSettings, named_kind
-from bias_bench.setting_keys import KIND, explain
+from bias_bench.setting_keys import KIND, explain, form
 from bias_bench.training.settings import TrainingSettings
 from bias_bench.yaml_values import load_yaml
 
@@ -33,6 +35,7 @@ DEFAULT_BENCHMARK = "mini"
 DEFAULT_RECIPE = "zero-shot"
 
 
+_QUOTED = re.compile(r""" "(?:[^"\\]|\\.)*" | '(?:[^']|\'\')*' """, re.VERBOSE | re.DOTALL)
 _WHOLE = {"mixture"}  # mappings that are one value: a later one takes the place of an earlier one
 _KINDS = {"index"}  # settings of several kinds: one that names its kind takes the place likewise
 
@@ -68,6 +71,7 @@ class EncodingOptions(Strict):
     candidate_prefix: str | None = None
     query_max_length: int | None = Field(default=None, ge=4)
     candidate_max_length: int | None = Field(default=None, ge=4)
+    similarity: Similarity | None = None
 
 
 class RobustnessOptions(Strict):
@@ -80,7 +84,8 @@ class RobustnessOptions(Strict):
 class Experiment(Strict):
     """One system on one benchmark. `data_dir` says where data lie and decides no result.
 
-    `languages` keeps these of the benchmark's languages (None: all).
+    `languages` keeps these of the benchmark's languages (None: all); `split` chooses the judgements
+    of a benchmark in BEIR's form (None: the only ones, else ``test``).
     `debias` is what is done to finished vectors; see `encoders.debias`. With `lexical` nothing is
     encoded, and the settings of encoders and their training must be left alone; as with `fusion`,
     which does not search either.
@@ -88,6 +93,7 @@ class Experiment(Strict):
 
     benchmark: str = DEFAULT_BENCHMARK
     languages: list[str] | None = Field(default=None, min_length=1)
+    split: str | None = None
     backbone: str = DEFAULT_BACKBONE
     recipe: str = DEFAULT_RECIPE
     seed: int = Field(default=0, ge=0)
@@ -100,6 +106,13 @@ class Experiment(Strict):
     lexical: LexicalOptions | None = None
     fusion: FusionOptions | None = None
     data_dir: str | None = None
+
+    @field_validator("benchmark", "backbone", "recipe", "data_dir")
+    @classmethod
+    def _can_be_named(cls, value: str | None) -> str | None:
+        if value is not None and "\0" in value:
+            raise ValueError("a NUL character names no file")
+        return value
 
     @field_validator("robustness", mode="before")
     @classmethod
@@ -156,7 +169,7 @@ def load_recipe(name: str) -> Recipe:
     if path.suffix in (".yaml", ".yml"):
         content, where = read_yaml(path), path.stem
     elif name.startswith(FUSION):
-        runs = name.removeprefix(FUSION).split(FUSION_SEPARATOR)
+        runs = _fused_runs(name.removeprefix(FUSION))
         folders = [str(Path(run).resolve()) for run in runs]
         return Recipe("fusion", {"backbone": FINISHED_RUNS, "fusion": {"runs": folders}})
     elif name in recipe_names():
@@ -168,7 +181,30 @@ def load_recipe(name: str) -> Recipe:
     if unknown:
         key = sorted(unknown)[0]
         raise UsageError(f"recipe {name}: unknown key '{key}': {nearest(key, ['settings'])}")
-    return Recipe(where, content.get("settings") or {})
+    settings = content.get("settings")
+    if not isinstance(settings, dict | None):
+        raise UsageError(
+            f"recipe {name}: settings = {settings!r}: expected a mapping of keys to values"
+        )
+    return Recipe(where, settings or {})
+
+
+def _fused_runs(text: str) -> list[str]:
+    """The folders in ``RUN+RUN``. A + may stand in a path: what is between two of them is joined
+    where only that names a run folder, the shortest first; else every + divides.
+    """
+
+    def read(parts: Sequence[str]) -> list[str] | None:
+        for end in range(1, len(parts) + 1):
+            run = FUSION_SEPARATOR.join(parts[:end])
+            if (Path(run) / "manifest.json").is_file():
+                rest = read(parts[end:]) if parts[end:] else []
+                if rest is not None:
+                    return [run, *rest]
+        return None
+
+    parts = text.split(FUSION_SEPARATOR)
+    return read(parts) or parts
 
 
 def make_experiment(*layers: dict[str, Any]) -> Experiment:
@@ -207,11 +243,15 @@ def _require_one_kind(experiment: Experiment) -> None:
 
 
 def parse_override(text: str) -> dict[str, Any]:
-    """``a.b=value`` as nested settings; the value is read as YAML."""
+    """``a.b=value`` as nested settings; the setting's declared type decides how it is read.
+
+    A text is taken as it stands, also an empty one; ``null`` is none, and quotes around all of it
+    are YAML's. Numbers, lists and mappings are YAML.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"--set {text}: write KEY=VALUE, for example retrieval.depth=50")
-    return nest(key.strip(), _parse_value(value, text))
+    return nest(key.strip(), _parse_value(key.strip(), value, text))
 
 
 def nest(key: str, value: Any) -> dict[str, Any]:
@@ -248,9 +288,15 @@ def _parse_yaml(text: str, where: str) -> dict[str, Any]:
     return content
 
 
-def _parse_value(value: str, where: str) -> Any:
+def _parse_value(key: str, value: str, where: str) -> Any:
+    how = form(Experiment, key)
+    if how == "text":
+        if value.strip() == "null":
+            return None
+        if not _QUOTED.fullmatch(value.strip()):
+            return value
     try:
-        return load_yaml(value)
+        return load_yaml(value, texts=how == "texts")
     except ValueError:
         raise UsageError(f"--set {where}: the value is not valid YAML; quote it") from None
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,13 +24,15 @@ from bias_bench.evaluation.ranks import RankTable
 from bias_bench.evaluation.scores import mean_scores
 from bias_bench.evaluation.trec import entry_lines, require_plain_id
 from bias_bench.files import (
+    atomic_folder,
     folder_lock,
-    remove_temporary_files,
+    plain_name,
     require_writable,
     sha256_file,
     write_json,
     write_text,
 )
+from bias_bench.library_caches import require_library_caches
 from bias_bench.manifest import (
     EXTERNAL,
     Manifest,
@@ -87,7 +90,8 @@ class Benchmark(NamedTuple):
 def score_external(options: ScoreOptions, origin: Origin | None = None) -> Path:
     """Score the given rankings into a folder of their own; returns the folder.
 
-    Nothing is written unless all input is sound. Finished stages are kept.
+    It is made beside its place and put there whole, so that a failed attempt leaves what was there.
+    Finished stages are kept.
     """
     if options.depth is not None and options.depth < 1:
         raise UsageError(f"--depth {options.depth}: must be 1 or more")
@@ -102,11 +106,13 @@ def score_external(options: ScoreOptions, origin: Origin | None = None) -> Path:
     )
     external = rank_external(read_entries(runs, qrels, labels), labels, options.depth)
     system = require_plain_id(options.system or _tag(runs[0].path))
-    name = options.name or _NOT_IN_NAMES.sub("-", f"{benchmark.name}-{system}-{options.seed}")
+    made = _NOT_IN_NAMES.sub("-", f"{benchmark.name}-{system}-{options.seed}")
+    name = options.name or plain_name(made, longest=200)
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot name a folder: use letters, digits, '.', '_' and '-'")
     folder = options.out / name
     require_writable(folder)
+    require_library_caches()
     for note in notes(external):
         warn(note)
     described = _describe(options, benchmark, external, system, _inputs(options, runs, qrels))
@@ -114,19 +120,26 @@ def score_external(options: ScoreOptions, origin: Origin | None = None) -> Path:
     if origin:
         described, experiment = {**described, **origin.manifest}, origin.experiment
     _require_same(folder, described, options.policy)
-    with folder_lock(folder):
-        remove_temporary_files(folder)
-        manifest = Manifest(folder)
-        write_text(folder / "experiment.yaml", experiment)
-        manifest.update(status="running", name=name, **described, **experiment_record(folder))
-        try:
-            _stages(manifest, external, benchmark, options.policy)
-        except BaseException as error:
-            manifest.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-            raise
+    with _held(folder), atomic_folder(folder) as place:
+        shutil.copytree(folder, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+        manifest = Manifest(place)
+        write_text(place / "experiment.yaml", experiment)
+        manifest.update(status="running", name=name, **described, **experiment_record(place))
+        _stages(manifest, external, benchmark, options.policy)
         manifest.close("complete")
     say(f"folder: {folder}")
     return folder
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the folder's place; one that was made for that alone goes again."""
+    with folder_lock(folder):
+        try:
+            yield
+        finally:
+            if folder.is_dir() and [path.name for path in folder.iterdir()] == [".lock"]:
+                shutil.rmtree(folder)
 
 
 def _stages(
@@ -140,10 +153,11 @@ def _stages(
     tag = content["system"].rpartition("#")[0]
 
     def rankings() -> list[Path]:
-        for old in ("trec", "qrels"):
-            shutil.rmtree(folder / old, ignore_errors=True)
         with manifest.timed("rankings"):
-            return write_external(folder, external, tag, benchmark.pools)
+            paths = write_external(folder, external, tag, benchmark.pools)
+        for old in {*folder.glob("trec/*/*"), *folder.glob("qrels/*/*")} - {*paths}:
+            old.unlink()  # of a setting that is no longer there
+        return paths
 
     def score() -> list[Path]:
         with manifest.timed("score"):
@@ -260,7 +274,10 @@ def _describe(
 
 
 def _require_same(folder: Path, described: dict[str, Any], policy: str) -> None:
-    """A folder keeps what was scored into it first, so that no results are replaced unasked."""
+    """A folder keeps what was scored into it first, so that no results are replaced unasked.
+
+    What files are called decides nothing, and unfinished scores (of earlier versions) keep nothing.
+    """
     if not folder.is_dir() or not any(p for p in folder.iterdir() if p.name[:1] != "."):
         return
     if not (folder / "manifest.json").is_file():
@@ -268,13 +285,22 @@ def _require_same(folder: Path, described: dict[str, Any], policy: str) -> None:
     before = read_manifest(folder)
     if before.get("kind") != EXTERNAL:
         raise UsageError(f"{folder}: holds a run of biasbench; give another --name")
+    if before.get("status") != "complete":
+        return
     keys = ("inputs", "depth", "benchmark", "system", "collection")
-    changed = [key for key in keys if before.get(key) != described[key]]
+    changed = [key for key in keys if _nameless(before.get(key)) != _nameless(described[key])]
     if changed and policy != "always":
         raise UsageError(
             f"{folder}: holds other scores (the {changed[0]} differs); give another --name, or "
             "replace them with --policy always"
         )
+
+
+def _nameless(value: Any) -> Any:
+    """Inputs without the names of their files; anything else as it is."""
+    if not isinstance(value, list):
+        return value
+    return [{key: part for key, part in file.items() if key != "name"} for file in value]
 
 
 def _experiment(system: str, seed: int, depth: int) -> str:

@@ -8,36 +8,44 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_IMODE
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from bias_bench.console import say
 from bias_bench.errors import BiasBenchError, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TEMPORARY_PREFIX = ".writing-"
+_ASIDE_PREFIX = ".replaced-"
+CACHE_FIX = "set BIASBENCH_CACHE to a folder that can be written"
 _STALE_SECONDS = 86_400
 _PATIENCE = 60  # seconds
 _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # numpy's error, without a number
+_LEFT_BY_SYSTEMS = {"__macosx", "thumbs.db", "desktop.ini"}
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, quota or file-size limit
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that replaces it when the block ends without error."""
-    make_folder(path.parent)
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    """Yield a temporary path beside `path` that replaces it when the block ends without error.
+
+    Its permissions are those of any new file: the umask decides.
+    """
+    temporary = make_folder(path.parent) / f"{TEMPORARY_PREFIX}{uuid4().hex}{path.suffix}"
     try:
         with named_where_full(path):
+            temporary.touch(exist_ok=False)
+            mode = temporary.stat().st_mode
             yield temporary
-            temporary.chmod(0o644)
+            _set_mode(temporary, mode)
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -47,18 +55,62 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes `path` when the block ends without error.
 
-    One process at a time may make `path`; what an interrupted one left of it is removed.
+    What was at `path` is moved aside, and removed when the new folder is in its place: a process
+    that is killed at any moment leaves the old or the new one whole, and `settle_folder` or the
+    next call puts things in order. One process at a time may make `path`. The umask decides the
+    permissions of what is in it. Raises BiasBenchError where `path` is a file.
     """
+    path = path.resolve()  # what a link stands for is replaced, not the link
+    if path.exists() and not path.is_dir():
+        raise BiasBenchError(f"{path}: is a file where a folder belongs; remove it")
+    settle_folder(path)
     temporary = make_folder(path.parent) / f"{TEMPORARY_PREFIX}{path.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    make_folder(temporary)
+    _remove(temporary)
     try:
         with named_where_full(path):
+            make_folder(temporary)
+            mode = temporary.stat().st_mode & 0o666
             yield temporary
-            shutil.rmtree(path, ignore_errors=True)
-            temporary.replace(path)
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _set_mode(file, mode)
+            _put_in_place(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def settle_folder(path: Path) -> None:
+    """Put in order what a killed process left of a replacement of the folder `path`, if anything.
+
+    The old folder goes back where there is no new one.
+    """
+    old = path.with_name(f"{_ASIDE_PREFIX}{path.name}")
+    doomed = path.with_name(f"{TEMPORARY_PREFIX}{old.name}")
+    if old.is_dir() and not path.exists():
+        old.rename(path)
+    elif old.is_dir():  # no longer by a name from which it would go back
+        _remove(doomed)
+        old.rename(doomed)
+    _remove(doomed)
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    old = path.with_name(f"{_ASIDE_PREFIX}{path.name}")
+    if path.exists():
+        path.rename(old)
+    try:
+        temporary.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
+    settle_folder(path)
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    """Give a file the permissions `mode`; some libraries make theirs private."""
+    if S_IMODE(path.stat().st_mode) != S_IMODE(mode):
+        path.chmod(S_IMODE(mode))
 
 
 @contextmanager
@@ -98,12 +150,17 @@ def write_bytes(path: Path, data: bytes, durable: bool = False) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, _utf8(text))
 
 
 def write_json(path: Path, value: Any, durable: bool = False) -> None:
     """Write indented JSON with sorted keys; NaN and infinities are refused."""
-    write_bytes(path, (json_text(value, indent=1) + "\n").encode("utf-8"), durable)
+    write_bytes(path, _utf8(json_text(value, indent=1) + "\n"), durable)
+
+
+def _utf8(text: str) -> bytes:
+    """As UTF-8; a byte of a file's name that is no UTF-8 as an escape, which JSON reads back."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_checked(path: Path, data: bytes, record: dict[str, Any]) -> None:
@@ -131,8 +188,10 @@ def is_whole(path: Path) -> bool | None:
     return isinstance(content, dict) and content.get("sha256") == sha256_file(path)
 
 
-def json_text(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False, allow_nan=False)
+def json_text(value: Any, indent: int | None = None, ascii_alone: bool = False) -> str:
+    return json.dumps(
+        value, indent=indent, sort_keys=True, ensure_ascii=ascii_alone, allow_nan=False
+    )
 
 
 def parse_json(text: str) -> Any:
@@ -172,10 +231,16 @@ def read_parquet(
 
 
 def cache_root() -> Path:
-    """``$BIASBENCH_CACHE``, else the user's cache folder."""
+    """``$BIASBENCH_CACHE``, else the user's cache folder; BiasBenchError where there is neither."""
     import platformdirs
 
-    return Path(os.environ.get("BIASBENCH_CACHE") or platformdirs.user_cache_dir("biasbench"))
+    if named := os.environ.get("BIASBENCH_CACHE"):
+        return Path(named).expanduser()
+    with suppress(RuntimeError):
+        folder = Path(platformdirs.user_cache_dir("biasbench"))
+        if folder.is_absolute():
+            return folder
+    raise BiasBenchError(f"this user has no home folder; {CACHE_FIX}")
 
 
 def make_folder(path: Path) -> Path:
@@ -183,30 +248,71 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
         raise BiasBenchError(
-            f"{path}: cannot create this folder ({error.strerror}); choose another"
+            f"{path}: cannot create this folder ({reason}); {_fix_of(path)}"
         ) from None
     if not os.access(path, os.W_OK):
-        raise BiasBenchError(f"{path}: no permission to write here; choose another folder")
+        raise BiasBenchError(f"{path}: no permission to write here; {_fix_of(path)}")
     return path
 
 
+def _fix_of(path: Path) -> str:
+    """What to do about a folder that cannot be written."""
+    with suppress(BiasBenchError):  # there may be no cache
+        if path.is_relative_to(cache_root()):
+            return CACHE_FIX
+    return "choose another folder"
+
+
 def existing_parent(path: Path) -> Path:
-    """`path` where it exists, else the nearest folder above it that does."""
-    return next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    """`path` where it exists, else the nearest folder above it that does and may be looked at."""
+    return next(parent for parent in (path, *path.absolute().parents) if os.path.exists(parent))  # noqa: PTH110 - pathlib's raises where it may not look
+
+
+def can_write(path: Path) -> bool:
+    """Whether the folder `path` is there and can be written, or can be made; creates nothing."""
+    existing = existing_parent(path)
+    return existing.is_dir() and os.access(existing, os.W_OK)
 
 
 def require_writable(path: Path) -> None:
     """BiasBenchError unless the folder `path` is there or can be made; creates nothing."""
+    if _utf8(str(path)) != os.fsencode(path):  # some libraries know no such names
+        raise BiasBenchError(f"{path}: this name is not in UTF-8; choose another folder")
+    if can_write(path):
+        return
     existing = existing_parent(path)
     if not existing.is_dir():
         raise BiasBenchError(f"{path}: cannot create this folder ({existing} is a file)")
-    if not os.access(existing, os.W_OK):
-        raise BiasBenchError(f"{path}: no permission to write in {existing}; choose another folder")
+    raise BiasBenchError(f"{path}: no permission to write in {existing}; {_fix_of(path)}")
+
+
+def plain_name(text: str, longest: int = 80) -> str:
+    """A text as (a part of) the name of a folder: ASCII letters, digits, ``.``, ``_`` and ``-``.
+
+    The text itself where it is one already. Else accents are dropped, other characters become
+    hyphens, what is too long is cut, and eight digits of the text's sha256 follow, so that two
+    texts do not become one name.
+    """
+    if len(text) <= longest and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
+        return text
+    letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", letters).strip("._-")[: longest - 9].rstrip("._-")
+    return "-".join(filter(None, (plain, hashlib.sha256(text.encode("utf-8")).hexdigest()[:8])))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder holds no data: it is hidden, or left by a system or an editor."""
+    if name in (".", ".."):  # of a path
+        return False
+    return name.startswith((".", "~$")) or name.casefold() in _LEFT_BY_SYSTEMS
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Delete files and folders that an interrupted process left half-written below `folder`."""
+    """Delete what an interrupted process left half-written below `folder`; finish replacements."""
+    for path in sorted(folder.rglob(_ASIDE_PREFIX + "*")):
+        settle_folder(path.with_name(path.name.removeprefix(_ASIDE_PREFIX)))
     for path in sorted(folder.rglob(TEMPORARY_PREFIX + "*"), reverse=True):
         _remove(path)
 
@@ -223,7 +329,7 @@ def remove_stale_files(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -236,7 +342,7 @@ def sha256_file(path: Path) -> str:
 
 def digest(value: Any) -> str:
     """sha256 of a JSON-serialisable value, independent of key order."""
-    return hashlib.sha256(json_text(value).encode("utf-8")).hexdigest()
+    return hashlib.sha256(_utf8(json_text(value))).hexdigest()
 
 
 class TextDigest:
@@ -302,3 +408,26 @@ def shared_folder(folder: Path) -> Iterator[None]:
             f"{folder}: another biasbench process has held it for {_PATIENCE} seconds; give the "
             "command again when it has ended"
         ) from None
+
+
+@contextmanager
+def waiting_lock(path: Path, work: str) -> Iterator[None]:
+    """Hold the lock file `path`; while another process holds it, say so and wait.
+
+    `work` begins that line. Where nothing can be written there is nothing to protect, and no lock.
+    """
+    from filelock import FileLock, Timeout
+
+    if not os.access(existing_parent(path.parent), os.W_OK):
+        yield
+        return
+    lock = FileLock(make_folder(path.parent) / path.name)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"{work}: another process is at work on it; waiting until it is done")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from bias_bench.errors import BiasBenchError
+from bias_bench.files import CACHE_FIX
+from bias_bench.library_caches import (
+    LIBRARY_CACHES,
+    LibraryCache,
+    direct_library_caches,
+    require_library_caches,
+)
 
 State = Literal["ok", "warn", "fail"]
 _NEEDED_DISK = 4 << 30
@@ -29,16 +38,20 @@ def checks() -> Iterator[Check]:
     """Every check in turn; one that breaks down is itself a failed check."""
     looks: list[Callable[[], Check]] = [
         _python, _torch, _processor, _memory, _java, _trec_eval, _ranx, _bundled_encoder,
-        _hub, _disk, _cache,
+        _hub, _disk, _cache, *(partial(_library_cache, cache) for cache in LIBRARY_CACHES),
     ]  # fmt: skip
     for look in looks:
+        name = getattr(look, "__name__", "library cache").strip("_")
         try:
             yield look()
         except BiasBenchError as error:
-            message, _, mend = str(error).partition(": run ")
-            yield Check(look.__name__.strip("_"), "fail", message, f"run {mend}" if mend else "")
+            message, found, mend = str(error).partition(": run ")
+            if found:
+                yield Check(name, "fail", message, f"run {mend}")
+            else:
+                message, _, mend = str(error).rpartition("; ")
+                yield Check(name, "fail", message, mend)
         except Exception as error:
-            name = look.__name__.strip("_")
             mend = "reinstall biasbench in a new environment"
             yield Check(name, "fail", f"{type(error).__name__}: {error}", mend)
 
@@ -94,22 +107,25 @@ def _trec_eval() -> Check:
 
     from bias_bench.evaluation.metrics import parse_metric
     from bias_bench.evaluation.ranking import Files
-    from bias_bench.evaluation.scorers import trec_eval
-    from bias_bench.java import anserini_jar
+    from bias_bench.evaluation.scorers.providers import trec_eval_provider
 
+    provider, note = trec_eval_provider()
     with tempfile.TemporaryDirectory(prefix="biasbench-") as folder:
         run, qrels = Path(folder) / "run", Path(folder) / "qrels"
         run.write_text("en:q Q0 en:a 1 1.0 doctor\n", encoding="ascii")
         qrels.write_text("en:q 0 en:a 1\n", encoding="ascii")
         metric = parse_metric("R@1")
-        value = trec_eval.score({"en": Files(run, qrels)}, (metric,))["en"][metric]["en:q"]
+        value = provider.score({"en": Files(run, qrels)}, (metric,))["en"][metric]["en:q"]
     if value != 1.0:
-        return Check("trec_eval", "fail", f"gave {value} for 1.0", "reinstall pyserini")
-    return Check("trec_eval", "ok", f"runs from {anserini_jar().name}")
+        return Check("trec_eval", "fail", f"gave {value} for 1.0", f"run `{provider.install}`")
+    return Check("trec_eval", "ok", note or f"runs from {provider}")
 
 
 def _ranx() -> Check:
     from importlib.metadata import version
+
+    require_library_caches()
+    import ranx  # noqa: F401 - some of what a run meets fails at the import
 
     return Check("ranx", "ok", f"{version('ranx')} (its first use compiles for some 15 s, once)")
 
@@ -156,3 +172,16 @@ def _cache() -> Check:
     folder = make_folder(cache_folder())
     used = sum(path.stat().st_size for path in folder.glob("*.npy"))
     return Check("cache", "ok", f"{folder} holds {used / (1 << 20):.0f} MB of vectors")
+
+
+def _library_cache(cache: LibraryCache) -> Check:
+    """One line for each library whose cache is not in its own place, or nowhere."""
+    direct_library_caches()
+    named = os.environ.get(cache.variable)
+    name = f"cache of {cache.library}"
+    if not cache.is_usable():
+        return Check(name, "fail" if cache.needed else "warn", "cannot be written", CACHE_FIX)
+    if not cache.is_writable():
+        mend = f"set {cache.variable} to another folder to fetch what it lacks"
+        return Check(name, "warn", "can be read, not written", mend)
+    return Check(name, "ok", f"{named}, as {cache.variable} says" if named else "in its own place")

@@ -160,13 +160,13 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """A run folder's manifest; BiasBenchError when it is absent or from a newer version.
+    """A run folder's manifest; DataError when it is absent or damaged.
 
-    DataError when it is damaged.
+    BiasBenchError when it is from a newer version.
     """
     path = folder / "manifest.json"
     if not path.is_file():
-        raise BiasBenchError(f"{folder}: not a run folder (no manifest.json){_alike(folder)}")
+        raise DataError(f"{folder}: not a run folder (no manifest.json){_alike(folder)}")
     try:
         content = read_json(path)
     except BiasBenchError as error:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bias_bench.console import let_first_speak
 from bias_bench.encoders.backbone import Backbone
 from bias_bench.encoders.encoder import EncodingSettings
 from bias_bench.experiment import Experiment
+from bias_bench.launch import started_rank
 from bias_bench.manifest import Manifest, Policy, Stage
 from bias_bench.processes import Processes, join_processes
 from bias_bench.stages.debias import Fitting, debias_data, debias_fitting
+from bias_bench.stages.encoder import recorded
 from bias_bench.stages.evaluate import Evaluation, encode, evaluate, follow
 from bias_bench.stages.folder import RunFolder, describe_task, open_run
 from bias_bench.stages.fusion import run_fusion
@@ -44,6 +47,7 @@ def run(experiment: Experiment, options: RunOptions, given: Given = NOTHING) -> 
 
     Finished stages are kept; an interrupted run goes on where it stopped.
     """
+    let_first_speak(started_rank())
     folder = checked_folder(experiment, options)
     if experiment.fusion is not None:
         place = RunFolder(folder, options.reports, options.policy, options.until)
@@ -99,7 +103,7 @@ def _describe_model(backbone: Backbone, settings: EncodingSettings) -> dict[str,
         return {"model": backbone.given.record, "encoding": {"precision": backbone.given.precision}}
     return {
         "encoding": {
-            "profile": settings.profile.model_dump(),
+            **recorded(backbone),
             "precision": settings.precision,
             "batch_tokens": settings.batch_tokens,
             "device": settings.device,

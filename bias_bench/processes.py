@@ -12,14 +12,13 @@ the number of shares.
 from __future__ import annotations
 
 import atexit
-import os
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bias_bench.errors import UsageError
+from bias_bench.launch import started, started_number
 
 if TYPE_CHECKING:
     import torch
@@ -34,12 +33,7 @@ class Processes:
         self.rank, self.number = rank, number
 
     def share(self, chunks: Sequence[np.ndarray]) -> list[int]:
-        """The numbers of the chunks that this process embeds."""
-        if len(chunks) < self.number:
-            raise UsageError(
-                f"a batch has {len(chunks)} chunks for {self.number} processes; lower "
-                "training.chunk_tokens or the number of processes"
-            )
+        """The numbers of the chunks that this process embeds; none where there are too few."""
         return list(range(self.rank, len(chunks), self.number))
 
     def whole(self, own: torch.Tensor, rows: np.ndarray, total: int) -> torch.Tensor:
@@ -132,11 +126,6 @@ def _part() -> None:
 ALONE = Processes()
 
 
-def started_number() -> int:
-    """How many processes `torchrun` started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 def join_processes(device: str) -> Processes:
     """Meet the other processes that `torchrun` started; alone without it."""
     if started_number() == 1:
@@ -150,7 +139,7 @@ def join_processes(device: str) -> Processes:
 def own_device(device: str) -> str:
     """The device of this process: of several GPUs its own."""
     if device == "cuda" and started_number() > 1:
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        return f"cuda:{started().local}"
     return device
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -30,6 +30,32 @@ def setting_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield from dict.fromkeys(
             key for one in inner for key in setting_keys(one, f"{prefix}{name}.")
         )
+
+
+def form(model: type[BaseModel], key: str) -> Literal["text", "texts", "other"]:
+    """How the value of a setting is written: as a text, as a list of texts, or otherwise.
+
+    ``None`` besides changes nothing. A key that does not exist has the form of a text: whatever is
+    said of it, the key is what is wrong.
+    """
+    models, annotations = [model], list[Any]()
+    for part in key.split("."):
+        if annotations and not models:  # within a mapping, such as training.mixture
+            return "other"
+        annotations = [
+            one.model_fields[part].annotation for one in models if part in one.model_fields
+        ]
+        models = [inner for annotation in annotations for inner in _models(annotation)]
+    kinds = {part for annotation in annotations for part in _parts(annotation)} - {type(None)}
+    if all(_is_text(kind) for kind in kinds):
+        return "text"
+    lists = all(get_origin(kind) is list and _is_text(*get_args(kind)) for kind in kinds)
+    return "texts" if lists else "other"
+
+
+def _is_text(annotation: Any) -> bool:
+    chosen = get_args(annotation) if get_origin(annotation) is Literal else ()
+    return annotation is str or (bool(chosen) and all(isinstance(value, str) for value in chosen))
 
 
 def explain(problem: Any, model: type[BaseModel]) -> str:
@@ -81,6 +107,14 @@ def _kinds(models: Sequence[type[BaseModel]]) -> list[str]:
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
     """The models in ``Model``, ``Model | None`` or ``Model | Other``; none in anything else."""
+    return [
+        part
+        for part in _parts(annotation)
+        if isinstance(part, type) and issubclass(part, BaseModel)
+    ]
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    """The parts of a union; anything else as its only part."""
     union = get_origin(annotation) in (Union, UnionType)
-    parts = get_args(annotation) if union else (annotation,)
-    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+    return get_args(annotation) if union else (annotation,)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 LARGEST = 100_000  # values in a text
 
 
-def load_yaml(text: str) -> Any:
-    """The value of a YAML text; ValueError for what is none, or for one that would take memory.
+def load_yaml(text: str, texts: bool = False) -> Any:
+    """The value of a YAML text; ValueError for what is not YAML, or for one that would take memory.
+
+    With `texts` every plain value but ``null`` is a text: in ``[no, 1_0]`` both are.
 
     Aliases can say a value again and again, so few lines can stand for more than any memory holds.
     Keys must be texts.
@@ -16,7 +19,7 @@ def load_yaml(text: str) -> Any:
     import yaml
 
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _texts_loader() if texts else yaml.SafeLoader)  # noqa: S506
     except (yaml.YAMLError, OverflowError, TypeError) as error:
         raise ValueError(str(error) or type(error).__name__) from None
     except RecursionError:
@@ -35,3 +38,15 @@ def load_yaml(text: str) -> Any:
         elif isinstance(value, list | tuple | set):
             left += value
     return content
+
+
+def _texts_loader() -> Any:
+    """A safe loader that takes plain values as texts, except for ``null`` and nothing at all."""
+    import yaml
+
+    class Loader(yaml.BaseLoader):
+        pass
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("(?:null)?$"), ["n", ""])
+    Loader.add_constructor("tag:yaml.org,2002:null", lambda *_: None)
+    return Loader

@@ -7,10 +7,11 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import bias_bench
 from bias_bench import Run, Vectors, evaluate, load_collection, load_run, rank_distance
@@ -113,7 +114,30 @@ def test_a_sentence_transformer_gives_the_scores_of_its_folder(tmp_path: Path) -
     assert np.allclose(run.summary, by_command.summary, atol=1e-3)
 
 
-@pytest.mark.parametrize("form", ["vectors", "mapping", "lists", "methods", "tensors"])
+class QueriesAndCorpus:
+    """`prefixed` in the form of models for BEIR, with passages as texts or as dictionaries."""
+
+    def __init__(self, dictionaries: bool) -> None:
+        self.dictionaries = dictionaries
+
+    def encode_queries(self, queries: list[str]) -> np.ndarray:
+        return prefixed(queries, side="query")
+
+    def encode_corpus(self, corpus: list[Any]) -> np.ndarray:
+        texts = [doc["text"] for doc in corpus] if self.dictionaries else corpus
+        return prefixed(texts, side="candidate")
+
+
+def as_learned_tensors(part: np.ndarray) -> list[Any]:
+    import torch
+
+    return [torch.tensor(vector, requires_grad=True) for vector in part]
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["vectors", "mapping", "lists", "methods", "tensors", "learned", "corpus", "BEIR", "whole"],
+)
 def test_every_form_of_a_model_ranks_alike(by_function: Run, tmp_path: Path, form: str) -> None:
     import torch
 
@@ -124,6 +148,10 @@ def test_every_form_of_a_model_ranks_alike(by_function: Run, tmp_path: Path, for
         "lists": {name: np.asarray(part).tolist() for name, part in vectors._asdict().items()},
         "methods": TwoMethods(),
         "tensors": TwoMethods(lambda part: torch.from_numpy(part).to(torch.bfloat16)),
+        "learned": TwoMethods(as_learned_tensors),
+        "corpus": QueriesAndCorpus(dictionaries=False),
+        "BEIR": QueriesAndCorpus(dictionaries=True),
+        "whole": TwoMethods(lambda part: part.astype(np.int64)),
     }[form]
     run = toy(model, tmp_path)
     assert trec_files(run.folder) == trec_files(by_function.folder)
@@ -144,6 +172,38 @@ def test_a_model_without_sides_gets_queries_and_candidates_alike(tmp_path: Path)
     texts = [item.text for item in (*mini.candidates, *mini.queries)]
     assert sorted(asked) == sorted(texts)
     assert run.system == "zero-shot@python:toy#0"
+
+
+class EncodeAlone:
+    def encode(self, sentences: list[str]) -> np.ndarray:
+        return trigrams(sentences)
+
+
+def test_a_model_with_encode_alone_is_asked_by_it(tmp_path: Path) -> None:
+    run = toy(EncodeAlone(), tmp_path, name="method")
+    assert trec_files(run.folder) == trec_files(toy(trigrams, tmp_path, name="function").folder)
+    assert run.manifest["model"]["asked"] == "encode"
+
+
+def test_a_sentence_transformer_gets_its_makers_prompt_for_passages(tmp_path: Path) -> None:
+    class Prompted(TwoMethods):
+        prompts: ClassVar = {"query": "ask: ", "document": "", "passage": "text: "}
+        asked: ClassVar[list[str | None]] = []
+
+        def encode_document(self, inputs: list[str], prompt_name: str | None = None) -> object:
+            self.asked.append(prompt_name)
+            return super().encode_document(inputs)
+
+    run = toy(Prompted(), tmp_path)
+    assert set(Prompted.asked) == {"passage"}
+    asked = run.manifest["model"]["asked"]
+    assert asked == "queries with its prompt 'ask: '; candidates with its prompt 'text: '"
+
+
+def test_debiasing_would_undo_inner_products(tmp_path: Path) -> None:
+    settings = {"debias": "centre", "robustness": False}
+    with pytest.raises(UsageError, match="debias=centre scales vectors to length 1"):
+        toy(prefixed, tmp_path, similarity="dot", settings=settings)
 
 
 def test_robustness_and_debiasing_ask_the_model_for_further_texts(tmp_path: Path) -> None:
@@ -277,6 +337,11 @@ def wide(texts: list[str], *, side: str) -> np.ndarray:
     return np.ones((len(texts), 3 if side == "query" else 4))
 
 
+class NeedsMore:
+    def encode(self, texts: list[str], *, task: str) -> np.ndarray:
+        return trigrams([task + text for text in texts])
+
+
 def with_nan(texts: list[str]) -> np.ndarray:
     found = np.ones((len(texts), 4))
     found[7, 2] = np.nan
@@ -292,6 +357,10 @@ def with_nan(texts: list[str]) -> np.ndarray:
         (lambda texts: np.ones(len(texts)), DataError, "vectors of shape (84,)"),
         (lambda texts: [[1.0] * (1 + row % 2) for row in range(len(texts))], DataError, "not an"),
         (lambda texts: texts, DataError, "de candidates: not an array of numbers"),
+        (lambda texts: np.ones((len(texts), 4), np.uint8), DataError, "vectors of uint8, packed"),
+        (lambda texts: np.ones((len(texts), 4), np.int8), DataError, "vectors of int8, packed"),
+        (lambda texts: csr_array(np.ones((len(texts), 4))), DataError, "sparse vectors cannot"),
+        (NeedsMore(), UsageError, "NeedsMore.encode: it needs more than texts (missing a required"),
         (wide, DataError, "de queries: 3 dimensions, but de candidates have 4"),
         ({"queries": np.ones((180, 4))}, UsageError, "give 'queries' and 'candidates', not quer"),
         (Vectors(np.ones((180, 4)), np.ones((9, 4))), DataError, "candidates: vectors of shape (9"),

@@ -16,11 +16,11 @@ from bias_bench.datasets.audit import (
     NEAR,
     NGRAM,
     SHORTEST,
+    UNSEEN,
     Finding,
     audit,
     clean,
-    fold,
-    fold_title,
+    letters,
 )
 from bias_bench.datasets.pairs import pairs_from_collection
 from tests.audit_texts import (
@@ -50,14 +50,14 @@ def test_nothing_in_common_is_clean() -> None:
     pairs = training(Entry("t1", "Owls"), Entry("t2", "Kites"))
     found = audit(pairs, benchmark(Entry("b1", "Bees")))
     assert found.findings == ()
-    assert found.verdict == "clean"
+    assert found.verdict == f"clean; {UNSEEN}"
     assert len(clean(pairs, found)) == len(pairs)
 
 
 def test_a_shared_topic_id_is_found() -> None:
     found = audit(training(Entry("t1"), Entry("x7")), benchmark(Entry("x7")))
     assert found.findings == (Finding("id", "train", "x7", "x7", "x7", 1.0),)
-    assert found.verdict == "1 topic dropped: train 1 of 2 (id 1)"
+    assert found.verdict == f"1 topic dropped: train 1 of 2 (id 1); {UNSEEN}"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_shared_title_is_found_whatever_its_case_and_spaces(theirs: str) -> No
 @pytest.mark.parametrize("empty", ["", " ", "_", "\t_ "])
 def test_empty_titles_never_match(empty: str) -> None:
     found = audit(training(Entry("t1", empty), Entry("t2")), benchmark(Entry("b1", empty)))
-    assert found.verdict == "clean"
+    assert found.verdict == f"clean; {UNSEEN}"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_training_question_may_equal_a_candidate_and_the_reverse() -> None:
         (ENGLISH, ENGLISH.replace("1871.", "1872 [1]")),
         (THAI, THAI.replace("สีเทา", "สีขาว")),
         (CHINESE, CHINESE.replace("灰", "白")),
-        (ARABIC, ARABIC.replace("القديمة", "القديمه")),
+        (ARABIC, ARABIC.replace("القديمة", "الجديدة")),
     ],
     ids=["one word", "a reference", "Thai", "Chinese", "Arabic"],
 )
@@ -137,13 +137,8 @@ def test_a_sentence_quoted_in_a_passage_is_contained_on_either_side(quoted: str)
         (ENGLISH, CHINESE),
         (CHINESE, THAI),
         (ENGLISH, "A stone lighthouse has stood on the cliff in the north since 1871."),
-        ("When did Latvia join the European Union?", "When did Denmark join the European Union?"),
-        (
-            "The average household size was 3.07.",
-            "The average household size was 2.99 and the average family size was 3.45.",
-        ),
-        ("Who wrote it?", "Who wrote it"),
-        ("灯塔是哪一年建成的？", "灯塔是哪一年建成的"),
+        ("Who wrote it?", "Who sang it?"),
+        ("灯塔是哪一年建成的？", "公司是哪一年上市的？"),
     ],
 )
 def test_translations_paraphrases_forms_and_short_texts_are_not_near(text: str, other: str) -> None:
@@ -175,8 +170,8 @@ def test_what_no_row_uses_is_no_finding() -> None:
     shared = collection("train", [Entry("t1", "Owls"), english("t2", "Why so?", ENGLISH, "Bees")])
     pairs = pairs_from_collection(replace(shared, relevance=shared.relevance[:1]))
     other = benchmark(english("b", "Why so?", ENGLISH, "Bees"), Entry("t2"))
-    assert audit(pairs, other).verdict == "clean"
-    assert audit(pairs_from_collection(shared), other).verdict != "clean"
+    assert audit(pairs, other).verdict == f"clean; {UNSEEN}"
+    assert audit(pairs_from_collection(shared), other).verdict != f"clean; {UNSEEN}"
 
 
 def test_an_excerpt_has_80_characters_at_most_and_no_line_breaks() -> None:
@@ -196,28 +191,29 @@ def plain_matches(training: Sequence[str], benchmark: Sequence[str]) -> dict[tup
     found = {}
     for row, ours in enumerate(map(ngrams, training)):
         for column, theirs in enumerate(map(ngrams, benchmark)):
-            if min(len(ours), len(theirs)) < SHORTEST:
+            shorter = min(len(ours), len(theirs))
+            if shorter < SHORTEST["near"]:
                 continue
             shared = len(ours & theirs)
             jaccard = shared / len(ours | theirs)
-            contained = shared / min(len(ours), len(theirs))
+            contained = shared / shorter
             if jaccard >= NEAR:
                 found["near", row, column] = jaccard
-            elif contained >= CONTAINED:
+            elif contained >= CONTAINED and shorter >= SHORTEST["contained"]:
                 found["contained", row, column] = contained
     return found
 
 
 def edited(text: str, chance: np.random.Generator) -> str:
-    letters = list(text)
+    typed = list(text)
     for _ in range(chance.integers(4)):
-        letters[chance.integers(len(letters))] = chance.choice(list("abc 灯塔ประ"))
-    return fold("".join(letters[: chance.integers(20, 200)]))
+        typed[chance.integers(len(typed))] = chance.choice(list("abc 灯塔ประ"))
+    return letters("".join(typed[: chance.integers(8, 200)]))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_search_misses_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_module, "_TEXTS_AT_ONCE", 37)
+    monkeypatch.setattr(audit_module, "_PAIRS_AT_ONCE", 2_000)
     chance = np.random.default_rng(seed)
     sources = [ENGLISH, GERMAN, THAI, CHINESE, ARABIC, f"{ENGLISH} {GERMAN}", f"{CHINESE}{THAI}"]
     ours = [edited(chance.choice(sources), chance) for _ in range(120)]
@@ -236,6 +232,5 @@ def test_nothing_is_found_where_there_is_nothing() -> None:
 
 @unhurried
 @given(st.text())
-def test_folding_twice_changes_nothing_more(text: str) -> None:
-    assert fold(fold(text)) == fold(text)
-    assert fold_title(fold_title(text)) == fold_title(text)
+def test_letters_of_letters_are_the_same(text: str) -> None:
+    assert letters(letters(text)) == letters(text)

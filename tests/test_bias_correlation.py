@@ -15,6 +15,7 @@ from scipy.stats import kendalltau
 from bias_bench.bias.parallel import parallel_ranks
 from bias_bench.bias.pooled import read_pooled
 from bias_bench.bias.rank_correlation import (
+    disjoint_tau,
     kendall,
     places_of,
     rank_biased_overlap,
@@ -33,13 +34,21 @@ def padded(rows: list[list[int]], depth: int = 6) -> np.ndarray:
 
 
 def slow_overlap(first: list, second: list, persistence: float = 0.9) -> float:
-    """Webber et al., equation 32 for lists of equal length, from sets."""
-    depth = min(len(first), len(second))
-    if not depth:
+    """The long sum of Webber et al. that their equation 32 is the closed form of.
+
+    What the shorter list does not show agrees as much as what it does; past the longer one the
+    agreement stays.
+    """
+    shorter, longer = sorted((first, second), key=len)
+    if not shorter:
         return math.nan
-    agreement = [len(set(first[:d]) & set(second[:d])) / d for d in range(1, depth + 1)]
-    seen = sum(value * persistence**d for d, value in enumerate(agreement, 1))
-    return agreement[-1] * persistence**depth + (1 - persistence) / persistence * seen
+    rate = len(set(shorter) & set(longer[: len(shorter)])) / len(shorter)
+    agreement = [
+        (len(set(shorter[:d]) & set(longer[:d])) + rate * max(d - len(shorter), 0)) / d
+        for d in range(1, len(longer) + 1)
+    ]
+    agreement += [agreement[-1]] * 1000
+    return (1 - persistence) * sum(a * persistence**d for d, a in enumerate(agreement))
 
 
 def slow_kendall(first: list, second: list) -> float:
@@ -71,6 +80,10 @@ def test_overlap_equals_counting_common_results_at_every_depth(
         ([0, 1], [1, 0], 0.9),  # agreement 0, then 1
         ([0, 1, 2], [0, 1, 2], 1.0),
         ([0, 1, 2], [3, 4, 5], 0.0),
+        # X = 1, 1, 2 and half of the shorter's third place: agreement 1, 1/2, 5/6 from there on
+        ([0, 1, -1], [0, 2, 1], 0.1 * 1 + 0.09 * 0.5 + 0.81 * 5 / 6),
+        ([0, -1, -1], [1, 2, 3], 0.0),
+        ([3, -1, -1], [3, 2, 1], 1.0),  # as far as the shorter shows
         ([0, 1], [0, 2], 0.5 * 0.81 + (0.1 / 0.9) * (0.9 + 0.5 * 0.81)),
     ],
 )
@@ -102,9 +115,16 @@ def test_kendall_of_equal_and_reversed_rankings() -> None:
     assert kendall(base, base[:, ::-1]) == -1
 
 
-def test_kendall_of_disjoint_rankings_is_negative() -> None:
-    """Each of the 4 cross pairs of 6 is discordant, one pair is tied on either side: -4/5."""
-    assert kendall(np.array([[0, 1]]), np.array([[2, 3]])) == pytest.approx([-4 / 5])
+@pytest.mark.parametrize(
+    ("first", "second", "tau"),
+    # each of the 4 cross pairs of 6 is discordant, one pair is tied on either side: -4/5
+    [(2, 2, -4 / 5), (1, 1, -1.0), (10, 10, -20 / 29), (3, 1, -3 / math.sqrt(6 * 3))],
+)
+def test_disjoint_rankings_have_the_tau_that_is_stated(first: int, second: int, tau: float) -> None:
+    assert disjoint_tau(first, second) == pytest.approx(tau)
+    rows = padded([list(range(first)), list(range(20, 20 + second))], 10)
+    assert kendall(rows[:1], rows[1:]) == pytest.approx([tau])
+    assert slow_kendall(list(range(first)), list(range(20, 20 + second))) == pytest.approx(tau)
 
 
 @unhurried

@@ -10,8 +10,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import chi2, friedmanchisquare, rankdata
 
-from bias_bench.bias.friedman import block_ranks, friedman, relative_ranks, summarise
-from bias_bench.bias.parallel import parallel_ranks
+from bias_bench.bias.friedman import (
+    block_means,
+    block_ranks,
+    friedman,
+    relative_ranks,
+    summarise,
+)
+from bias_bench.bias.parallel import LanguageRanks, Parallel, parallel_ranks
+from bias_bench.evaluation.ranks import RankedQueries
+from bias_bench.units import default_unit
 from tests.bias_runs import random_world, write_world
 from tests.helpers import unhurried
 
@@ -124,3 +132,72 @@ def test_topics_not_queries_are_the_blocks_of_the_test_over_all_queries(tmp_path
     world = random_world(1, topics=8, partly=True)
     found = summarise(parallel_ranks(write_world(world, tmp_path), world.languages))
     assert found["all_queries"]["blocks"] == sum(len(a) > 1 for a in world.answers.values()) == 7
+
+
+LANGUAGES = ("de", "en", "th", "zh")
+
+
+def clustered(seed: int, paragraphs: int, dependence: float, per_article: int = 2) -> Parallel:
+    """One query language whose system prefers none; five topics of a paragraph are alike by a share
+    of `dependence`: what its translations happen to be is common to them.
+    """
+    random = np.random.default_rng(seed)
+    common = random.normal(size=(paragraphs, 1, len(LANGUAGES))) * np.sqrt(dependence)
+    own = random.normal(size=(paragraphs, 5, len(LANGUAGES))) * np.sqrt(1 - dependence)
+    ranks = (common + own).reshape(-1, len(LANGUAGES)).argsort(axis=1).argsort(axis=1) + 1
+    topics = [f"t{number}" for number in range(len(ranks))]
+    columns = np.broadcast_to(np.arange(len(LANGUAGES)), ranks.shape)
+    source = RankedQueries(
+        [f"en:{topic}" for topic in topics],
+        topics,
+        [f"p{number // 5}" for number in range(len(ranks))],
+        [f"a{number // (5 * per_article)}" for number in range(len(ranks))],
+        ranks,
+        columns,
+        list(LANGUAGES),
+    )
+    part = LanguageRanks("en-all", 1, ranks, ranks, ranks, columns, source, 0)
+    return Parallel(LANGUAGES, {"en": part}, {}, 0)
+
+
+def test_the_test_keeps_its_level_where_topics_of_a_paragraph_are_alike() -> None:
+    worlds = [clustered(seed, 60, 0.3) for seed in range(300)]
+    by_topic = [friedman(world.parts["en"].ranks.astype(float)).p for world in worlds]
+    by_unit = [summarise(world)["all_queries"]["p"] for world in worlds]
+    assert np.mean(np.array(by_topic) < 0.05) > 0.2  # topics are not independent
+    assert np.mean(np.array(by_unit) < 0.05) < 0.08
+
+
+def test_blocks_are_articles_where_there_are_20_else_paragraphs_else_topics() -> None:
+    for paragraphs, per_article, unit, blocks in (
+        (40, 2, "article", 20), (38, 2, "paragraph", 38), (1, 1, "topic", 5),
+    ):  # fmt: skip
+        world = clustered(1, paragraphs, 0.1, per_article)
+        found = summarise(world)
+        assert found["unit"] == unit
+        assert (found["all_queries"]["blocks"], found["per_language"]["en"]["blocks"]) == (
+            blocks, blocks,
+        )  # fmt: skip
+        # the effect is one of topics, whatever stands for itself
+        places = relative_ranks(world.parts["en"].ranks.astype(float)).mean(axis=0)
+        np.testing.assert_allclose(
+            list(found["all_queries"]["relative_ranks"].values()), places, atol=1e-12
+        )
+
+
+def test_the_unit_is_one_in_which_every_topic_has_its_place() -> None:
+    known = {"article": [(f"t{n}", f"a{n // 2}") for n in range(40)], "paragraph": []}
+    assert default_unit(lambda unit: known[unit]) == "article"
+    for spoilt in (("t1", "a9"), ("t99", "")):  # in two articles, in none that is known
+        pairs = {"article": [*known["article"], spoilt], "paragraph": [("t1", "p"), ("t2", "p")]}
+        assert default_unit(lambda unit, pairs=pairs: pairs[unit]) == "topic"
+    few = {
+        "article": known["article"][:38],
+        "paragraph": [(f"t{n}", f"p{n % 2}") for n in range(9)],
+    }
+    assert default_unit(lambda unit: few[unit]) == "paragraph"
+
+
+def test_means_of_blocks_leave_out_what_is_absent() -> None:
+    found = block_means(np.array([[1.0, NAN], [3.0, NAN], [5.0, 2.0]]), ["b", "b", "a"])
+    np.testing.assert_array_equal(found, [[5.0, 2.0], [2.0, NAN]])

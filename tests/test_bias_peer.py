@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,15 +13,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import chi2, kruskal
 
-from bias_bench.bias.parallel import parallel_ranks
+from bias_bench.bias.parallel import LanguageRanks, Parallel, parallel_ranks
 from bias_bench.bias.peer import constant, equal_rank_p, other_p, relevant_p, summarise
-from bias_bench.bias.pooled import read_pooled
-from bias_bench.datasets.ids import language_of
+from bias_bench.bias.pooled import PooledRun, read_pooled
 from bias_bench.errors import UsageError
+from bias_bench.evaluation.ranks import RankedQueries
 from tests.bias_runs import DEPTH, random_world, write_world
 from tests.helpers import unhurried
 
 CUTOFF = 20
+LANGUAGES = ("de", "en", "th")
 
 
 def slow_p(groups: list[list[float]]) -> float:
@@ -127,52 +130,106 @@ def test_nothing_retrieved_or_one_language_is_fair() -> None:
     assert other_p(np.array([[1, 1, -1]]), np.array([[False, False, False]]), 2).tolist() == [1]
 
 
-@pytest.mark.parametrize("partly", [False, True])
+class Judged(NamedTuple):
+    """A query's whole ranking as languages, and rank -> grade of its relevant candidates."""
+
+    ranking: list[int]
+    relevant: dict[int, int]
+
+
+def small(seed: int, grades: tuple[int, ...] = (1,)) -> list[Judged]:
+    random = np.random.default_rng(seed)
+    queries = []
+    for _ in range(12):
+        ranking = random.integers(0, 3, 30).tolist()
+        places = random.choice(np.arange(1, 31), int(random.integers(2, 8)), replace=False)
+        queries.append(Judged(ranking, {int(rank): int(random.choice(grades)) for rank in places}))
+    return queries
+
+
+def parts(queries: Sequence[Judged]) -> tuple[dict[str, PooledRun], Parallel]:
+    """The queries as those of one language, with runs of `DEPTH` results."""
+    most = max(len(query.relevant) for query in queries)
+    ranks, grades = (np.zeros((len(queries), most), dtype=np.int32) for _ in range(2))
+    columns = np.full((len(queries), most), -1, dtype=np.int32)
+    relevant = np.zeros((len(queries), DEPTH), dtype=bool)
+    for row, query in enumerate(queries):
+        for place, (rank, grade) in enumerate(query.relevant.items()):
+            ranks[row, place], grades[row, place] = rank, grade
+            columns[row, place] = query.ranking[rank - 1]
+            if rank <= DEPTH:
+                relevant[row, rank - 1] = True
+    names = [f"t{row}" for row in range(len(queries))]
+    source = RankedQueries(names, names, names, names, ranks, columns, list(LANGUAGES), grades)
+    part = LanguageRanks("en-all", 1, ranks, ranks, ranks, columns, source, 0)
+    top = np.array([query.ranking[:DEPTH] for query in queries])
+    run = PooledRun(names, np.zeros_like(top), top, relevant)
+    return {"en": run}, Parallel(LANGUAGES, {"en": part}, {}, 0)
+
+
+@pytest.mark.parametrize("weights", [None, {0: 0.25, 1: 0.5, 2: 0.25}, {3: 1.0}])
 @pytest.mark.parametrize("seed", range(3))
-def test_summary_equals_a_slow_reference(tmp_path: Path, seed: int, partly: bool) -> None:
-    world = random_world(seed, partly=partly)
-    parallel = parallel_ranks(write_world(world, tmp_path), world.languages)
-    runs = read_pooled(tmp_path, parallel)
-    found = summarise(runs, parallel, {"relevant": 0.75, "other": 0.25})
+def test_levels_are_grades_and_tested_apart(seed: int, weights: dict[int, float] | None) -> None:
+    queries = small(seed, grades=(1, 2))
+    found = summarise(*parts(queries), weights)
 
-    def relevant(language: str, topic: str) -> float:
-        ranks = world.ranks(language, topic)
-        codes = [world.languages.index(name) for name in ranks]
-        return slow_relevant(list(ranks.values()), codes, DEPTH, reference=False)
+    def level(query: Judged, grade: int) -> float:
+        ranks = [rank for rank, own in query.relevant.items() if own == grade]
+        languages = [query.ranking[rank - 1] for rank in ranks]
+        return slow_relevant(ranks, languages, DEPTH, reference=False) if ranks else 1.0
 
-    def other(language: str, topic: str) -> float:
+    def other(query: Judged) -> float:
         groups = defaultdict(list)
-        for rank, name in enumerate(world.rankings[language][topic][:DEPTH], 1):
-            if name not in world.answers[topic].values():
-                groups[language_of(name)].append(float(rank))
+        for rank, language in enumerate(query.ranking[:DEPTH], 1):
+            if rank not in query.relevant:
+                groups[language].append(float(rank))
         return slow_p(list(groups.values()))
 
-    levels = {"relevant": world.mean(relevant), "other": world.mean(other)}
-    for level, expected in levels.items():
-        assert found["levels"][level]["per_language"] == pytest.approx(expected)
-    assert found["per_language"] == pytest.approx(
-        {name: 0.75 * levels["relevant"][name] + 0.25 * levels["other"][name] for name in runs}
-    )
+    def free(query: Judged) -> bool:
+        sizes = Counter((grade, query.ranking[rank - 1]) for rank, grade in query.relevant.items())
+        return any(
+            max(of.values(), default=0) > 1 and len(of) > 1
+            for of in ({k: n for k, n in sizes.items() if k[0] == grade} for grade in (1, 2))
+        )
+
+    kept = [query for query in queries if free(query)]
+    assert found["left_out"] == len(queries) - len(kept) < len(queries)
+    levels = {"0": [other(query) for query in kept]}
+    levels |= {str(grade): [level(query, grade) for query in kept] for grade in (1, 2)}
+    for name, values in levels.items():
+        assert found["levels"][name]["macro"] == pytest.approx(np.mean(values))
+    chosen = weights or {1: 0.5, 2: 0.5}
+    expected = [
+        sum(w * (levels[str(g)][row] if str(g) in levels else 1.0) for g, w in chosen.items())
+        for row in range(len(kept))
+    ]
+    assert found["macro"] == pytest.approx(np.mean(expected))
     assert found["cutoff"] == DEPTH
 
 
-def test_summary_says_where_the_value_is_fixed(tmp_path: Path) -> None:
-    world = random_world(0)
-    parallel = parallel_ranks(write_world(world, tmp_path), world.languages)
-    found = summarise(read_pooled(tmp_path, parallel), parallel)
-    fixed = found["fixed"]
-    assert fixed["share"] == 1
-    assert fixed["values"] == {"4": constant(4)}
-    assert found["macro"] == pytest.approx(
-        fixed["retrieved"] * constant(4) + 1 - fixed["retrieved"]
-    )
+def test_grades_taken_together_would_be_another_measure() -> None:
+    graded = small(4, grades=(1, 2))
+    together = [query._replace(relevant=dict.fromkeys(query.relevant, 1)) for query in graded]
+    apart, one = (summarise(*parts(queries)) for queries in (graded, together))
+    assert apart["levels"].keys() == {"0", "1", "2"}
+    assert one["levels"].keys() == {"0", "1"}
+    assert apart["macro"] != pytest.approx(one["macro"])
 
 
-@pytest.mark.parametrize("weights", [{"relevant": 1.0}, {"relevant": 0.5, "other": 0.4}])
-def test_weights_that_do_not_sum_to_one_are_refused(
-    tmp_path: Path, weights: dict[str, float]
-) -> None:
-    world = random_world(0)
+@pytest.mark.parametrize("partly", [False, True])
+def test_there_is_no_value_where_no_ranking_could_change_it(tmp_path: Path, partly: bool) -> None:
+    """Parallel data: only a failure would move it, and upwards."""
+    world = random_world(0, partly=partly)
     parallel = parallel_ranks(write_world(world, tmp_path), world.languages)
+    assert summarise(read_pooled(tmp_path, parallel), parallel) == {}
+    # grades do not help, where a language has one candidate of each
+    query = Judged([0, 0, 1, 1] + [2] * 26, {1: 1, 2: 2, 3: 1, 4: 2})
+    assert summarise(*parts([query])) == {}
+    varied = query._replace(relevant={1: 1, 2: 1, 3: 1, 4: 2})
+    assert summarise(*parts([query, varied]))["left_out"] == 1
+
+
+@pytest.mark.parametrize("weights", [{1: 0.9}, {1: 0.5, 0: 0.4}, {1: 1.5, 0: -0.5}])
+def test_weights_that_do_not_sum_to_one_are_refused(weights: dict[int, float]) -> None:
     with pytest.raises(UsageError, match="sum to 1"):
-        summarise({}, parallel, weights)
+        summarise(*parts(small(0)), weights)

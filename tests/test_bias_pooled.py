@@ -229,10 +229,11 @@ def test_exposure_summary_equals_a_slow_reference(tmp_path: Path, seed: int, par
     assert found["cutoff"] == DEPTH
     assert found["awrf"]["relevant"]["per_language"] == pytest.approx(awrf)
     assert found["ee_l"]["relevant"]["macro"] == pytest.approx(macro(loss))
-    pools_of_one_size = found["awrf"]["pool"]["per_language"]
-    assert found["awrf"]["uniform"]["per_language"] == pytest.approx(pools_of_one_size)
-    if not partly:
-        assert found["awrf"]["uniform"]["macro"] == pytest.approx(macro(awrf))
+    # pools of one size; and no number is given twice
+    assert found["same_as"] == (
+        {"pool": "uniform"} if partly else {"uniform": "relevant", "pool": "relevant"}
+    )
+    assert not found["same_as"].keys() & (found["awrf"].keys() | found["ee_l"].keys())
     for number, wanted in enumerate(world.languages):
         shares = world.mean(lambda language, topic, number=number: gained(language, topic)[number])
         assert {name: row[wanted] for name, row in found["shares"].items()} == pytest.approx(shares)
@@ -242,6 +243,30 @@ def test_the_pool_s_shares_are_a_target_when_its_sizes_are_known(tmp_path: Path)
     world = random_world(0)
     parallel = parallel_ranks(write_world(world, tmp_path), world.languages)
     runs = read_pooled(tmp_path, parallel)
-    assert set(exposure.summarise(runs, parallel)["awrf"]) == {"relevant", "uniform", "pool"}
-    unknown = parallel._replace(pools={"all": 36})
-    assert set(exposure.summarise(runs, unknown)["awrf"]) == {"relevant", "uniform"}
+    uneven = parallel._replace(pools={**parallel.pools, "th": 99})
+    found = exposure.summarise(runs, uneven)
+    assert (set(found["awrf"]), found["same_as"]) == (
+        {"relevant", "pool"},
+        {"uniform": "relevant"},
+    )
+    unknown = exposure.summarise(runs, parallel._replace(pools={"all": 36}))
+    assert set(unknown["awrf"]) == {"relevant"}
+    assert unknown["anchors"].keys() == {"one_language"}  # what is blind is not known
+
+
+def test_anchors_of_exposure_are_those_of_blind_and_of_one_language(tmp_path: Path) -> None:
+    world = random_world(0)
+    parallel = parallel_ranks(write_world(world, tmp_path), world.languages)
+    found = exposure.summarise(read_pooled(tmp_path, parallel), parallel)["anchors"]
+    one, uniform = np.eye(4)[[0]], np.full((1, 4), 1 / 4)
+    alone = {"awrf": exposure.awrf(one, uniform), "ee_l": exposure.exposure_loss(one, uniform)}
+    random = np.random.default_rng(9)
+    orders = np.stack([random.permutation(np.repeat(np.arange(4), 9))[:DEPTH] for _ in range(5000)])
+    gained = exposure.exposures(orders, 4)
+    goal = np.broadcast_to(uniform, gained.shape)
+    blind = {"awrf": exposure.awrf(gained, goal), "ee_l": exposure.exposure_loss(gained, goal)}
+    for measure in ("awrf", "ee_l"):
+        assert found["one_language"][measure] == {"relevant": pytest.approx(alone[measure][0])}
+        expected = blind[measure].mean()
+        assert found["blind"][measure] == {"relevant": pytest.approx(expected, abs=0.01)}
+    assert found["one_language"]["awrf"]["relevant"] < found["blind"]["awrf"]["relevant"] < 1

@@ -37,6 +37,18 @@ def test_embeddings_without_language_are_identified_at_chance() -> None:
     assert found.accuracy == pytest.approx(found.chance, abs=0.12)
 
 
+def test_vectors_centred_on_the_probed_texts_are_identified_below_chance() -> None:
+    """0 is the lower bound, not chance: what is held out lies opposite to what is learned from."""
+    _, languages, topics = embeddings(0)
+    wide = np.random.default_rng(1).standard_normal((len(topics), 200))
+    for language in range(LANGUAGES):
+        wide[languages == language] -= wide[languages == language].mean(axis=0)
+    found = language_probe(wide, languages, topics)
+    assert found.accuracy == 0
+    assert found.chance == pytest.approx(1 / 3)
+    assert cross_covariance_norm(wide, languages) == pytest.approx(0, abs=1e-9)
+
+
 def test_more_language_is_identified_better() -> None:
     accuracies = [language_probe(*embeddings(shift)).accuracy for shift in (0, 1, 3)]
     assert accuracies == sorted(accuracies)

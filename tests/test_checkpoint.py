@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bias_bench.training.checkpoint import Progress, Trained, load_newest, save_checkpoint
+from bias_bench.training.checkpoint import (
+    Progress,
+    Trained,
+    load_newest,
+    newest_name,
+    save_checkpoint,
+)
 
 
 @pytest.fixture
@@ -29,6 +35,16 @@ def test_a_checkpoint_whose_best_step_is_lost_is_skipped(
     assert "the checkpoint of its best step is damaged" in capsys.readouterr().err
     save_checkpoint(tmp_path, trained, Progress(2, 2, 1.0), "digest")
     assert load_newest(tmp_path, trained, "digest") == Progress(2, 2, 1.0)
+
+
+def test_checkpoints_count_by_step_also_past_six_digits(tmp_path: Path, trained: Trained) -> None:
+    for step in (999_998, 999_999, 1_000_000, 1_000_001):
+        save_checkpoint(tmp_path, trained, Progress(step, 0, None), "digest")
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept == {"step-1000000", "step-1000001"}
+    assert load_newest(tmp_path, trained, "digest") == Progress(1_000_001, 0, None)
+    assert newest_name(tmp_path) == "step-1000001"
+    assert newest_name(tmp_path / "nowhere") == "none"
 
 
 @pytest.mark.parametrize("change", [{"step": 5}, {"best_loss": 0.9}, {"best_step": 3}])

@@ -42,7 +42,7 @@ from tests.runs import run
         (["run", "--seed", "x"], 2, "as an integer. See `biasbench run --help`."),
         (["compare"], 2, "Missing argument 'runs'. See `biasbench compare --help`."),
         (["data", "lst"], 2, "Did you mean 'list'? See `biasbench data --help`."),
-        (["report", "no-such-run"], 1, "not a run folder"),
+        (["report", "no-such-run"], 3, "not a run folder"),
         (["runn"], 2, "runn"),
     ],
 )

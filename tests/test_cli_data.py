@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +15,7 @@ from bias_bench.datasets.registry import BenchmarkSpec, benchmarks, data_folder
 from tests.command_line import Command, Outcome
 
 MINI = data_folder("mini", None)
-KNOWN = ("mini", "miracl", "miracl-judged", "mlqa-r", "xquad-r")
+KNOWN = ("belebele", "mini", "miracl", "miracl-judged", "mlqa-r", "xquad-r")
 
 
 def assert_one_line_error(outcome: Outcome, code: int, message: str) -> None:
@@ -61,7 +60,9 @@ def test_list_names_every_benchmark_with_size_licence_and_state(
     assert tuple(name for name, _, _ in entries) == KNOWN
     for name, title, details in entries:
         assert title == benchmarks()[name].title
-        assert f"({' '.join(benchmarks()[name].contents)})" in details
+        languages = list(benchmarks()[name].contents)
+        shown = languages if len(languages) <= 20 else [*languages[:3], "…", languages[-1]]
+        assert f"{len(languages)} languages ({' '.join(shown)})" in details
         assert benchmarks()[name].licence in details
     assert "13,090 queries, 13,014 candidates" in listed.out
     assert "4,199 queries, 20,534 candidates" in listed.out
@@ -147,7 +148,7 @@ def test_verify_names_every_bad_file_and_exits_with_3(biasbench: Command, copy: 
     )
 
 
-def test_the_mend_of_verify_mends_the_folder_that_was_verified(
+def test_the_fix_of_verify_mends_the_folder_that_was_verified(
     biasbench: Command, copy: Path
 ) -> None:
     (copy / "copy" / "de.json").unlink()
@@ -155,7 +156,7 @@ def test_the_mend_of_verify_mends_the_folder_that_was_verified(
     assert f"`biasbench data fetch copy --data-dir {copy}`" in verified.err
 
 
-def test_the_mend_of_a_damaged_embedded_benchmark_is_to_reinstall(
+def test_the_fix_of_a_damaged_embedded_benchmark_is_to_reinstall(
     biasbench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "benchmarks", lambda: {"gone": benchmarks()["mini"]})
@@ -267,7 +268,7 @@ def test_fetch_of_intact_files_prints_their_folder_without_network(
 def test_fetch_without_a_server_shows_the_terms_then_fails_with_3(
     biasbench: Command, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr("bias_bench.datasets.download.sleep", lambda _: None)
     (copy / "copy" / "de.json").unlink()
     fetched = biasbench("data", "fetch", "copy", "--data-dir", copy)
     terms, error = fetched.err.splitlines(keepends=True)

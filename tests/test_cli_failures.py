@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import shlex
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -115,43 +113,6 @@ def test_vectors_that_do_not_fit_on_the_disk_are_one_line(tmp_path: Path) -> Non
     )
     last = done.stderr.splitlines()[-1]
     assert last.startswith("bias_bench.errors.BiasBenchError: cache/key.npy: cannot be written (")
-    assert not list(tmp_path.rglob(".writing-*"))
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-def test_a_full_disk_behind_stdout_is_one_line() -> None:
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [*PROGRAM, "data", "cite", "mini"],
-            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
-        )  # fmt: skip
-    assert done.returncode == 1
-    assert_one_error(done.stderr, "No space left on device")
-    assert done.stderr.count("\n") == 1
-
-
-def test_a_reader_that_leaves_early_is_no_error() -> None:
-    read, write = os.pipe()
-    os.close(read)
-    done = subprocess.run(
-        [*PROGRAM, "data", "list"], stdout=write, stderr=subprocess.PIPE, text=True, check=False
-    )
-    os.close(write)
-    assert done.stderr == ""
-
-
-def test_interrupting_is_one_line_and_the_run_goes_on(tmp_path: Path) -> None:
-    with started(tmp_path) as process:
-        deadline = time.monotonic() + 300
-        while not list(tmp_path.glob("runs/*/trec/*/*.run.gz")):
-            assert process.poll() is None, "the run ended before it could be interrupted"
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=300)
-    assert process.returncode == 130
-    assert out == ""
-    assert_one_error(err, "interrupted", "the same command goes on")
     assert not list(tmp_path.rglob(".writing-*"))
 
 

@@ -19,6 +19,7 @@ class Terminal(io.StringIO):
 def _as_before() -> Iterator[None]:
     yield
     console.set_verbosity("normal")
+    console.let_first_speak(0)
 
 
 @pytest.fixture
@@ -47,14 +48,17 @@ def test_verbosity_decides_what_stderr_shows(
 
 
 def test_only_the_first_of_several_processes_speaks(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("RANK", "1")
+    console.let_first_speak(1)
     with console.progress("work", 2, "units") as advance:
         advance(2)
     console.say("a")
     console.result("b")
     assert capsys.readouterr() == ("", "")
+    console.let_first_speak(0)
+    console.result("c")
+    assert capsys.readouterr().out == "c\n"
 
 
 def test_without_a_terminal_progress_is_a_line_in_thirty_seconds(

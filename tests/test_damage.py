@@ -188,7 +188,7 @@ def test_a_damaged_log_of_training_is_refused_in_one_line(
     damage(folder / "train.jsonl")
     ended = faults.run(RUN, tmp_path)
     assert ended.code == 3
-    assert_one_error(ended.err, "train.jsonl: damaged", "checkpoints to train anew")
+    assert_one_error(ended.err, "train.jsonl: damaged", "checkpoints to train from scratch")
     shutil.rmtree(folder / "checkpoints")
     assert faults.run(RUN, tmp_path).code == 0
     assert undisturbed.differences(tmp_path) == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.linalg import eigh
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from bias_bench.encoders.debias import Debias, Method, apply, erase, fit
+from bias_bench.encoders.debias import Debias, Method, apply, erase, fit, group_code
 from bias_bench.errors import UsageError
 from tests.helpers import unhurried
 
@@ -187,6 +187,28 @@ def test_centring_puts_the_mean_of_every_language_at_zero() -> None:
     )
 
 
+def test_centring_by_sides_puts_the_mean_of_every_language_and_side_at_zero() -> None:
+    vectors, languages = sample()
+    sides = np.random.default_rng(3).integers(2, size=len(languages))
+    groups = np.array(
+        [
+            group_code("centre-sides", language, ("candidate", "query")[side])
+            for language, side in zip(languages.tolist(), sides.tolist(), strict=True)
+        ]
+    )
+    assert len(np.unique(groups)) == 2 * LANGUAGES
+    found = fit("centre-sides", vectors, groups)
+    for group in np.unique(groups):
+        erased = erase(found, vectors[groups == group], group)
+        np.testing.assert_allclose(erased.mean(axis=0), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["centre", "lir", "leace"])
+def test_only_centring_by_sides_tells_sides_apart(method: Method) -> None:
+    assert group_code(method, 3, "query") == group_code(method, 3, "candidate") == 3
+    assert group_code("centre-sides", 3, "query") != group_code("centre-sides", 3, "candidate")
+
+
 @pytest.mark.parametrize("method", ["lir", "leace"])
 def test_erasing_twice_is_erasing_once(method: Method) -> None:
     vectors, codes = sample()
@@ -239,12 +261,12 @@ def test_equal_vectors_do_no_harm(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", ["centre", "lir"])
-@pytest.mark.parametrize("language", [-1, 2, 7])
-def test_language_without_fitted_texts_is_named(method: Method, language: int) -> None:
+@pytest.mark.parametrize("group", [-1, 2, 7])
+def test_a_group_without_fitted_texts_is_named(method: Method, group: int) -> None:
     vectors, _ = sample(texts=4)
     found = fit(method, vectors, np.array([0, 1, 3, 5]))
-    with pytest.raises(UsageError, match=rf"no text of language {language}$"):
-        apply(found, vectors, language)
+    with pytest.raises(UsageError, match=rf"no text of group {group}$"):
+        apply(found, vectors, group)
 
 
 @pytest.mark.parametrize("method", METHODS)

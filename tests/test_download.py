@@ -7,16 +7,21 @@ import hashlib
 import os
 import random
 import re
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
+from filelock import FileLock, Timeout
 
-from bias_bench.datasets import registry
+from bias_bench.datasets import download, registry
 from bias_bench.datasets.download import fetch_benchmark
 from bias_bench.datasets.registry import BenchmarkSpec, check_files
 from bias_bench.errors import DataError, UsageError
@@ -50,6 +55,7 @@ class Server(ThreadingHTTPServer):
         self.cuts: list[int] = []
         self.ranges = True
         self.status: int | None = None
+        self.hold: threading.Event | None = None  # what answers wait for
 
     @property
     def url(self) -> str:
@@ -78,7 +84,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.end_headers()
         sent = body[: self.server.cuts.pop(0)] if self.server.cuts else body
-        self.wfile.write(sent)
+        self.wfile.write(sent[:1000])
+        if self.server.hold:
+            self.server.hold.wait(60)
+        self.wfile.write(sent[1000:])
         self.close_connection = True
 
     def log_message(self, *arguments: object) -> None:
@@ -117,7 +126,7 @@ def _fake_benchmark(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     embedded = spec.model_copy(update={"base_url": None})
     monkeypatch.setattr(registry, "benchmarks", lambda: {NAME: spec, "embedded": embedded})
-    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr(download, "sleep", lambda _: None)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
@@ -151,6 +160,14 @@ def assert_complete(folder: Path) -> None:
     """All files are in place and intact, and nothing else is left beside them."""
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
     assert [check.problem for check in check_files(NAME, folder.parent)] == [None, None]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, for a minute at most."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def put(path: Path, data: bytes) -> Path:
@@ -346,13 +363,89 @@ def test_a_file_in_place_of_the_folder_is_one_line_about_storing(
 def test_a_folder_without_permission_is_one_line_with_the_reason(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: str, **_: object) -> None:
+    def refuse(path: Path, **_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
-    monkeypatch.setattr("pooch.utils.os.makedirs", refuse)
+    folder.parent.mkdir(exist_ok=True)
+    monkeypatch.setattr(download, "waiting_lock", lambda *_: nullcontext())
+    monkeypatch.setattr(Path, "mkdir", refuse)
     message = failure(folder)
     assert message.startswith(f"{folder}: cannot store ")
     assert "(None)" not in message
+
+
+_FETCH = """
+import sys
+from pathlib import Path
+from bias_bench.datasets import download, registry
+from bias_bench.datasets.registry import BenchmarkSpec
+spec = BenchmarkSpec.model_validate_json(sys.argv[1])
+registry.benchmarks = lambda: {"fake-r": spec}
+download.fetch_benchmark("fake-r", Path(sys.argv[2]))
+"""
+
+
+def started_fetch(folder: Path) -> subprocess.Popen[str]:
+    """A process of its own that fetches the benchmark."""
+    spec = registry.benchmarks()[NAME].model_dump_json()
+    command = [sys.executable, "-c", _FETCH, spec, str(folder.parent)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def test_of_two_processes_the_second_waits_and_uses_what_the_first_fetched(
+    server: Server, folder: Path
+) -> None:
+    server.hold = threading.Event()
+    with started_fetch(folder) as first:
+        until(lambda: bool(server.requests))
+        with started_fetch(folder) as second:
+            assert second.stderr is not None
+            line = second.stderr.readline()  # the first is in the middle of a file
+            server.hold.set()
+            assert first.wait(60) == 0
+            assert second.wait(60) == 0
+            rest = second.stderr.read()
+    assert line == f"fetch {NAME}: another process is at work on it; waiting until it is done\n"
+    assert rest == ""
+    assert_complete(folder)
+    assert sorted(server.requests) == [Request("de.json", None, 200), Request("en.json", None, 200)]
+
+
+def test_a_process_that_is_killed_lets_the_next_one_go_on(server: Server, folder: Path) -> None:
+    server.hold = threading.Event()
+    with started_fetch(folder) as first:
+        until(lambda: bool(list(folder.glob("*.part"))))
+        first.kill()
+    server.hold.set()
+    with started_fetch(folder) as second:
+        assert second.wait(60) == 0
+    assert_complete(folder)
+
+
+def test_a_reader_of_a_package_fetches_in_one_process_at_a_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = []
+
+    def fetch_files(target: Path, _: list[str] | None) -> None:
+        lock = FileLock(target.with_name(f".{NAME}.lock"))
+        with pytest.raises(Timeout):
+            lock.acquire(timeout=0)
+        inside.append(target)
+
+    reader = SimpleNamespace(fetch=fetch_files)
+    spec = registry.benchmarks()[NAME].model_copy(update={"reader": reader})
+    monkeypatch.setattr(registry, "benchmarks", lambda: {NAME: spec})
+    assert fetch(folder) == folder
+    assert inside == [folder]
+
+
+def test_whole_files_that_cannot_be_written_need_no_lock(folder: Path) -> None:
+    for name, data in FILES.items():
+        put(folder / name, data)
+    before = sorted(folder.parent.iterdir())
+    fetch(folder)
+    assert sorted(folder.parent.iterdir()) == before
 
 
 def test_an_embedded_benchmark_is_never_downloaded(server: Server, tmp_path: Path) -> None:

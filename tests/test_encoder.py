@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from bias_bench.encoders.encoder import (
     resolve_device,
     resolve_precision,
 )
-from bias_bench.encoders.profile import profile_for
 from bias_bench.errors import BiasBenchError, DataError, UsageError
 
 TEXTS = [
@@ -240,7 +238,6 @@ def test_local_folder_gives_the_same_vectors_as_the_model_it_was_saved_from(
     backbone: Backbone, saved: Path
 ) -> None:
     local = resolve_backbone(str(saved))
-    assert local.profile.query_prefix == "query: "
     ours = encode(backbone, TEXTS)
     np.testing.assert_allclose(encode(local, TEXTS, profile=backbone.profile), ours, atol=1e-6)
 
@@ -299,43 +296,3 @@ def test_unknown_backbone_names_what_would_do(spec: str, hint: str) -> None:
 def test_hub_id_that_cannot_be_fetched_is_a_data_error() -> None:
     with pytest.raises(DataError, match=r"some-org/some-model: not on this disk"):
         resolve_backbone("some-org/some-model")
-
-
-def write_modules(folder: Path, *modules: tuple[str, dict[str, Any]]) -> None:
-    folder.mkdir(exist_ok=True)
-    listed = [{"path": "", "type": "sentence_transformers.models.Transformer"}]
-    for index, (kind, config) in enumerate(modules, start=1):
-        path = f"{index}_{kind}"
-        (folder / path).mkdir()
-        (folder / path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        listed.append({"path": path, "type": f"sentence_transformers.models.{kind}"})
-    (folder / "modules.json").write_text(json.dumps(listed), encoding="utf-8")
-
-
-def test_profile_comes_from_sentence_transformers_files(tmp_path: Path) -> None:
-    write_modules(tmp_path, ("Pooling", {"pooling_mode_cls_token": True}), ("Normalize", {}))
-    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 77}', encoding="utf-8")
-    prompts = {"prompts": {"query": "ask: ", "document": "text: "}}
-    (tmp_path / "config_sentence_transformers.json").write_text(
-        json.dumps(prompts), encoding="utf-8"
-    )
-    profile = profile_for("anything", tmp_path)
-    assert (profile.pooling, profile.query_prefix, profile.candidate_prefix) == (
-        "cls",
-        "ask: ",
-        "text: ",
-    )
-    assert profile.query_max_length == profile.candidate_max_length == 77
-
-
-def test_dense_layer_after_cls_is_read_as_berts_pooler(tmp_path: Path) -> None:
-    dense = {"in_features": 8, "out_features": 8, "activation_function": "torch.nn.Tanh"}
-    write_modules(tmp_path, ("Pooling", {"pooling_mode_cls_token": True}), ("Dense", dense))
-    assert profile_for("sentence-transformers/LaBSE", tmp_path).pooling == "pooler"
-
-
-def test_unsupported_module_is_an_error_not_ignored(tmp_path: Path) -> None:
-    narrowing = {"in_features": 8, "out_features": 4, "activation_function": "torch.nn.Tanh"}
-    write_modules(tmp_path, ("Pooling", {"pooling_mode_mean_tokens": True}), ("Dense", narrowing))
-    with pytest.raises(DataError, match="module 'Dense' is not supported"):
-        profile_for("anything", tmp_path)

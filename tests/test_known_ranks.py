@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from bias_bench.bias import rank_distance, target_removal
+from bias_bench import rank_distance as of_a_frame
+from bias_bench.bias import rank_distance, target_removal, worst_rank
 from bias_bench.bias.catalogue import measure_bias, per_query_bias
-from bias_bench.bias.parallel import is_ordered, known_ranks
+from bias_bench.bias.parallel import is_ordered, known_ranks, parallel_ranks
 from bias_bench.bias.same_language_first import same_language_first
 from bias_bench.bias.single_target import single_target
-from bias_bench.bias.worst_rank import worst_rank
 from bias_bench.errors import BiasBenchError
-from bias_bench.evaluation.metrics import metrics_within
-from bias_bench.evaluation.ranks import RankTable, write_ranks
+from bias_bench.evaluation.metrics import Metric, compute, metrics_within
+from bias_bench.evaluation.ranks import RankTable, read_rank_rows, write_ranks
 from tests.bias_runs import DEPTH, World, random_world, write_world
 from tests.helpers import rank_rows
 
@@ -64,7 +65,58 @@ def test_candidates_past_the_cut_off_have_no_order() -> None:
         rank_distance.mean_pairwise_distance(ranks), [8 / 3, nan, nan, nan, 2]
     )
     np.testing.assert_array_equal(same_language_first(ranks, 0), [1, nan, nan, nan, 1])
-    np.testing.assert_array_equal(worst_rank(ranks), [5, 5, 5, nan, 5])
+    np.testing.assert_array_equal(worst_rank.worst_rank(ranks), [5, 5, 5, nan, 5])
+
+
+def _short_and_long(folder: Path) -> Path:
+    """A query with 2 results beside one with 30: rankings of another tool, of three languages."""
+    rows = []
+    for topic, listed, ranks in (
+        ("t", 2, (1, 31, 31)),
+        ("u", 30, (3, 30, 31)),
+        ("v", 0, (31,) * 3),
+    ):
+        part = rank_rows(
+            "en-all",
+            [
+                (topic, f"{name}:{topic}", rank)
+                for name, rank in zip(("de", "en", "fr"), ranks, strict=True)
+            ],
+        )
+        rows.append(part.append_column("listed", pa.array([listed] * 3, pa.int32())))
+    write_ranks(folder / "ranks.parquet", rows, {}, cutoff=30)
+    return folder / "ranks.parquet"
+
+
+def test_what_a_short_ranking_lacks_stands_right_behind_it(tmp_path: Path) -> None:
+    table = RankTable(_short_and_long(tmp_path))
+    found = table.of("en-all")
+    assert found.ranks.tolist() == [[1, 31, 31], [3, 30, 31], [31, 31, 31]]
+    assert found.least().tolist() == [[1, 3, 3], [3, 30, 31], [1, 1, 1]]
+    # AP and what else asks whether a candidate was found take the ranks as they are
+    assert compute(Metric("AP", 30), found.ranks)[0] == pytest.approx(1 / 3)
+    values = per_query_bias(table)
+    assert values["rank_distance"].values.tolist() == [2, 28]
+    assert values["mean_pairwise_distance"].values.tolist() == [4 / 3, 56 / 3]
+    assert values["worst_rank"].values.tolist() == [3, 31, 3]  # never less than the candidates
+    summary = worst_rank.summarise(parallel_ranks(table))
+    assert summary["complete@10"]["macro"] == summary["complete@20"]["macro"] == 0
+    distances = rank_distance.summarise(parallel_ranks(table))
+    assert (distances["macro"], distances["not_retrieved"]) == (15, 1)
+    assert distances["found"]["share"] == pytest.approx(2 / 3)
+
+
+def test_a_smaller_cut_off_shortens_longer_rankings_only(tmp_path: Path) -> None:
+    table = RankTable(_short_and_long(tmp_path), cutoff=10)
+    assert table.of("en-all").least().tolist() == [[1, 3, 3], [3, 11, 11], [1, 1, 1]]
+    values = per_query_bias(table)["rank_distance"].values
+    assert values.tolist() == [2, 8]
+
+
+def test_the_rank_distance_of_a_frame_knows_short_rankings(tmp_path: Path) -> None:
+    frame = read_rank_rows(_short_and_long(tmp_path)).to_pandas()
+    found = of_a_frame(frame, cutoff=30)
+    assert found.per_query.dropna().to_dict() == {"en:t": 2, "en:u": 28}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -129,7 +181,7 @@ def test_measures_of_ranks_name_their_cut_off(tmp_path: Path) -> None:
     assert {key for key in found["worst_rank"] if "@" in key} == {"complete@10"}
     assert found["rank_distance"]["normalised"] == found["rank_distance"]["macro"] / DEPTH
     assert found["same_language_top1"] == whole["same_language_top1"]
-    assert found["peer"].keys() == whole["peer"].keys()
+    assert found["peer"] == whole["peer"] == {}
 
 
 def test_nothing_is_said_past_the_depth() -> None:

@@ -122,12 +122,6 @@ BAD_DOCUMENTS = {
     "no id": ((*QUESTION, "id"), MISSING, IN_PARAGRAPH, "no 'id'"),
     "no question text": ((*QUESTION, "question"), MISSING, IN_PARAGRAPH, "no 'question'"),
     "no answers": ((*QUESTION, "answers"), MISSING, IN_PARAGRAPH, "no 'answers'"),
-    "empty answers": (
-        (*QUESTION, "answers"),
-        [],
-        IN_PARAGRAPH,
-        "'answers': list should have at least 1",
-    ),
     "answers is an object": (
         (*QUESTION, "answers"),
         {},

@@ -256,6 +256,69 @@ def test_nan_loss_stops_with_step_pairs_and_checkpoint(
         train(broken, pairs, folders(tmp_path))
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_gradient_that_is_not_finite_stops_before_the_step_and_keeps_the_last_checkpoint(
+    pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bf16: bool, value: float
+) -> None:
+    broken = job()._replace(bf16=bf16)
+    weight = broken.loaded.model.embeddings.LayerNorm.weight
+    real, before = loop._gradients, []
+
+    def poison_in_step_eight(run: Any, rows: np.ndarray, step: int, number: int) -> Any:
+        losses = real(run, rows, step, number)
+        if step == 8:  # a checkpoint is due after it
+            before.append(weight.detach().clone())
+            weight.grad[0] = value
+        return losses
+
+    monkeypatch.setattr(loop, "_gradients", poison_in_step_eight)
+    message = r"gradient of encoder is (inf|nan) at step 8 \(pairs .*step-000004"
+    with pytest.raises(BiasBenchError, match=message):
+        train(broken, pairs, folders(tmp_path))
+    assert torch.equal(weight, before[0]), "nothing was stepped"
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000004"]
+    monkeypatch.setattr(loop, "_gradients", real)
+    resumed = job()._replace(bf16=bf16)
+    train(resumed, pairs, folders(tmp_path))
+    assert [row["step"] for row in rows_of(tmp_path)] == list(range(1, 13))
+    assert all(torch.isfinite(value).all() for value in state_of(resumed).values())
+
+
+def test_the_log_is_added_to_and_cut_where_training_goes_on(
+    pairs: Pairs,
+    uninterrupted: tuple[Job, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log, expected = tmp_path / "train.jsonl", (uninterrupted[1] / "train.jsonl").read_bytes()
+    log.write_bytes(b"of an earlier training\n" * 99)
+    real_step, real_append, appended = loop._step, loop.append_log, []
+
+    def killed_after_ten(*arguments: Any) -> Any:
+        if arguments[-1] > 10:
+            raise InterruptedError
+        return real_step(*arguments)
+
+    def append(path: Path, rows: list[dict[str, Any]]) -> None:
+        appended.append([row["step"] for row in rows])
+        real_append(path, rows)
+
+    monkeypatch.setattr(loop, "append_log", append)
+    monkeypatch.setattr(loop, "_step", killed_after_ten)
+    with pytest.raises(InterruptedError):
+        train(job(), pairs, folders(tmp_path))
+    assert log.read_bytes() == b"".join(expected.splitlines(keepends=True)[:8])
+    with log.open("ab") as stream:  # killed before the checkpoint, while a row was written
+        stream.write(expected.splitlines(keepends=True)[8] + b'{"learning_ra')
+    place = log.stat().st_ino
+    monkeypatch.setattr(loop, "_step", real_step)
+    train(job(), pairs, folders(tmp_path))
+    assert log.read_bytes() == expected
+    assert log.stat().st_ino == place, "written once, not again at every checkpoint"
+    assert appended == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]
+
+
 def test_groups_are_held_out_whole_and_by_seed(pairs: Pairs) -> None:
     training, held_out = split_groups(pairs, 0.25, seed=0)
     assert not set(training.group.tolist()) & set(held_out.group.tolist())

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bias_bench.datasets.audit import fold
 from bias_bench.datasets.pairs import Pairs, join_pairs
 from bias_bench.errors import BiasBenchError, DataError, UsageError
 from bias_bench.negatives import mining, workspace
-from bias_bench.negatives.labels import label_texts
+from bias_bench.negatives.labels import fold, label_texts
 from bias_bench.negatives.margin import Limits
 from bias_bench.negatives.mining import Mined, mine
 from bias_bench.negatives.settings import MiningSettings

@@ -24,7 +24,7 @@ finite = st.sampled_from(AWKWARD) | st.floats(width=32, allow_nan=False, allow_i
 matrices = hnp.arrays(
     np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12), elements=finite
 )
-# far from the ends of the range, where there are no smaller numbers to step to
+# far from the lowest number, where there are no smaller ones to step to
 descending_matrices = hnp.arrays(
     np.float32,
     hnp.array_shapes(min_dims=2, max_dims=2, max_side=12),
@@ -150,3 +150,21 @@ def test_lowering_pushes_down_a_score_one_step_below_a_tie() -> None:
     below = np.nextafter(one, np.float32(0))
     lowered = strictly_decreasing(np.array([[one, one, below]], dtype=np.float32))[0]
     assert lowered.tolist() == [one, below, np.nextafter(below, np.float32(0))]
+
+
+@unhurried
+@given(matrices)
+def test_scores_decrease_strictly_down_to_the_lowest_number(scores: np.ndarray) -> None:
+    ordered = -np.sort(-scores, axis=1)
+    with np.errstate(over="raise", invalid="raise"):
+        lowered = strictly_decreasing(ordered)
+    assert np.isfinite(lowered).all()
+    assert (lowered[:, 1:] < lowered[:, :-1]).all()
+    assert (lowered[:, -1] <= np.maximum(ordered[:, -1], -LARGEST)).all()
+
+
+def test_ties_at_the_lowest_number_are_raised_and_places_without_a_result_are_not() -> None:
+    scores = np.array([[0.5, -LARGEST, -LARGEST, -np.inf], [0.5, 0.25, -LARGEST, -LARGEST]])
+    lowered = strictly_decreasing(scores.astype(np.float32))
+    above = float(np.nextafter(np.float32(-LARGEST), np.float32(0)))
+    assert lowered.tolist() == [[0.5, above, -LARGEST, -np.inf], [0.5, 0.25, above, -LARGEST]]

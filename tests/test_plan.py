@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import islice
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +14,9 @@ from hypothesis import strategies as st
 from bias_bench.datasets.mini import training_topics
 from bias_bench.datasets.pairs import Pairs, join_pairs, linked_groups, pairs_from_collection
 from bias_bench.errors import DataError, UsageError
-from bias_bench.training.plan import BatchPlan, exact_counts
+from bias_bench.training.plan import BatchPlan, Source
+from bias_bench.training.rows import dealt
+from bias_bench.training.schedule import turns
 
 MIXTURES = [
     {"mono": 1.0},
@@ -53,7 +59,7 @@ def parallel_pairs(groups: int, languages: int, data_sets: int = 1, keep: float 
 
 
 cases = given(
-    groups=st.integers(12, 60),
+    groups=st.integers(24, 60),
     languages=st.integers(2, 5),
     data_sets=st.integers(1, 2),
     keep=st.sampled_from([1.0, 0.8]),
@@ -192,12 +198,154 @@ def test_impossible_mixture_is_a_usage_error(mixture: dict, message: str) -> Non
         BatchPlan(parallel_pairs(20, 2), mixture, 5, 0)
 
 
-@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=9), st.integers(0, 1000))
-def test_counts_sum_up_and_stay_within_one_of_the_ideal(weights: list[float], total: int) -> None:
-    counts = exact_counts(np.array(weights), total)
-    ideal = np.array(weights) / sum(weights) * total
-    assert counts.sum() == total
-    assert (np.abs(counts - ideal) < 1).all()
+def prefix_distance(branches: list[Any], weights: dict[Any, float]) -> float:
+    """The largest distance of any branch from its share, in batches, after any batch."""
+    due = np.arange(1, len(branches) + 1)
+    codes = {branch: number for number, branch in enumerate(weights)}
+    drawn = np.array([codes[branch] for branch in branches])
+    return max(
+        np.abs(np.cumsum(drawn == codes[branch]) - due * weight).max()
+        for branch, weight in weights.items()
+    )
+
+
+def levels(source: Source, order: str) -> list[tuple[Any, ...]]:
+    """The branches that a source stands on, from its kind on."""
+    inner = (source.language, source.data_set)
+    path = (source.kind, *(inner if order == "language_first" else inner[::-1]))
+    return [path[: level + 1] for level in range(3)]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    groups=st.integers(20, 40),
+    languages=st.integers(1, 7),
+    sizes=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    mixture=st.sampled_from(MIXTURES),
+    batch_size=st.integers(2, 10),
+    seed=st.integers(0, 1000),
+    exponent=st.sampled_from([0.0, 0.5, 1.0]),
+    order=st.sampled_from(["language_first", "dataset_first"]),
+)
+def test_over_epochs_every_kind_language_and_data_set_keeps_its_share_to_less_than_a_batch(
+    groups: int, languages: int, sizes: list[int], mixture: dict, batch_size: int, seed: int,
+    exponent: float, order: str,
+) -> None:  # fmt: skip
+    pairs = join_pairs([parallel_pairs(groups * size, max(2, languages)) for size in sizes])
+    plan = BatchPlan(pairs, mixture, batch_size, seed, exponent, order)  # type: ignore[arg-type]
+    epochs = 2 + 300 // len(plan)
+    sources = [source for number in range(epochs) for source in plan.sources(number)]
+    for level in range(3):
+        weights: Counter[Any] = Counter()
+        for share in plan.shares:
+            weights[levels(share.source, order)[level]] += share.weight  # type: ignore[assignment]
+        drawn = [levels(source, order)[level] for source in sources]
+        assert prefix_distance(drawn, dict(weights)) < 1
+
+
+def counted(plan: BatchPlan, epochs: int) -> Counter[tuple[str, int]]:
+    drawn = (source for number in range(epochs) for source in plan.sources(number))
+    return Counter((source.kind, source.language) for source in drawn)
+
+
+def test_hybrid_on_mini_has_as_many_batches_of_every_language_over_fifty_epochs() -> None:
+    plan = BatchPlan(pairs_from_collection(training_topics()), {"mono": 0.5, "cross": 0.5}, 64, 0)
+    found = counted(plan, 50)
+    assert found.pop(("cross", -1)) == 50 * len(plan) / 2
+    assert set(found.values()) == {309, 310}  # 3,400 among eleven
+
+
+def test_a_language_below_a_batch_an_epoch_is_served_in_due_time() -> None:
+    plan = BatchPlan(parallel_pairs(12, 11), {"mono": 0.3, "cross": 0.7}, 12, 0)
+    diagonal = plan.pairs.query_language == plan.pairs.candidate_language
+    few = diagonal | (plan.pairs.query_language == 0) & (plan.pairs.candidate_language == 1)
+    plan = BatchPlan(plan.pairs.take(np.flatnonzero(few)), plan.mixture, 12, 0)
+    assert len(plan) * 0.3 / 11 < 1
+    found = counted(plan, 1000)
+    assert found.pop(("cross", -1)) == pytest.approx(0.7 * 1000 * len(plan), abs=1)
+    assert len(found) == 11
+    assert max(found.values()) - min(found.values()) <= 1
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.floats(1e-3, 1), min_size=1, max_size=12), st.integers(0, 1000))
+def test_turns_at_one_level_keep_any_shares_to_less_than_one(
+    weights: list[float], seed: int
+) -> None:
+    order = turns([(n,) for n in range(len(weights))], weights, np.random.default_rng(seed))
+    drawn = list(islice(order, 400))
+    shares = {number: weight / sum(weights) for number, weight in enumerate(weights)}
+    assert prefix_distance(drawn, shares) < 1
+
+
+def test_equal_languages_take_turns_in_an_order_that_chance_decides() -> None:
+    order = turns([(n,) for n in range(11)], [1.0] * 11, np.random.default_rng(0))
+    rounds = [tuple(islice(order, 11)) for _ in range(20)]
+    assert all(sorted(found) == list(range(11)) for found in rounds)
+    assert len(set(rounds)) == 20
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    sizes=st.lists(st.integers(1, 4), min_size=24, max_size=60),
+    batch_size=st.integers(2, 8),
+    seed=st.integers(0, 1000),
+)
+def test_rows_that_fill_no_batch_come_first_in_the_next_pass(
+    sizes: list[int], batch_size: int, seed: int
+) -> None:
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    stream = dealt(groups, np.ones(len(groups)), batch_size, np.random.default_rng(seed))
+    uses = np.zeros(len(groups), dtype=int)
+    for _ in range(5):
+        for batch in islice(stream, len(groups) // batch_size):
+            assert len(np.unique(groups[batch])) == batch_size
+            uses[batch] += 1
+        assert uses.max() - uses.min() <= 1
+
+
+def test_groups_too_large_for_the_batches_stand_once_in_each() -> None:
+    groups = np.repeat(np.arange(10), [30, *[1] * 9])
+    stream = dealt(groups, np.ones(39), 8, np.random.default_rng(0))
+    drawn = np.array(list(islice(stream, 90)))
+    assert (np.sort(groups[drawn], axis=1)[:, 0] == 0).all()
+    uses = np.bincount(drawn.ravel(), minlength=39)
+    assert uses[:30].tolist() == [3] * 30
+    assert uses[30:].tolist() == [70] * 9
+
+
+def test_language_pairs_of_a_partly_parallel_set_are_equally_frequent_over_epochs() -> None:
+    pairs = parallel_pairs(200, 4)
+    partly = pairs.take(np.flatnonzero((pairs.group < 60) | (pairs.query_language < 2)))
+    plan = BatchPlan(partly, {"cross": 1.0}, 20, 0)
+    rows = np.concatenate([plan.epoch(number) for number in range(10)]).ravel()
+    codes = partly.query_language[rows] * 4 + partly.candidate_language[rows]
+    _, counts = np.unique(codes, return_counts=True)
+    assert len(counts) == 12
+    assert counts.max() - counts.min() <= plan.batch_size * 3
+    assert counts.max() - counts.min() < 0.03 * counts.mean()
+
+
+def test_an_epoch_is_the_same_whichever_was_asked_for_before() -> None:
+    pairs = parallel_pairs(20, 3)
+    plan = BatchPlan(pairs, {"mono": 0.3, "cross": 0.7}, 6, 4)
+    forward = [plan.epoch(number) for number in range(4)]
+    for number in (2, 2, 0, 3, 1):
+        assert (plan.epoch(number) == forward[number]).all()
+        assert (BatchPlan(pairs, plan.mixture, 6, 4).epoch(number) == forward[number]).all()
+
+
+def test_a_language_with_too_few_groups_for_a_batch_is_refused_not_lost() -> None:
+    pairs = parallel_pairs(30, 3)
+    thin = pairs.take(np.flatnonzero((pairs.query_language != 2) | (pairs.group < 5)))
+    message = r"training\.mixture\.mono: d0 has 5 groups of such pairs in l2, too few for a batch"
+    with pytest.raises(DataError, match=message):
+        BatchPlan(thin, {"mono": 1.0}, 6, 0)
+    small = join_pairs([parallel_pairs(30, 2), parallel_pairs(5, 2)])
+    with pytest.raises(DataError, match=r"mixture\.cross: d0 has 5 groups"):
+        BatchPlan(small, {"cross": 1.0}, 6, 0)
+    kept = BatchPlan(thin, {"mono": 1.0}, 6, 0, leave_out_small=True)
+    assert {share.source.language for share in kept.shares} == {0, 1}
 
 
 def test_topics_that_share_a_sentence_are_one_group() -> None:

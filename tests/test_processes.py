@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from bias_bench.cli import run_command
 from bias_bench.datasets.miracl_generate import Plan, generate
-from bias_bench.errors import UsageError
+from bias_bench.launch import started_number, started_rank
 from bias_bench.processes import ALONE, Processes
 from bias_bench.retrieval.blocks import BLOCK
 from tests.runs import manifest, trec_files
@@ -89,6 +90,25 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path, recipe: str) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["hybrid", "hybrid-perturbed"])
+@pytest.mark.parametrize("cached", ["true", "false"])
+def test_a_process_without_a_chunk_of_a_batch_contributes_nothing(
+    tmp_path: Path, recipe: str, cached: str
+) -> None:
+    whole = ("--set", "training.chunk_tokens=100000", "--set", f"training.gradient_cache={cached}")
+    for name, number in (("one", 1), ("two", 2)):
+        done = start(command(tmp_path / name, recipe, *whole), number)
+        assert done.returncode == 0, done.stderr
+    one, two = rows(tmp_path / "one", recipe), rows(tmp_path / "two", recipe)
+    assert [row["step"] for row in two] == [1, 2, 3, 4]
+    for first, second in zip(one, two, strict=True):
+        assert second["loss"] == pytest.approx(first["loss"], rel=2e-3)
+    found = weights(tmp_path / "two", recipe)
+    for name, value in weights(tmp_path / "one", recipe).items():
+        torch.testing.assert_close(found[name], value, atol=3e-3, rtol=2e-2)
+
+
+@pytest.mark.slow
 def test_what_processes_cannot_share_is_refused(tmp_path: Path) -> None:
     arguments = command(tmp_path, "hybrid-hard")
     arguments[2] = "mine"
@@ -143,12 +163,52 @@ def test_two_processes_train_encode_and_search_in_one_go(tmp_path: Path) -> None
     assert "search: unchanged, kept" in again.stderr
 
 
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost",
+            "MASTER_PORT": "29500"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({}, (0, 1)),
+        (TORCHRUN, (1, 2)),
+        *(({**TORCHRUN, name: value}, (0, 1)) for name in TORCHRUN for value in ("", "x y")
+          if (name, value) != ("MASTER_ADDR", "x y")),
+        ({"RANK": "1"}, (0, 1)),
+        ({"RANK": "3", "WORLD_SIZE": "8"}, (0, 1)),
+        ({**TORCHRUN, "RANK": "2"}, (0, 1)),
+    ],
+)  # fmt: skip
+def test_a_process_is_one_of_several_only_where_torchrun_says_all_of_it(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], place: tuple[int, int]
+) -> None:
+    for name in TORCHRUN:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert (started_rank(), started_number()) == place
+
+
+@pytest.mark.parametrize("variables", [{"RANK": "1"}, {"RANK": "1", "WORLD_SIZE": "4"}, TORCHRUN])
+def test_commands_that_share_no_work_speak_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variables: dict[str, str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert run_command(["data", "list"]) == 0
+    assert "xquad-r" in capsys.readouterr().out
+    if variables != TORCHRUN:
+        assert run_command(["train", "mini", "--backbone", "scratch:tiny", "--dry-run"]) == 0
+        assert "mini-hybrid-0" in capsys.readouterr().out
+
+
 def test_chunks_are_shared_without_rest_or_repetition() -> None:
     chunks = [np.arange(number, number + 2) for number in range(0, 14, 2)]
     shares = [Processes(rank, 3).share(chunks) for rank in range(3)]
     assert sorted(number for share in shares for number in share) == list(range(7))
-    with pytest.raises(UsageError, match="2 chunks for 3 processes"):
-        Processes(0, 3).share(chunks[:2])
+    assert [Processes(rank, 3).share(chunks[:2]) for rank in range(3)] == [[0], [1], []]
 
 
 def test_alone_nothing_is_gathered_and_the_graph_is_kept() -> None:

@@ -132,8 +132,8 @@ damaged = pytest.mark.parametrize(
         ),
         ("mlqar", "did you mean 'mlqa-r'?"),
         ("minni", "did you mean 'mini'?"),
-        ("something else", "known: mini, miracl, miracl-judged, mlqa-r, xquad-r"),
-        ("no/such/folder", "known: mini, miracl, miracl-judged, mlqa-r, xquad-r"),
+        ("something else", "known: belebele, mini, miracl, miracl-judged, mlqa-r, xquad-r"),
+        ("no/such/folder", "known: belebele, mini, miracl, miracl-judged, mlqa-r, xquad-r"),
     ],
 )
 def test_unknown_benchmark_is_a_usage_error_with_the_nearest_name(wrong: str, hint: str) -> None:
@@ -270,13 +270,13 @@ def test_a_folder_without_language_files_is_a_data_error(tmp_path: Path) -> None
     (tmp_path / "notes.txt").write_text("no data", encoding="utf-8")
     with pytest.raises(DataError) as caught:
         load_benchmark(str(tmp_path), None)
-    assert str(caught.value).startswith(f"{tmp_path}: holds no <language>.json file")
+    assert str(caught.value).startswith(f"{tmp_path}: holds no <language>.json in LAReQA")
 
 
 def test_a_file_name_that_is_no_language_code_is_refused(tmp_path: Path) -> None:
     write_files(tmp_path / "own")
-    (tmp_path / "own" / "en.json").rename(tmp_path / "own" / "en-GB.json")
-    with pytest.raises(DataError, match="'en-GB' cannot be a language code"):
+    (tmp_path / "own" / "en.json").rename(tmp_path / "own" / "en+GB.json")
+    with pytest.raises(DataError, match=r"'en\+GB' cannot be a language code"):
         load_benchmark(str(tmp_path / "own"), None)
 
 

@@ -60,11 +60,12 @@ def test_distance_stands_beside_its_bounds() -> None:
     assert summary.distance(Estimate(321.4, 300.2, 343.6), 46.36, 10, 13013, 0.917) == (
         "In the pool of all languages the first and the last answer to one question, over its "
         "languages, are 321 ranks apart in the mean (300 to 344) and 46.4 in the median; "
-        "possible are at least 10 and at most 13,013, and lower is better. At least one of them "
+        "possible are at least 10 and at most 13,013, and lower is better. This says how far the "
+        "hardest translation stands behind, not which language is preferred. At least one of them "
         "is among the first ten results for 91.7 % of the queries."
     )
     bare = summary.distance(Estimate(7.0), 5, None, None, None)
-    assert bare.endswith("are 7 ranks apart in the mean and 5 in the median; lower is better.")
+    assert "are 7 ranks apart in the mean and 5 in the median; lower is better." in bare
     cut = summary.distance(Estimate(7.0), 5, None, 100, None, cutoff=100)
     assert "possible are at most 100" in cut
     assert "known down to 100 only" in cut
@@ -119,15 +120,15 @@ def test_query_languages_are_ranked_only_as_far_as_shown() -> None:
 def test_candidate_languages_are_ordered_only_where_the_test_rejects() -> None:
     found: dict[str, Any] = {
         "p": 0.0004,
-        "blocks": 1190,
+        "blocks": 48,
         "relative_ranks": {"en": 0.31, "th": 0.64},
     }
-    assert summary.candidate_languages(found) == (
-        "Candidate languages are not ranked alike (Friedman test over 1,190 topics, taken as "
+    assert summary.candidate_languages(found, "article") == (
+        "Candidate languages are not ranked alike (Friedman test over 48 articles, taken as "
         "independent, p < 0.001): on a scale from 0 (always first among the translations) to 1 "
         "(always last), English is at 0.31 and Thai at 0.64."
     )
-    assert summary.candidate_languages({**found, "p": 0.05}) == (
+    assert summary.candidate_languages({**found, "blocks": 1190, "p": 0.05}, "topic") == (
         "No systematic order among candidate languages could be shown (Friedman test over 1,190 "
         "topics, taken as independent, p = 0.050)."
     )

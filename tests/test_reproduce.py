@@ -12,7 +12,7 @@ import pytest
 
 from bias_bench import reproduction
 from bias_bench.cli import run_command
-from bias_bench.cli.run import make_experiments
+from bias_bench.cli.systems import make_experiments
 from bias_bench.errors import BiasBenchError
 from bias_bench.recipes import recipe_names
 from bias_bench.reproduction import Reproductions, check, measured, reproductions

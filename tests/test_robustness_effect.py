@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bias_bench.bias.rank_correlation import rank_biased_overlap
 from bias_bench.robustness.effect import (
     Effect,
     Ranking,
     effect,
     query_effects,
-    rank_biased_overlap,
     summarise,
 )
 from bias_bench.robustness.perturbations import Variant
@@ -75,9 +75,17 @@ def test_overlap_of_known_rankings(first: list[int], second: list[int], overlap:
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (2, 2), (1, 0)])
-def test_overlap_compares_rankings_of_one_depth(shape: tuple[int, int]) -> None:
+def test_overlap_compares_arrays_of_one_shape(shape: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="do not compare"):
-        rank_biased_overlap(np.zeros((1, 2) if shape != (1, 0) else shape), np.zeros(shape))
+        rank_biased_overlap(np.zeros((1, 2)), np.zeros(shape))
+
+
+def test_rankings_that_end_early_do_not_agree_where_nothing_is() -> None:
+    short = np.array([[7, 8, -1, -1]])
+    clean = Ranking(np.array([[1]]), short)
+    other = Ranking(np.array([[1]]), np.array([[1, 2, -1, -1]]))
+    assert query_effects(clean, clean).overlap == pytest.approx([1])
+    assert query_effects(clean, other).overlap == pytest.approx([0])
 
 
 # four queries, two relevant candidates each but the second with one and the last with none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_without_our_own_file_the_profile_is_read_from_the_others(
     profile = PROFILE.model_copy(update={"pooling": pooling})
     save_encoder(tmp_path / "saved", model, tokenizer, profile)
     (tmp_path / "saved" / "biasbench.json").unlink()
-    assert profile_for("saved", tmp_path / "saved") == profile
+    assert resolve_backbone(str(tmp_path / "saved")).profile == profile
 
 
 def test_maximum_length_for_others_is_the_larger_one(
@@ -209,12 +210,31 @@ def test_files_say_nothing_of_the_machine(model: Any, tokenizer: Any, tmp_path: 
     assert not [name for name, data in saved.items() if str(tmp_path).encode() in data]
 
 
-def test_files_can_be_read_by_everyone(model: Any, tokenizer: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_umask_decides_who_can_read_the_files(
+    model: Any, tokenizer: Any, tmp_path: Path, umask: int, mode: int
+) -> None:
     pooler = PROFILE.model_copy(update={"pooling": "pooler"})
-    save_encoder(tmp_path / "saved", model, tokenizer, pooler)
+    before = os.umask(umask)
+    try:
+        save_encoder(tmp_path / "saved", model, tokenizer, pooler)
+    finally:
+        os.umask(before)
     for path in (tmp_path / "saved").rglob("*"):
         if path.is_file():
-            assert path.stat().st_mode & 0o777 == 0o644, path.name
+            assert path.stat().st_mode & 0o777 == mode, path.name
+
+
+def test_an_encoder_that_a_killed_save_had_moved_aside_is_not_replaced_unasked(
+    model: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    save_encoder(tmp_path / "saved", model, tokenizer, PROFILE)
+    before = contents(tmp_path / "saved")
+    (tmp_path / "saved").rename(tmp_path / ".replaced-saved")
+    other = PROFILE.model_copy(update={"query_prefix": "other: "})
+    with pytest.raises(BiasBenchError, match="exists already"):
+        save_encoder(tmp_path / "saved", model, tokenizer, other)
+    assert contents(tmp_path / "saved") == before
 
 
 def test_existing_folder_is_replaced_only_when_told(
@@ -260,7 +280,7 @@ def test_failure_leaves_the_old_folder_whole_and_nothing_else(
     rename = Path.rename
 
     def refuse(path: Path, target: Path) -> Path:
-        if path.name.startswith(".saving-"):
+        if path.name.startswith(".writing-"):
             full_disk()
         return rename(path, target)
 
@@ -275,7 +295,7 @@ def test_failure_leaves_the_old_folder_whole_and_nothing_else(
 
 
 def test_remains_of_a_killed_save_do_not_matter(model: Any, tokenizer: Any, tmp_path: Path) -> None:
-    for name in (".saving-saved", ".replaced-saved"):
+    for name in (".writing-saved", ".writing-.replaced-saved"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "stray.txt").write_text("half", encoding="utf-8")
     save_encoder(tmp_path / "saved", model, tokenizer, PROFILE)
@@ -328,12 +348,12 @@ def test_only_fast_tokenizers_are_saved(model: Any, tmp_path: Path) -> None:
         ('{"schema": 2}', "schema 2 is unknown"),
         ("[]", "schema None is unknown"),
         ('{"schema": 1}', "profile: Input should be"),
-        ('{"schema": 1, "profile": {"pooling": "max"}}', "profile.pooling: Input should be"),
+        ('{"schema": 1, "profile": {"pooling": "min"}}', "profile.pooling: Input should be"),
         ("{", "not valid JSON"),
     ],
 )
 def test_damaged_profile_file_is_a_data_error(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "biasbench.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=problem) as caught:
-        profile_for("anything", tmp_path)
+        profile_for("anything", folder=tmp_path)
     assert "\n" not in str(caught.value)

@@ -45,8 +45,8 @@ RUN_TEXT, QRELS_TEXT = run_text(RUN), qrels_text(QRELS)
          "a.run: has results for no query that has a relevant candidate"),
         ("", QRELS_TEXT, "a.run: holds no entries"),
         (RUN_TEXT, "\n", "a.qrels: holds no entries"),
-        (RUN_TEXT, QRELS_TEXT + "zh-CN:t1 0 en:1 1\n",
-         "a.qrels, line 17: query 'zh-CN:t1' has language 'zh-CN', which cannot stand"),
+        (RUN_TEXT, QRELS_TEXT + "zh/CN:t1 0 en:1 1\n",
+         "a.qrels, line 17: query 'zh/CN:t1' has language 'zh/CN', which cannot stand"),
     ],
 )  # fmt: skip
 def test_bad_files_are_one_line_with_file_and_line(
@@ -147,7 +147,7 @@ def test_one_query_in_two_run_files_is_refused(
     [
         (read_languages, "a\ten\nb\n", "line 2: 1 field, expected 2 separated by tabs"),
         (read_languages, "a\ten\n\na\tde\n", "line 3: id 'a' occurs twice"),
-        (read_languages, "a\tzh-CN\n", "line 1: language 'zh-CN', which cannot stand in the name"),
+        (read_languages, "a\tzh/CN\n", "line 1: language 'zh/CN', which cannot stand in the name"),
         (read_languages, "a\tall\n", "line 1: language 'all', which cannot stand in the name"),
         (read_languages, "a\t\n", "line 1: field 2 is empty"),
         (read_topics, "a\t1\tp\n", "line 1: 3 fields, expected 2 or 4 separated by tabs"),

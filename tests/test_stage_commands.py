@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bias_bench.cli import run_command
-from bias_bench.cli.run import STAGE_RECIPES
+from bias_bench.cli.systems import STAGE_RECIPES
 from tests.runs import BACKBONE, manifest
 
 SHORT = [

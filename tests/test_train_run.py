@@ -39,7 +39,7 @@ def test_training_leaves_model_log_and_audit(finished: Path) -> None:
     rows = [json.loads(line) for line in (folder / "train.jsonl").read_text("utf-8").splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 13))
     content = manifest(folder)
-    assert content["audit"]["verdict"] == "clean"
+    assert content["audit"]["verdict"].startswith("clean")
     assert set(content["stages"]) == {
         "train", "search", "score", "robustness", "probe", "metrics",
     }  # fmt: skip

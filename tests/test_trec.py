@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bias_bench.errors import BiasBenchError, DataError
 from bias_bench.evaluation.trec import (
+    LARGEST_GRADE,
     QrelsTable,
     RunTable,
     qrels_bytes,
@@ -219,9 +220,12 @@ def test_a_run_without_queries_is_an_empty_file() -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("q2 Q0 d3 1 0.5", "line 3: 5 fields, expected 6"),
-        ("q2", "line 3: 1 fields, expected 6"),
-        ("q2 Q0 d3 1 0.5 t extra", "line 3: 7 fields, expected 6"),
+        ("q2 Q0 d3 1 0.5", "line 3: 5 fields, expected 6: query Q0 candidate rank score tag"),
+        ("q2", "line 3: 1 fields, expected 6: query Q0 candidate rank score tag"),
+        (
+            "q2 Q0 d3 1 0.5 t extra",
+            "line 3: 7 fields, expected 6: query Q0 candidate rank score tag",
+        ),
         ("q2 Q0 d3 1 nan t", "line 3: score is NaN or infinite"),
         ("q2 Q0 d3 1 NaN t", "line 3: score is NaN or infinite"),
         ("q2 Q0 d3 1 inf t", "line 3: score is NaN or infinite"),
@@ -242,8 +246,8 @@ def test_bad_run_lines_are_named(path: Path, line: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("q2 0 d3", "line 3: 3 fields, expected 4"),
-        ("q2 0 d3 1 t", "line 3: 5 fields, expected 4"),
+        ("q2 0 d3", "line 3: 3 fields, expected 4: query iteration candidate grade"),
+        ("q2 0 d3 1 t", "line 3: 5 fields, expected 4: query iteration candidate grade"),
         ("q2 0 d3 0.5", "line 3: grade is not a whole number"),
         ("q2 0 d3 nan", "line 3: grade is not a whole number"),
         ("q2 0 d3 yes", "line 3: grade 'yes' is not a number"),
@@ -256,6 +260,55 @@ def test_bad_qrels_lines_are_named(path: Path, line: str, problem: str) -> None:
     with pytest.raises(DataError) as caught:
         read_qrels(path)
     assert str(caught.value) == f"{path}, {problem}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td1\t2\nq2\td2\t0\n",
+        "query_id\tcorpus_id\tscore\r\nq1\td1\t1\r\nq2\td1\t2\r\nq2\td2\t0\r\n",
+        "q1\td1\t1\nq2\td1\t2\nq2\td2\t0\n",
+        "qid 0 docid rel\n" + QRELS,
+        "\ufeffq1 0 d1 1\nq2 Q0 d1 2\nq2 Q0 d2 0",
+    ],
+    ids=["BEIR", "BEIR of Windows", "BEIR without a heading", "heading", "other iterations"],
+)
+def test_judgements_of_other_tools_are_read(path: Path, content: str) -> None:
+    assert _qrels_rows(read_qrels(_store(path, content.encode()))) == QRELS_ROWS
+
+
+def test_a_heading_counts_as_a_line_and_a_query_may_be_called_query(tmp_path: Path) -> None:
+    path = _store(tmp_path / "a.tsv", b"query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\tmany\n")
+    with pytest.raises(DataError, match="line 3: grade 'many' is not a number"):
+        read_qrels(path)
+    table = read_run(_store(tmp_path / "run", b"qid Q0 docno rank sim tag\nqid Q0 d1 1 0.75 t\n"))
+    assert _run_rows(table) == [("qid", "d1", 0.75)]
+    table = read_run(_store(tmp_path / "run", b"query Q0 d1 1 0.75 t\n"))
+    assert _run_rows(table) == [("query", "d1", 0.75)]
+
+
+def test_columns_of_judgements_do_not_change_within_a_file(tmp_path: Path) -> None:
+    path = _store(tmp_path / "a.tsv", b"q1\td1\t1\nq1\t0\td2\t1\n")
+    with pytest.raises(DataError, match="line 2: 4 fields, expected 3: query candidate grade"):
+        read_qrels(path)
+
+
+@pytest.mark.parametrize("grade", [3_000_000_000, -3_000_000_000, LARGEST_GRADE + 1])
+def test_a_grade_that_trec_eval_cannot_hold_is_refused_by_line(tmp_path: Path, grade: int) -> None:
+    with pytest.raises(DataError, match="line 2: grade is past 1,000,000"):
+        read_qrels(_store(tmp_path / "qrels", f"q1 0 d1 1\nq1 0 d2 {grade}\n".encode()))
+    table = read_qrels(_store(tmp_path / "qrels", b"q1 0 d1 1000000\nq1 0 d2 -2\n"))
+    assert table.grades.tolist() == [1_000_000, -2]
+
+
+@pytest.mark.parametrize("reader", [read_run, read_qrels])
+def test_a_nul_byte_is_named_by_line(
+    tmp_path: Path, reader: Callable[[Path], RunTable | QrelsTable]
+) -> None:
+    text = (RUN if reader is read_run else QRELS).splitlines(keepends=True)
+    path = _store(tmp_path / "cut", "".join([text[0], "\n", text[1].replace("d", "\0")]).encode())
+    with pytest.raises(DataError, match="line 3: holds a NUL byte, so the file is damaged"):
+        reader(path)
 
 
 def test_an_infinite_grade_is_refused(tmp_path: Path) -> None:
@@ -315,12 +368,17 @@ def test_a_truncated_gzip_file_is_named(
     assert str(caught.value).startswith(f"{path}: truncated or damaged (")
 
 
-def test_a_file_that_is_not_gzip_under_a_gzip_name_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["packed.run", "packed.run.GZ", "packed"])
+def test_gzip_is_told_by_its_content(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    write_gzip(path, RUN.encode())
+    assert _run_rows(read_run(path)) == RUN_ROWS
+
+
+def test_plain_text_under_a_gzip_name_is_read_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "plain.run.gz"
     path.write_text(RUN, encoding="utf-8")
-    with pytest.raises(DataError, match="truncated or damaged") as caught:
-        read_run(path)
-    assert str(path) in str(caught.value)
+    assert _run_rows(read_run(path)) == RUN_ROWS
 
 
 def test_a_damaged_gzip_body_is_named(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def compare(
     >>> compare(["runs/xquad-r-mono-0"])
     Traceback (most recent call last):
     ...
-    bias_bench.errors.BiasBenchError: runs/xquad-r-mono-0: not a run folder (no manifest.json)
+    bias_bench.errors.DataError: runs/xquad-r-mono-0: not a run folder (no manifest.json)
     """
     if isinstance(runs, Run | str | PathLike) or not runs:
         raise UsageError("runs: give a list of two or more runs or run folders")

@@ -46,7 +46,8 @@ def rank_distance(ranks: ArrayLike | pd.DataFrame, cutoff: int | None = None) ->
     has the columns `query`, `candidate_language` and `rank`, and `setting` (others than those of
     the pool of all languages are passed over) or `query_language`; several candidates of a language
     are represented by the best. With `cutoff`, ranks past it count as cut-off + 1, and candidates
-    there may share that rank.
+    there may share that rank; where the frame has `listed`, the length of each query's ranking,
+    they count as right behind that.
 
     Raises DataError for ranks that are none, UsageError for another shape or missing columns.
     Source: arXiv:2408.10536, footnote 6.
@@ -66,6 +67,12 @@ def rank_distance(ranks: ArrayLike | pd.DataFrame, cutoff: int | None = None) ->
         names = ranks.index if isinstance(ranks, pd.DataFrame) else None
         tables = {"": pd.DataFrame(_matrix(ranks), index=names)}
     checked = {language: _checked(table, cutoff) for language, table in tables.items()}
+    if isinstance(ranks, pd.DataFrame) and "listed" in ranks.columns:
+        pooled = ranks[_query_languages(ranks).notna()]
+        lengths = pooled.groupby("query", observed=True)["listed"].max()
+        for language, table in tables.items():
+            ends = lengths.loc[table.index].to_numpy()[:, None] + 1
+            checked[language] = np.minimum(checked[language], ends)
     values = {language: of_ranks(whole) for language, whole in checked.items()}
     means = averages(values)
     series = [

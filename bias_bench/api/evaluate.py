@@ -11,13 +11,16 @@ from typing import Any
 
 from bias_bench.api.run import Run, load_run
 from bias_bench.datasets.collection import Collection
-from bias_bench.datasets.registry import LoadedBenchmark, benchmarks
+from bias_bench.datasets.registry import LoadedBenchmark, benchmark_place, benchmarks
 from bias_bench.encoders.backbone import GIVEN, Backbone
 from bias_bench.encoders.cache import Request
-from bias_bench.encoders.given import GivenObject, Similarity, Vectors, given_backbone, model_name
+from bias_bench.encoders.given import given_backbone
+from bias_bench.encoders.objects import GivenObject, Vectors, model_name
+from bias_bench.encoders.profile import Similarity
 from bias_bench.errors import UsageError
 from bias_bench.evaluation.trec import require_plain_id
 from bias_bench.experiment import DEFAULT_RECIPE, Experiment, make_experiment, nest
+from bias_bench.files import plain_name
 from bias_bench.manifest import Policy, read_manifest
 from bias_bench.pipeline import run
 from bias_bench.stages.prepare import Given, RunOptions, open_benchmark
@@ -46,7 +49,8 @@ def evaluate(
     The model is one of
 
     - a backbone as `biasbench run --backbone` takes it: a hub id, a folder, ``bundled:…``;
-    - a SentenceTransformer, or any object with `encode_query` and `encode_document`;
+    - a SentenceTransformer, or any object with `encode_query` and `encode_document`, with
+      `encode_queries` and `encode_corpus`, or with `encode` alone;
     - a function from a list of texts to vectors [texts, dimensions]; one with a parameter `side`
       is told ``query`` or ``candidate``;
     - `Vectors` made already, in the order of the collection's queries and candidates.
@@ -83,7 +87,7 @@ def evaluate(
         given,
         settings,
         {
-            "benchmark": f"{GIVEN}:{asked}" if collection else asked,
+            "benchmark": f"{GIVEN}:{asked}" if collection else benchmark_place(asked),
             "languages": None if languages is None or collection else list(languages),
             "backbone": spec or f"{GIVEN}:{label}",
             "recipe": DEFAULT_RECIPE,
@@ -161,7 +165,7 @@ def _name(benchmark: str, label: str, experiment: Experiment) -> str:
     variant = experiment.variant
     if label:
         variant = label + variant.removeprefix(experiment.recipe)  # with its debiasing
-    return _plain(f"{benchmark}-{variant}-{experiment.seed}")
+    return f"{plain_name(benchmark)}-{_plain(variant)}-{experiment.seed}"
 
 
 def _plain(text: str) -> str:

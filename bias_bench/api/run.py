@@ -163,13 +163,13 @@ class Run:
 
 
 def load_run(folder: str | PathLike[str]) -> Run:
-    """A finished run folder; raises BiasBenchError where it is none, or is not complete.
+    """A finished run folder; raises DataError where it is none, BiasBenchError where not complete.
 
     >>> from bias_bench import load_run
     >>> load_run("no-such-run")
     Traceback (most recent call last):
     ...
-    bias_bench.errors.BiasBenchError: no-such-run: not a run folder (no manifest.json)
+    bias_bench.errors.DataError: no-such-run: not a run folder (no manifest.json)
     """
     path = Path(folder)
     read_run(path)

@@ -81,10 +81,10 @@ _OF_RANKS = (
 # Per query; lower is less bias but for same_language_first (neutral: 1/languages) and
 # target_removal (neutral: 0).
 QUERY_METRICS: dict[str, Callable[[LanguageRanks], np.ndarray]] = {
-    "rank_distance": lambda part: rank_distance.rank_distance(part.ranks),
-    "log_rank_distance": lambda part: rank_distance.log_rank_distance(part.ranks),
-    "mean_pairwise_distance": lambda part: rank_distance.mean_pairwise_distance(part.ranks),
-    "worst_rank": lambda part: worst_rank.worst_rank(part.ranks),
+    "rank_distance": lambda part: rank_distance.rank_distance(part.least),
+    "log_rank_distance": lambda part: rank_distance.log_rank_distance(part.least),
+    "mean_pairwise_distance": lambda part: rank_distance.mean_pairwise_distance(part.least),
+    "worst_rank": lambda part: worst_rank.worst_rank(part.least),
     "same_language_first": lambda part: same_language_first.same_language_first(
         part.ranks, part.own
     ),

@@ -7,10 +7,15 @@ a language's exposure is its share of the attention. It is held against three ta
 - `uniform`: the same for every language of the benchmark;
 - `pool`: each language's share of the candidates.
 
+A target that is the same as one before it, as `relevant` and `uniform` on parallel data, is named
+(`same_as`) and not measured again.
+
 AWRF = 1 - JSD(exposure, target), the Jensen-Shannon divergence in nats: in [1 - ln 2, 1], higher is
 closer to the target. EE-L = sum of squared differences between exposure and target: in [0, 2],
 lower is closer. Exposures are shares here, so EE-L does not grow with the depth; the track's own is
-on unnormalised attention.
+on unnormalised attention. Neither reaches its bounds in practice, so both have `anchors`: what a
+ranking that is `blind` to language would have (the mean over random orders of the pool, where the
+sizes of pools are known), and one of the query's language alone (`one_language`).
 
 Sources: TREC Fair Ranking 2022 (arXiv:2302.05558); Diaz et al. 2020 for EE-L (arXiv:2004.13157).
 """
@@ -26,6 +31,8 @@ from bias_bench.bias.parallel import Parallel, as_table, averages, column_means
 from bias_bench.bias.pooled import PooledRun
 
 CUTOFF = 100
+_DRAWS = 400  # random orders; at a depth of 100 the standard error of a mean is below 0.001
+_SEED = 0
 
 
 def attention(depth: int) -> np.ndarray:
@@ -67,32 +74,48 @@ def relevant_target(columns: np.ndarray, number: int) -> np.ndarray:
     return counts / counts.sum(axis=1, keepdims=True)
 
 
+def blind_exposures(sizes: np.ndarray, depth: int) -> np.ndarray:
+    """Shares of attention float64 [draws, languages] of the top of random orders of a pool.
+
+    `sizes` int [languages] are the candidates of each.
+    """
+    random = np.random.default_rng(_SEED)
+    ends = np.cumsum(sizes)
+    drawn = [
+        random.choice(ends[-1], min(depth, int(ends[-1])), replace=False) for _ in range(_DRAWS)
+    ]
+    return exposures(np.searchsorted(ends, np.stack(drawn), side="right"), len(sizes))
+
+
 def summarise(runs: Mapping[str, PooledRun], parallel: Parallel) -> dict[str, Any]:
-    """AWRF and EE-L for each target, and the mean exposure of each language by query language.
+    """AWRF and EE-L for each target, their anchors, and the mean exposure by query language.
 
     `cutoff` is the depth that was used: 100, or less in runs that hold less.
     """
     if not runs:
         return {}
     names = parallel.languages
-    gained = {language: exposures(run.languages[:, :CUTOFF], len(names)) for language, run in
-              runs.items()}  # fmt: skip
-    by_target = {
-        name: {
-            language: np.broadcast_to(target, gained[language].shape)
-            for language, target in targets.items()
-        }
-        for name, targets in _targets(parallel).items()
+    depth = min(CUTOFF, max(run.languages.shape[1] for run in runs.values()))
+    gained = {
+        language: exposures(run.languages[:, :CUTOFF], len(names)) for language, run in runs.items()
     }
+    targets, same_as = _distinct(_targets(parallel))
+    alone = {language: np.eye(len(names))[[part.own]] for language, part in parallel.parts.items()}
+    anchors = {"one_language": _against(alone, targets)}
+    if (sizes := _sizes(parallel)) is not None:
+        blind = blind_exposures(sizes, depth)
+        anchors["blind"] = _against(dict.fromkeys(gained, blind), targets)
+    found = _against(gained, targets, paired=True)
     return {
-        "cutoff": min(CUTOFF, max(run.languages.shape[1] for run in runs.values())),
-        "awrf": {
-            name: averages({lang: awrf(gained[lang], target[lang]) for lang in gained})
-            for name, target in by_target.items()
-        },
-        "ee_l": {
-            name: averages({lang: exposure_loss(gained[lang], target[lang]) for lang in gained})
-            for name, target in by_target.items()
+        "cutoff": depth,
+        **found,
+        "same_as": same_as,
+        "anchors": {
+            anchor: {
+                measure: {name: values["macro"] for name, values in by_target.items()}
+                for measure, by_target in measured.items()
+            }
+            for anchor, measured in anchors.items()
         },
         "shares": as_table(
             np.stack([column_means(share) for share in gained.values()]), list(gained), names
@@ -100,20 +123,74 @@ def summarise(runs: Mapping[str, PooledRun], parallel: Parallel) -> dict[str, An
     }
 
 
-def _targets(parallel: Parallel) -> dict[str, dict[str, np.ndarray]]:
+Distributions = Mapping[str, np.ndarray]  # by query language, [queries or 1, languages]
+
+
+def _against(
+    gained: Distributions, targets: Mapping[str, Distributions], paired: bool = False
+) -> dict[str, dict[str, Any]]:
+    """AWRF and EE-L of exposures against every target.
+
+    `paired` rows are of the same queries; otherwise each exposure is held against each target.
+    """
+    found: dict[str, dict[str, Any]] = {"awrf": {}, "ee_l": {}}
+    for name, target in targets.items():
+        for measure, function in (("awrf", awrf), ("ee_l", exposure_loss)):
+            values = {}
+            for language, shares in gained.items():
+                if paired:
+                    goal = np.broadcast_to(target[language], shares.shape)
+                    values[language] = function(shares, goal)
+                else:
+                    goals, times = np.unique(target[language], axis=0, return_counts=True)
+                    means = [
+                        function(shares, np.broadcast_to(goal, shares.shape)).mean()
+                        for goal in goals
+                    ]
+                    values[language] = np.repeat(means, times)
+            found[measure][name] = averages(values)
+    return found
+
+
+def _targets(parallel: Parallel) -> dict[str, Distributions]:
     """Per target and query language a distribution [queries or 1, languages].
 
     `pool` is there when the size of every language's pool is known.
     """
     number = len(parallel.languages)
-    targets = {
+    targets: dict[str, Distributions] = {
         "relevant": {
             language: relevant_target(part.relevant_languages, number)
             for language, part in parallel.parts.items()
         },
         "uniform": dict.fromkeys(parallel.parts, np.full((1, number), 1 / number)),
     }
-    if set(parallel.languages) <= set(parallel.pools):
-        sizes = np.array([parallel.pools[name] for name in parallel.languages], dtype=np.float64)
+    if (sizes := _sizes(parallel)) is not None:
         targets["pool"] = dict.fromkeys(parallel.parts, (sizes / sizes.sum())[None])
     return targets
+
+
+def _distinct(
+    targets: Mapping[str, Distributions],
+) -> tuple[dict[str, Distributions], dict[str, str]]:
+    """The targets but those that equal an earlier one, and which those equal."""
+    kept: dict[str, Distributions] = {}
+    same: dict[str, str] = {}
+    for name, target in targets.items():
+        equal = [
+            other
+            for other, before in kept.items()
+            if all(np.allclose(target[language], before[language]) for language in target)
+        ]
+        if equal:
+            same[name] = equal[0]
+        else:
+            kept[name] = target
+    return kept, same
+
+
+def _sizes(parallel: Parallel) -> np.ndarray | None:
+    """Candidates of each language, where all are known."""
+    if not set(parallel.languages) <= set(parallel.pools):
+        return None
+    return np.array([parallel.pools[name] for name in parallel.languages])

@@ -1,15 +1,16 @@
 """Friedman test: does a system order candidate languages systematically?
 
-Blocks are topics, treatments candidate languages, values the ranks of a query's parallel relevant
-candidates in the pool of all languages: one test per query language, and one over all query
-languages in which a topic's block holds its mean relative ranks. Topics, not queries, are the
-unit, so that blocks are independent. For partly parallel topics it is the test of Skillings and
-Mack, which is Friedman's when every topic is answered in all languages; ties are averaged and
-corrected for.
+Treatments are candidate languages. Topics about one text are not independent, so a block is a unit
+of resampling (`units.default_unit`: article, paragraph or topic): it holds the mean relative rank
+of the parallel relevant candidates in each language, over the unit's topics, in the pool of all
+languages; one test per query language, and one over all query languages. Within a unit anything
+may depend on anything: where no language is preferred, all orders of a block's means are equally
+likely. For partly parallel topics it is the test of Skillings and Mack, which is Friedman's when
+every block has all languages; ties are averaged and corrected for.
 
 The statistic (from 0) follows chi-squared with languages - 1 degrees of freedom when no language is
-preferred. With a thousand topics any preference is significant, so `relative_ranks` shows its size:
-(place among the m parallel candidates - 1)/(m - 1), mean over blocks, in [0, 1]; 0.5 is neutral,
+preferred. With many blocks any preference is significant, so `relative_ranks` shows its size:
+(place among the m parallel candidates - 1)/(m - 1), mean over topics, in [0, 1]; 0.5 is neutral,
 lower is preferred.
 
 Sources: Friedman 1937; Skillings and Mack 1981, Technometrics 23(2).
@@ -17,11 +18,19 @@ Sources: Friedman 1937; Skillings and Mack 1981, Technometrics 23(2).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bias_bench.bias.parallel import Parallel, column_means, is_ordered, known_ranks
+from bias_bench.bias.parallel import (
+    LanguageRanks,
+    Parallel,
+    column_means,
+    is_ordered,
+    known_ranks,
+)
+from bias_bench.units import FEWEST, Unit, default_unit
 
 
 class FriedmanTest(NamedTuple):
@@ -76,32 +85,68 @@ def friedman(values: np.ndarray) -> FriedmanTest:
 
 
 def summarise(parallel: Parallel) -> dict[str, Any]:
-    """The tests per query language and over all of them (`all_queries`)."""
+    """The tests per query language and over all of them (`all_queries`), by `unit`."""
     by_language = {
-        language: known_ranks(part.ranks)
+        language: Ranked.of(part)
         for language, part in parallel.parts.items()
         if is_ordered(part.ranks).any()
     }
     if not by_language:
         return {}
+    every = Ranked(
+        np.concatenate([part.places for part in by_language.values()]),
+        [topic for part in by_language.values() for topic in part.topics],
+        {
+            unit: [group for part in by_language.values() for group in part.groups[unit]]
+            for unit in FEWEST
+        },
+    )
+    unit = default_unit(lambda name: zip(every.topics, every.groups[name], strict=True))
     return {
-        "all_queries": _as_json(friedman(_topic_blocks(parallel)), parallel.languages),
+        "unit": unit,
+        "all_queries": _as_json(by_unit(every, unit), parallel.languages),
         "per_language": {
-            language: _as_json(friedman(values), parallel.languages)
-            for language, values in by_language.items()
+            language: _as_json(by_unit(part, unit), parallel.languages)
+            for language, part in by_language.items()
         },
     }
 
 
-def _topic_blocks(parallel: Parallel) -> np.ndarray:
-    """Mean relative rank [topics, languages] over the query languages in which a topic is asked."""
-    asked = [topic for part in parallel.parts.values() for topic in part.source.topics]
-    topics, rows = np.unique(asked, return_inverse=True)
-    shape = (len(topics), len(parallel.languages))
-    total, count = np.zeros(shape), np.zeros(shape)
-    values = np.concatenate(
-        [relative_ranks(known_ranks(part.ranks)) for part in parallel.parts.values()]
-    )
+class Ranked(NamedTuple):
+    """Relative ranks `places` float64 [queries, languages], NaN where there is none, with the topic
+    of each query and its group by unit.
+    """
+
+    places: np.ndarray
+    topics: list[str]
+    groups: Mapping[Unit, list[str]]
+
+    @classmethod
+    def of(cls, part: LanguageRanks) -> Ranked:
+        """Those of one query language."""
+        source = part.source
+        groups: dict[Unit, list[str]] = {
+            "article": source.articles,
+            "paragraph": source.paragraphs,
+        }
+        return cls(relative_ranks(known_ranks(part.ranks)), source.topics, groups)
+
+
+def by_unit(ranked: Ranked, unit: Unit) -> FriedmanTest:
+    """The test with units as blocks; `relative_ranks` are means over topics whatever the unit."""
+    topics = block_means(ranked.places, ranked.topics)
+    effect = column_means(relative_ranks(topics))
+    blocks = topics if unit == "topic" else block_means(ranked.places, ranked.groups[unit])
+    return friedman(blocks)._replace(relative_ranks=effect)
+
+
+def block_means(values: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+    """Means [groups, treatments] of values [rows, treatments] over the rows of each group.
+
+    NaN in no mean, and where a group has no value.
+    """
+    names, rows = np.unique(groups, return_inverse=True)
+    total, count = (np.zeros((len(names), values.shape[1])) for _ in range(2))
     np.add.at(total, rows, np.nan_to_num(values))
     np.add.at(count, rows, ~np.isnan(values))
     # sums of few small fractions: rounding keeps equal means equal

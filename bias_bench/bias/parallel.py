@@ -12,10 +12,11 @@ The rule for all metrics:
 - a cell of a language × language table is over the queries whose topic is answered in both;
 - means are over the queries of a query language, then over query languages.
 
-Where ranks are known down to a cut-off only (`RankTable.cutoff`), candidates past it share the rank
-cut-off + 1. Differences of ranks are then the least that the rankings allow. Parallel candidates of
-equal rank are all past the cut-off: nothing is known of their order, and metrics of order have no
-value for the query.
+Where ranks are known down to a cut-off only (`RankTable.cutoff`), candidates that were not
+retrieved share a rank: cut-off + 1 for what asks whether they were found, and right behind the
+query's own ranking, the least that it allows, for ranks and their differences. Parallel candidates
+of equal rank were none of them retrieved: nothing is known of their order, and metrics of order
+have no value for the query.
 """
 
 from __future__ import annotations
@@ -34,15 +35,17 @@ class LanguageRanks(NamedTuple):
     """The queries of one language in the pool of all, with ranks by candidate language.
 
     `ranks` int32 [queries, languages], from 1, 0 where the topic is not answered in a language;
-    `own` is the column of the query language. `relevant` int32 [queries, most relevant] holds the
-    ranks of all relevant candidates, 0 past the end, and `relevant_languages` likewise their
-    columns, -1 past the end. `source` has the ids and clusters of the queries. `cutoff` is down to
-    where ranks are known; 0: all are.
+    `own` is the column of the query language. `least` likewise holds the least ranks that the
+    rankings allow: other than `ranks` only of what was not retrieved. `relevant` int32 [queries,
+    most relevant] holds the ranks of all relevant candidates, 0 past the end, and
+    `relevant_languages` likewise their columns, -1 past the end. `source` has the ids and clusters
+    of the queries. `cutoff` is down to where ranks are known; 0: all are.
     """
 
     setting: str
     own: int
     ranks: np.ndarray
+    least: np.ndarray
     relevant: np.ndarray
     relevant_languages: np.ndarray
     source: RankedQueries
@@ -89,13 +92,20 @@ def _by_language(
 ) -> LanguageRanks:
     columns = np.array([names.index(name) for name in queries.language_names], dtype=np.int32)
     columns = np.where(queries.languages >= 0, columns[queries.languages], -1)
-    worst = np.iinfo(np.int32).max
-    best = np.full((len(queries.queries), len(names)), worst, dtype=np.int32)
-    rows, places = np.nonzero(columns >= 0)
-    np.minimum.at(best, (rows, columns[rows, places]), queries.ranks[rows, places])
-    ranks = np.where(best == worst, 0, best)
+    ranks, least = (
+        _best(values, columns, len(names)) for values in (queries.ranks, queries.least())
+    )
     own = names.index(language)
-    return LanguageRanks(setting, own, ranks, queries.ranks, columns, queries, cutoff=0)
+    return LanguageRanks(setting, own, ranks, least, queries.ranks, columns, queries, cutoff=0)
+
+
+def _best(ranks: np.ndarray, columns: np.ndarray, number: int) -> np.ndarray:
+    """The smallest rank in each of `number` columns: int32 [queries, number], 0 without any."""
+    worst = np.iinfo(np.int32).max
+    best = np.full((len(ranks), number), worst, dtype=np.int32)
+    rows, places = np.nonzero(columns >= 0)
+    np.minimum.at(best, (rows, columns[rows, places]), ranks[rows, places])
+    return np.where(best == worst, 0, best)
 
 
 def is_parallel(ranks: np.ndarray) -> np.ndarray:
@@ -106,7 +116,7 @@ def is_parallel(ranks: np.ndarray) -> np.ndarray:
 def is_ordered(ranks: np.ndarray) -> np.ndarray:
     """Whether anything is known of the order of each query's parallel candidates: bool [queries].
 
-    False where all of ranks [queries, languages] are equal: past the cut-off.
+    False where all of ranks [queries, languages] are equal: none was retrieved.
     """
     smallest = np.where(ranks > 0, ranks, np.iinfo(np.int32).max).min(axis=1)
     return is_parallel(ranks) & (ranks.max(axis=1, initial=0) > smallest)

@@ -1,16 +1,16 @@
 """PEER: the probability that candidates of all languages have equal expected rank.
 
-Per query and relevance level the p-value of a Kruskal-Wallis test over languages on the ranks down
-to a cut-off; PEER is their weighted sum (default: the relevant level alone). In [0, 1], higher is
-fairer; 1 where fewer than two languages are ranked or nothing is retrieved.
+Per query and relevance level (grade) the p-value of a Kruskal-Wallis test over languages on the
+ranks down to a cut-off; PEER is the weighted sum over levels (default: all grades above 0 alike,
+nothing for the others, `0`). In [0, 1], higher is fairer; 1 where fewer than two languages are
+ranked or nothing of the level is retrieved.
 
-On one relevant candidate per language it is constant, whatever a system does. With m groups of one,
+On one candidate per language and level it is constant, whatever a system does. With m groups of 1,
 every group mean is its only rank, r̄_i = r_i1, so that H = (N - 1) Σ n_i (r̄_i - r̄)² / ΣΣ (r_ij - r̄)²
-has the same sum above and below: H = N - 1 = m - 1, and p = P(χ²_{m-1} > m - 1) whatever the
-ranks are (once they are not all tied: nothing retrieved). XQuAD-R: m = 11, p = 0.4405 for every
-query of every system; MLQA-R: 0.3173, 0.3679 or 0.3916 for 2, 3 or 4 languages. `fixed` says for
-how many queries that holds. The irrelevant level (`other`) is not so bound; the Friedman test over
-topics is the alternative for the relevant one.
+has the same sum above and below: H = N - 1 = m - 1, and p = P(χ²_{m-1} > m - 1) whatever the ranks
+are: 0.4405 for 11 languages. Only a failure moves it, and up: to 1 where nothing is retrieved. So
+queries without two languages and two candidates of a language in a level are left out, and there is
+no value where all are, as on parallel data (XQuAD-R, MLQA-R); the Friedman test is the alternative.
 
 A relevant candidate below the cut-off X is not retrieved; the u of them share the mean of the ranks
 X + 1 … X + u. (The authors' program, at commit cb6fb77, puts them behind the number of documents of
@@ -26,12 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from bias_bench.bias.parallel import Parallel, averages
+from bias_bench.bias.parallel import LanguageRanks, Parallel, averages
 from bias_bench.bias.pooled import PooledRun
 from bias_bench.errors import UsageError
 
 CUTOFF = 20
-WEIGHTS = {"relevant": 1.0, "other": 0.0}
 
 
 def equal_rank_p(ranks: np.ndarray, groups: np.ndarray, number: int) -> np.ndarray:
@@ -60,7 +59,7 @@ def equal_rank_p(ranks: np.ndarray, groups: np.ndarray, number: int) -> np.ndarr
 def relevant_p(
     ranks: np.ndarray, languages: np.ndarray, number: int, cutoff: int, reference: bool = False
 ) -> np.ndarray:
-    """p-value [queries] of the relevant level, from exact ranks.
+    """p-value [queries] of one relevant level, from exact ranks.
 
     `ranks` int [queries, relevant], 0 past the end, with `languages` alike, -1 past the end.
     """
@@ -89,61 +88,75 @@ def constant(languages: int) -> float:
     return float(chi2.sf(languages - 1, languages - 1))
 
 
+def says_something(languages: np.ndarray, number: int) -> np.ndarray:
+    """Whether `relevant_p` depends on the ranks: bool [queries].
+
+    `languages` as there: it takes two of them, and two candidates of one.
+    """
+    sizes = (languages[:, :, None] == np.arange(number)).sum(axis=1)
+    return ((sizes > 0).sum(axis=1) >= 2) & (sizes.max(axis=1, initial=0) >= 2)
+
+
 def summarise(
     runs: Mapping[str, PooledRun],
     parallel: Parallel,
-    weights: Mapping[str, float] = WEIGHTS,
+    weights: Mapping[int, float] | None = None,
     reference: bool = False,
 ) -> dict[str, Any]:
-    """PEER at 20 (or the runs' depth: `cutoff`), its levels, and where its value is fixed.
+    """PEER at 20 (or the runs' depth: `cutoff`) and its levels; empty where all values are fixed.
 
-    `weights` of the levels sum to 1; `reference` repeats the authors' ranks of what is missing.
+    `weights` by grade, 0 for candidates that are not relevant, sum to 1; by default all grades
+    above 0 that occur weigh alike. `reference` repeats the authors' ranks of what is missing.
+    `left_out` counts the queries whose value no ranking could change, `retrieved` is the share of
+    the others with a relevant candidate down to the cut-off.
     """
-    if set(weights) != set(WEIGHTS) or abs(sum(weights.values()) - 1) > 1e-9:
-        raise UsageError(f"PEER needs weights of {' and '.join(WEIGHTS)} that sum to 1")
-    if not runs:
-        return {}
+    grades = {language: _grades(part) for language, part in parallel.parts.items()}
+    levels = sorted({int(grade) for found in grades.values() for grade in np.unique(found)} - {0})
+    if weights is None:
+        weights = {0: 0.0, **dict.fromkeys(levels, 1 / max(len(levels), 1))}
+    elif abs(sum(weights.values()) - 1) > 1e-9 or min(weights.values()) < 0:
+        raise UsageError("PEER needs weights of grades from 0 that sum to 1")
     number = len(parallel.languages)
-    cutoff = min(CUTOFF, max(run.languages.shape[1] for run in runs.values()))
-    levels: dict[str, dict[str, np.ndarray]] = {
-        "relevant": {
-            name: relevant_p(part.relevant, part.relevant_languages, number, cutoff, reference)
-            for name, part in parallel.parts.items()
-        },
-        "other": {
-            name: other_p(run.languages[:, :cutoff], run.relevant[:, :cutoff], number)
-            for name, run in runs.items()
-        },
-    }
-    combined = {
-        name: weights["relevant"] * levels["relevant"][name] + weights["other"] * other
-        for name, other in levels["other"].items()
-    }
+    kept, values, retrieved = {}, {}, {}
+    cutoff = min(CUTOFF, max((run.languages.shape[1] for run in runs.values()), default=CUTOFF))
+    for language, run in runs.items():
+        part, of = parallel.parts[language], grades[language]
+        at = {grade: np.where(of == grade, part.relevant_languages, -1) for grade in levels}
+        some = [says_something(columns, number) for columns in at.values()]
+        kept[language] = np.any(some, axis=0)
+        values[language] = {
+            0: other_p(run.languages[:, :cutoff], run.relevant[:, :cutoff], number),
+            **{
+                grade: relevant_p(
+                    np.where(of == grade, part.relevant, 0), columns, number, cutoff, reference
+                )
+                for grade, columns in at.items()
+            },
+        }
+        found = (part.relevant > 0) & (part.relevant <= cutoff)
+        retrieved[language] = found.any(axis=1).astype(np.float64)
+    if not any(rows.any() for rows in kept.values()):
+        return {}
+
+    def means(of_levels: Mapping[int, float]) -> dict[str, Any]:
+        weighed = {
+            language: sum(weight * found.get(grade, 1.0) for grade, weight in of_levels.items())
+            for language, found in values.items()
+        }
+        return averages({name: np.where(kept[name], p, np.nan) for name, p in weighed.items()})
+
+    shares = {name: np.where(kept[name], found, np.nan) for name, found in retrieved.items()}
     return {
-        **averages(combined),
+        **means(weights),
         "cutoff": cutoff,
-        "weights": dict(weights),
-        "levels": {level: averages(values) for level, values in levels.items()},
-        "fixed": _fixed(parallel, cutoff),
+        "weights": {str(grade): weight for grade, weight in sorted(weights.items())},
+        "levels": {str(grade): means({grade: 1.0}) for grade in (0, *levels)},
+        "left_out": sum(int((~rows).sum()) for rows in kept.values()),
+        "retrieved": averages(shares)["macro"],
     }
 
 
-def _fixed(parallel: Parallel, cutoff: int) -> dict[str, Any]:
-    """What leaves the relevant level no choice.
-
-    `share` of queries have one relevant candidate per language: their value is that of `values`
-    for so many languages, or 1 if none is retrieved. `retrieved` is the share of all queries with
-    a relevant candidate down to the cut-off; where `share` is 1, that alone moves the mean.
-    """
-    numbers = np.concatenate([(part.ranks > 0).sum(axis=1) for part in parallel.parts.values()])
-    every = np.concatenate([(part.relevant > 0).sum(axis=1) for part in parallel.parts.values()])
-    single = (numbers == every) & (numbers >= 2)
-    found = {
-        language: np.where(((part.relevant > 0) & (part.relevant <= cutoff)).any(axis=1), 1.0, 0.0)
-        for language, part in parallel.parts.items()
-    }
-    return {
-        "share": float(single.mean()),
-        "retrieved": averages(found)["macro"],
-        "values": {str(number): constant(int(number)) for number in np.unique(numbers[single])},
-    }
+def _grades(part: LanguageRanks) -> np.ndarray:
+    """Grades int [queries, relevant] of a part's relevant candidates, 0 past the end."""
+    graded = part.source.grades
+    return (part.relevant > 0).astype(np.int32) if graded is None else graded

@@ -1,11 +1,14 @@
 """Representation probe: how much language an embedding shows.
 
 Language identification by a linear classifier: accuracy in [0, 1] on held-out topics. Lower is more
-language-agnostic; the floor is chance, the share of the most frequent language. The classifier is a
-ridge regression (strength 1) of ±1 per language on features standardised over the training fold,
-deciding for the largest; it has a closed form and does not depend on the scale of the vectors. It
-is cross-validated over whole topics, so that parallel texts never stand on both sides. A probe is
-fresh: the discriminator that an encoder was trained against says nothing.
+language-agnostic. Without any trace of language it is chance, the share of the most frequent
+language, but that is not a floor: down to 0 it says the same. Vectors that were centred by language
+on the very texts that are probed have less, as the mean of a training fold then lies opposite to
+that of the texts held out. The classifier is a ridge regression (strength 1) of ±1 per language on
+features standardised over the training fold, deciding for the largest; it has a closed form and
+does not depend on the scale of the vectors. It is cross-validated over whole topics, so that
+parallel texts never stand on both sides. A probe is fresh: the discriminator that an encoder was
+trained against says nothing.
 
 Cross-covariance norm: the Frobenius norm of Cov(vector, one-hot language), from 0 (no linear
 classifier does better than a constant), lower is more language-agnostic; it grows with the scale of

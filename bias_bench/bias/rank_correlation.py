@@ -4,9 +4,10 @@ A topic's queries in two languages search the same pool of all languages; their 
 compared by
 
 - rank-biased overlap, extrapolated, p = 0.9: the expected share of common results for a reader who
-  goes on to the next rank with probability p. In [0, 1], 1 for equal rankings;
+  goes on to the next rank with probability p. In [0, 1], 1 for equal rankings, 0 for disjoint ones;
 - Kendall's tau-b on the union of both top 10, where what only one ranking holds ties just below the
-  end of the other. In [-1, 1], 1 for equal rankings.
+  end of the other. 1 for equal rankings, -1 only for one ranking reversed: disjoint ones of k and m
+  results have `disjoint_tau(k, m)`, of 10 and 10 -0.690.
 
 Higher is better for both: the asker's language matters less. Mean over the topics asked in both
 languages, then over the pairs of a language, then over languages.
@@ -38,23 +39,38 @@ def rank_biased_overlap(
 ) -> np.ndarray:
     """Extrapolated RBO float64 [queries] of two rankings each, int [queries, depth].
 
-    Candidate numbers from 0, best first, -1 past the end. Rankings of unequal length are compared
-    as far as the shorter goes, s: A_s p^s + (1 - p)/p * sum over d = 1..s of A_d p^d, where A_d is
-    the share of the first d that is common. NaN where one is empty.
+    Candidate numbers from 0, best first, -1 past the end; a ranking holds nothing twice. In [0, 1],
+    1 for equal rankings, 0 for disjoint ones; NaN where one is empty. With X_d common among the
+    first d of a shorter ranking of s and a longer of l:
+
+    (1 - p)/p (sum over d = 1..l of X_d/d p^d + sum over d = s+1..l of X_s (d - s)/(s d) p^d)
+    + ((X_l - X_s)/l + X_s/s) p^l
+
+    Source: Webber, Moffat and Zobel 2010, "A similarity measure for indefinite rankings", RBO_EXT,
+    equation 32, for rankings of any lengths.
     """
+    if first.shape != second.shape:
+        raise ValueError(f"rankings of shapes {first.shape} and {second.shape} do not compare")
     number, depth = first.shape
+    if not depth:
+        return np.full(number, np.nan)
     places = places_of(first, second)
     # a candidate is common from the deeper of its two places on
     since = np.maximum(places, np.arange(depth))
     rows, columns = np.nonzero((first >= 0) & (since < depth))
     new = np.bincount(rows * depth + since[rows, columns], minlength=number * depth)
+    common = new.reshape(number, depth).cumsum(axis=1)
+    lengths = np.stack([(ranking >= 0).sum(axis=1) for ranking in (first, second)])
+    known = lengths.min(axis=0) > 0
+    shorter, longer = (np.maximum(found, 1)[:, None] for found in np.sort(lengths, axis=0))
+    of_shorter, of_longer = (np.take_along_axis(common, ends - 1, 1) for ends in (shorter, longer))
     at = np.arange(1, depth + 1)
-    agreement = new.reshape(number, depth).cumsum(axis=1) / at
+    # past its end, the shorter ranking is taken to agree as it does down to there
+    behind = of_shorter * np.maximum(at - shorter, 0) / (shorter * at)
     weights = (1 - persistence) * persistence ** (at - 1)
-    shorter = np.minimum((first >= 0).sum(axis=1), (second >= 0).sum(axis=1))
-    seen = np.where(at <= shorter[:, None], agreement * weights, 0.0).sum(axis=1)
-    last = agreement[np.arange(number), shorter - 1] if depth else np.zeros(number)
-    return np.where(shorter > 0, seen + last * persistence**shorter, np.nan)
+    seen = np.where(at <= longer, (common / at + behind) * weights, 0.0).sum(axis=1)
+    last = (of_longer - of_shorter) / longer + of_shorter / shorter
+    return np.where(known, seen + (last * persistence**longer)[:, 0], np.nan)
 
 
 def kendall(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -79,6 +95,16 @@ def kendall(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     agreeing = (order_first * order_second).sum(axis=1)
     untied = (order_first != 0).sum(axis=1) * (order_second != 0).sum(axis=1)
     return np.where(untied > 0, agreeing / np.sqrt(np.maximum(untied, 1)), np.nan)
+
+
+def disjoint_tau(first: int, second: int) -> float:
+    """`kendall` of rankings of so many results each that have none in common; from -1 to 0.
+
+    Every pair across the two is discordant, pairs within one are tied in the other.
+    """
+    across = first * second
+    pairs = [n * (n - 1) / 2 + across for n in (first, second)]
+    return -across / float(np.sqrt(pairs[0] * pairs[1]))
 
 
 def places_of(items: np.ndarray, ranking: np.ndarray) -> np.ndarray:

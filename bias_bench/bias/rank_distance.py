@@ -2,8 +2,11 @@
 
 Of one query in the pool of all languages: the largest minus the smallest rank of its parallel
 relevant candidates. Lower is better; the floor is the number of languages minus 1, the ceiling the
-pool size minus 1. A system that finds nothing can have a low one, so it is read beside AP, and
-`found` repeats it for the queries whose best parallel candidate is in the top 10. Where ranks are
+pool size minus 1. Where the best of them stands first it is the worst rank minus 1 (`found.led` is
+the share of such queries, most of them in a good system): it measures the hardest translation, not
+which language is preferred, which same-language preference does. A system that finds nothing can
+have a low one, so it is read beside AP, and `found` repeats it for the queries whose best parallel
+candidate is in the top 10. Where ranks are
 known down to a cut-off only, it is the least that the rankings allow, at most the cut-off, and has
 no value where none of the parallel candidates was retrieved.
 
@@ -35,8 +38,8 @@ FOUND_WITHIN = 10
 def rank_distance(ranks: np.ndarray) -> np.ndarray:
     """Max - min over each row of int ranks [queries, relevant]; 0 marks "no candidate".
 
-    Returns float64 [queries], NaN where fewer than two candidates are ranked, or all are past a
-    cut-off.
+    Returns float64 [queries], NaN where fewer than two candidates are ranked, or none of them was
+    retrieved.
     """
     highest = ranks.max(axis=1, initial=0)
     lowest = np.where(ranks > 0, ranks, np.iinfo(np.int32).max).min(axis=1)
@@ -78,7 +81,7 @@ def signed_differences(ranks: np.ndarray) -> np.ndarray:
 
 def differences_to_own(part: LanguageRanks) -> np.ndarray:
     """Mean of a language's rank - the query language's [languages]; 0 for the query language."""
-    known = known_ranks(part.ranks)
+    known = known_ranks(part.least)
     return column_means(known - known[:, [part.own]])
 
 
@@ -100,7 +103,7 @@ def summarise(parallel: Parallel) -> dict[str, Any]:
     absent where neither is known. `signed_differences` are rows minus columns: between candidate
     languages, and of candidate languages to the query's own.
     """
-    parts = {language: part.ranks for language, part in parallel.parts.items()}
+    parts = {language: part.least for language, part in parallel.parts.items()}
     distances = {language: rank_distance(ranks) for language, ranks in parts.items()}
     summary = averages(distances)
     if not summary:
@@ -121,25 +124,35 @@ def summarise(parallel: Parallel) -> dict[str, Any]:
         "mean_pairwise": averages(
             {language: mean_pairwise_distance(ranks) for language, ranks in parts.items()}
         ),
-        "found": _found(parts, distances),
+        "found": _found(parallel, distances),
         "signed_differences": _matrices(parallel),
     }
 
 
-def _found(parts: dict[str, np.ndarray], distances: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The distance of queries with a parallel candidate in the top 10, and their share."""
-    kept, share = {}, {}
-    for language, ranks in parts.items():
+def _found(parallel: Parallel, distances: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The distance of queries with a parallel candidate in the top 10, and their share.
+
+    `led` is the share of those with one in first place, whose distance is the worst rank - 1.
+    """
+    kept, share, led = {}, {}, {}
+    for language, part in parallel.parts.items():
+        ranks = part.ranks
         best = np.where(ranks > 0, ranks, np.iinfo(np.int32).max).min(axis=1)
         found = best <= FOUND_WITHIN
         kept[language] = np.where(found, distances[language], np.nan)
         share[language] = np.where(is_parallel(ranks), found.astype(np.float64), np.nan)
-    return {**averages(kept), "share": averages(share)["macro"], "within": FOUND_WITHIN}
+        led[language] = np.where(is_parallel(ranks), (best == 1).astype(np.float64), np.nan)
+    return {
+        **averages(kept),
+        "share": averages(share)["macro"],
+        "within": FOUND_WITHIN,
+        "led": averages(led)["macro"],
+    }
 
 
 def _matrices(parallel: Parallel) -> dict[str, Any]:
     names = parallel.languages
-    tables = np.stack([signed_differences(part.ranks) for part in parallel.parts.values()])
+    tables = np.stack([signed_differences(part.least) for part in parallel.parts.values()])
     between = column_means(tables.reshape(len(tables), -1)).reshape(len(names), len(names))
     to_own = np.stack([differences_to_own(part) for part in parallel.parts.values()])
     return {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from bias_bench.cli.tables import Column as TableColumn
+from bias_bench.cli.tables import Table, render, wrapped
 from bias_bench.report.comparison_numbers import (
     KIND_TITLES,
     Cell,
@@ -76,36 +77,32 @@ def rows_of(entry: dict[str, Any], all_settings: bool) -> list[Named]:
     return rows
 
 
-def as_table(result: dict[str, Any], all_settings: bool, width: int | None) -> str:
-    """Macro averages, the settings in short or in full, and all pairs of several systems."""
-    from rich.console import Console
-    from rich.text import Text
+def as_table(
+    result: dict[str, Any], all_settings: bool, width: int | None, encoding: str = "utf-8"
+) -> str:
+    """Macro averages, the settings in short or in full, and all pairs of several systems.
 
-    width = width or Console().width
+    In lines of at most `width` characters (None: as long as they are), for a stream of `encoding`.
+    """
     numbers = Numbers(result)
-    stream = io.StringIO()
-    console = Console(file=stream, width=width, highlight=False, no_color=True)
     main, effect, further = columns_of(numbers)
     title = "Macro averages and settings" if all_settings else "Macro averages"
-    beside_tests = not result["significance"] or width >= _WIDE
+    beside_tests = not result["significance"] or width is None or width >= _WIDE
     first = [*main, *effect] if beside_tests else main
-    parts: list[Any] = [
-        Text(_heading(result, numbers)),
-        _rows_table(title, result, all_settings, first),
-    ]
+    tables = [_rows_table(title, result, all_settings, first)]
     if not beside_tests:
-        parts.append(_rows_table("Effect sizes", result, all_settings, effect))
+        tables.append(_rows_table("Effect sizes", result, all_settings, effect))
     if further:
-        parts.append(_rows_table("Tests on request", result, all_settings, further))
+        tables.append(_rows_table("Tests on request", result, all_settings, further))
     if not all_settings:
-        parts.append(_summary_table(result, numbers))
+        tables.append(_summary_table(result, numbers))
     if "tukey" in result:
-        parts.append(_pairs_table(result, numbers))
+        tables.append(_pairs_table(result, numbers))
+    heading = wrapped(_heading(result, numbers), width)
+    parts = [heading, *(render(table, width, encoding) for table in tables)]
     if not result["significance"]:
-        parts.append(Text("Nothing was tested; --significance tests."))
-    for number, part in enumerate(parts):
-        console.print(*([""] if number else []), part, sep="\n")
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
+        parts.append("Nothing was tested; --significance tests.")
+    return "\n\n".join(parts)
 
 
 def _heading(result: dict[str, Any], numbers: Numbers) -> str:
@@ -139,32 +136,33 @@ def _heading(result: dict[str, Any], numbers: Numbers) -> str:
 
 def _rows_table(
     title: str, result: dict[str, Any], all_settings: bool, columns: list[Column]
-) -> Any:
+) -> Table:
     several = len(result["systems"]) > 1
     texts = ["system"] if several else []
-    table = _new_table([*texts, "setting"], [column.heading for column in columns])
+    table = _new_table(title, [*texts, "setting"], [column.heading for column in columns])
     for entry in result["systems"]:
         for row in rows_of(entry, all_settings):
             label = [entry["label"]] if several else []
-            _add_row(table, *label, row.name, *(column.text(row.cell) for column in columns))
+            table.add_row(*label, row.name, *(column.text(row.cell) for column in columns))
         table.add_section()
-    return _titled(title, table)
+    return table
 
 
-def _summary_table(result: dict[str, Any], numbers: Numbers) -> Any:
+def _summary_table(result: dict[str, Any], numbers: Numbers) -> Table:
     tested = result["significance"]
     several = len(result["systems"]) > 1
     extremes = [f"{word} (p adj.)" if tested else word for word in numbers.extreme_words]
     counted = f" (in brackets: adjusted p < {numbers.level:g})" if tested else ""
     table = _new_table(
+        f"Settings{counted}; --all-settings lists them",
         ["system", "setting"] if several else ["setting"],
-        ["number", *numbers.count_words, *extremes],
+        ["number", *numbers.count_words],
+        extremes,
     )
     for entry in result["systems"]:
         for found in numbers.summaries(entry):
             label = [entry["label"]] if several else []
-            _add_row(
-                table,
+            table.add_row(
                 *label,
                 KIND_TITLES[found.kind],
                 str(found.settings),
@@ -174,7 +172,7 @@ def _summary_table(result: dict[str, Any], numbers: Numbers) -> Any:
                 _extreme(result, found.worst, numbers),
             )
         table.add_section()
-    return _titled(f"Settings{counted}; --all-settings lists them", table)
+    return table
 
 
 def _extreme(result: dict[str, Any], named: Named, numbers: Numbers) -> str:
@@ -182,50 +180,25 @@ def _extreme(result: dict[str, Any], named: Named, numbers: Numbers) -> str:
     return f"{named.name} {numbers.signed(named.cell['difference'])}{adjusted}"
 
 
-def _pairs_table(result: dict[str, Any], numbers: Numbers) -> Any:
+def _pairs_table(result: dict[str, Any], numbers: Numbers) -> Table:
     short = labels(result)
     groups = result["tukey"]["groups"]
     kinds = [kind for kind in KIND_TITLES if kind in groups]
-    table = _new_table(["pair"], [KIND_TITLES[kind] for kind in kinds])
+    title = "All pairs: difference, and p of step-down max-T, adjusted over pairs"
+    table = _new_table(title, ["pair"], [KIND_TITLES[kind] for kind in kinds])
     for pairs in zip(*(groups[kind] for kind in kinds), strict=True):
         first = pairs[0]
         cells = [
             f"{numbers.signed(pair['difference'])}, p {numbers.p(pair['p'])}" for pair in pairs
         ]
-        _add_row(table, f"{short[first['system']]} − {short[first['other']]}", *cells)
-    return _titled("All pairs: difference, and p of step-down max-T, adjusted over pairs", table)
-
-
-def _new_table(texts: list[str], figures: list[str]) -> Any:
-    """A table whose figures keep their width where the names can give way."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for heading in texts:
-        table.add_column(Text(heading), overflow="fold", no_wrap=heading == "setting")
-    for heading in figures:
-        wide = heading.startswith(("best", "worst", "highest", "lowest"))
-        table.add_column(Text(heading), justify="right", overflow="fold", no_wrap=not wide)
+        table.add_row(f"{short[first['system']]} − {short[first['other']]}", *cells)
     return table
 
 
-def _titled(title: str, table: Any) -> Any:
-    """A table below its title, which may be wider."""
-    from rich.console import Group
-    from rich.text import Text
-
-    return Group(Text(title, style="italic"), table)
-
-
-def _add_row(table: Any, *cells: str) -> None:
-    from rich.text import Text
-
-    # as Text, since a name may hold what rich would read as markup
-    table.add_row(*map(Text, cells))
+def _new_table(
+    title: str, names: list[str], figures: list[str], texts: Sequence[str] = ()
+) -> Table:
+    columns = [TableColumn(name, "name") for name in names]
+    columns += [TableColumn(heading) for heading in figures]
+    columns += [TableColumn(heading, "text") for heading in texts]
+    return Table(columns, title)

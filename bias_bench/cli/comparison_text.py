@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from bias_bench.cli.comparison_table import as_table, columns_of, rows_of
-from bias_bench.cli.output import table_width
+from bias_bench.cli.output import print_json, stdout_encoding, table_width
 from bias_bench.console import result as write_result
-from bias_bench.files import json_text
 from bias_bench.report.comparison_numbers import Numbers, kinds_of, settings_of
 
 Format = Literal["table", "json", "tsv", "latex"]
@@ -28,13 +27,13 @@ _LATEX = {
 def print_comparison(result: dict[str, Any], output_format: Format, all_settings: bool) -> None:
     """Write the comparison to stdout. JSON and TSV always hold all settings."""
     if output_format == "json":
-        write_result(json_text(result, indent=1))
+        print_json(result)
     elif output_format == "tsv":
         write_result(as_tsv(result))
     elif output_format == "latex":
         write_result(as_latex(result, all_settings))
     else:
-        write_result(as_table(result, all_settings, table_width()))
+        write_result(as_table(result, all_settings, table_width(), stdout_encoding()))
 
 
 def as_tsv(result: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bias_bench.datasets.audit import Audit
     from bias_bench.datasets.pairs import Pairs
 
+_LANGUAGES_SHOWN = 20
 _ROWS_SHOWN, _FILES_SHOWN = 50, 11
 
 app = typer.Typer(
@@ -80,7 +81,7 @@ def list_benchmarks(data_dir: DataDir = None, output_format: OutputFormat = "tab
     for row in rows:
         result(
             f"{row['name']}: {row['title']}\n  {len(row['languages'])} languages "
-            f"({' '.join(row['languages'])}), {row['queries']:,} queries, "
+            f"({_shown(row['languages'])}), {row['queries']:,} queries, "
             f"{row['candidates']:,} candidates; {row['licence']}; {row['state']}"
             + (f"\n  {row['note']}" if row["note"] else "")
         )
@@ -261,21 +262,24 @@ def _training_pairs(name: str, data_dir: Path | None) -> Pairs:
     return pairs_from_collection(load_benchmark(name, data_dir).collection)
 
 
+def _shown(languages: list[str]) -> str:
+    """The codes, or the first and the last of very many; JSON has all."""
+    few = languages if len(languages) <= _LANGUAGES_SHOWN else [*languages[:3], "…", languages[-1]]
+    return " ".join(few)
+
+
 def _print_findings(found: Audit) -> None:
     """The findings as a table, at most `_ROWS_SHOWN` of them; JSON has all."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from bias_bench.cli.output import table_console
+    from bias_bench.cli.output import print_table
+    from bias_bench.cli.tables import Column, Table
     from bias_bench.console import result
 
-    table = Table()
-    for heading in ("kind", "data set", "topic", "matched", "in the benchmark", "similarity"):
-        table.add_column(heading, justify="right" if heading == "similarity" else "left")
+    columns = [Column("kind", "name"), Column("data set", "name")]
+    columns += [Column(heading, "text") for heading in ("topic", "matched", "in the benchmark")]
+    table = Table([*columns, Column("similarity")])
     for finding in found.findings[:_ROWS_SHOWN]:
-        # as Text, since a title may hold what rich would read as markup
         cells = (finding.kind, finding.data_set, finding.topic, finding.matched, finding.item)
-        table.add_row(*map(Text, cells), f"{finding.similarity:.3f}")
-    table_console().print(table)
+        table.add_row(*cells, f"{finding.similarity:.3f}")
+    print_table(table)
     if len(found.findings) > _ROWS_SHOWN:
         result(f"… and {len(found.findings) - _ROWS_SHOWN:,} more; --format json has all")

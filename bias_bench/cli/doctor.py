@@ -14,7 +14,7 @@ biasbench doctor --format json"""
 
 
 def doctor(output_format: OutputFormat = "table") -> None:
-    """Check what a run needs: a line each, with the mend where something is wrong."""
+    """Check what a run needs: a line each, with the fix where something is wrong."""
     from bias_bench.cli.output import print_json
     from bias_bench.console import result
     from bias_bench.health import checks

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bias_bench.console import result
+from bias_bench.cli.tables import Table, render
+from bias_bench.console import harmless, result
 from bias_bench.files import json_text
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-_FILE_WIDTH = 160  # of a table that goes to a file
 
 
 def print_json(content: dict[str, Any], schema: int = 1) -> None:
     """An object on stdout; its own `schema`, where it has one, is what counts."""
-    result(json_text({"schema": schema, **content}, indent=1))
+    every_sign = stdout_encoding().lower().startswith("utf")
+    result(json_text({"schema": schema, **content}, indent=1, ascii_alone=not every_sign))
+
+
+def print_table(table: Table) -> None:
+    """A table on stdout, as wide as the terminal, or as it is where there is none."""
+    result(harmless(render(table, table_width(), stdout_encoding())))
 
 
 def table_width() -> int | None:
-    """Characters for a table; None where the terminal decides."""
-    return None if sys.stdout.isatty() else _FILE_WIDTH
+    """Characters for a table; None where nothing bounds them."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def table_console() -> Console:
-    """Where tables are printed."""
-    from rich.console import Console
-
-    return Console(width=table_width(), highlight=False)
+def stdout_encoding() -> str:
+    """That of standard output."""
+    return getattr(sys.stdout, "encoding", None) or "utf-8"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from bias_bench.cli.output import print_json, table_console
-from bias_bench.console import duration
+from bias_bench.cli.output import print_json, print_table
+from bias_bench.cli.tables import Column, Table
+from bias_bench.console import duration, result
 from bias_bench.dry_run.planned import Plan, Step, SystemPlan, plan_json, totals
 
 _UNKNOWN = "unknown"
@@ -16,27 +17,18 @@ def print_plan(plan: Plan, output_format: Literal["table", "json"]) -> None:
     if output_format == "json":
         print_json(plan_json(plan))
         return
-    from rich.text import Text
-
-    console = table_console()
     for system in plan.systems:
-        console.print(Text(f"{system.run}: {system.system}, in {system.folder}"))
-        console.print(_table(system))
-        for note in system.notes:
-            console.print(Text(note))
+        print_table(_table(system))
+        for line in (*system.notes, ""):
+            result(line)
     for line in _summary(plan):
-        console.print(Text(line))
+        result(line)
 
 
-def _table(system: SystemPlan) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    for heading in ("stage", "", "why"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("texts", "cached", "time"):
-        table.add_column(heading, justify="right", no_wrap=True)
+def _table(system: SystemPlan) -> Table:
+    columns = [Column("stage", "name"), Column("", "name"), Column("why", "text")]
+    columns += map(Column, ("texts", "cached", "time"))
+    table = Table(columns, f"{system.run}: {system.system}, in {system.folder}")
     for step in system.stages:
         computed = step.action == "compute"
         numbers = (f"{step.texts:,}", f"{step.cached:,}") if step.texts else ("", "")
@@ -44,7 +36,7 @@ def _table(system: SystemPlan) -> Any:
         why = f"{step.reason}; {system.steps:,} steps" if step.stage == "train" and computed else (
             step.reason
         )  # fmt: skip
-        table.add_row(step.stage, step.action, Text(why), *numbers, time)
+        table.add_row(step.stage, step.action, why, *numbers, time)
     return table
 
 

@@ -87,7 +87,7 @@ def reproduce(
 
 
 def _experiment(known: Reproductions, name: str, data_dir: Path | None) -> Experiment:
-    from bias_bench.cli.run import make_experiments
+    from bias_bench.cli.systems import make_experiments
 
     row = known.row(name)
     (experiment,) = make_experiments(
@@ -138,17 +138,16 @@ def _check(
 
 
 def _print_checked(known: Reproductions, name: str, checked: list[Checked]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from bias_bench.cli.output import table_console
+    from bias_bench.cli.output import print_table
+    from bias_bench.cli.tables import Column, Table
+    from bias_bench.console import result
 
     row = known.row(name)
     tolerance = known.tolerances[row.tolerance]
-    table = Table()
-    for heading in ("metric", "", "expected", "measured", "difference", "tolerance"):
-        justify: Any = "left" if heading in ("metric", "") else "right"
-        table.add_column(heading, no_wrap=True, justify=justify)
+    good = f"{sum(metric.ok for metric in checked)} of {len(checked)} metrics ok"
+    columns = [Column("metric", "name"), Column("", "name")]
+    columns += map(Column, ("expected", "measured", "difference", "tolerance"))
+    table = Table(columns, f"{name}: {good}, beside {_place(known, name)}")
     for metric in checked:
         digits = 1 if metric.expected >= 10 else 4  # ranks, or shares
         numbers = (metric.expected, metric.measured)
@@ -159,13 +158,8 @@ def _print_checked(known: Reproductions, name: str, checked: list[Checked]) -> N
             f"{metric.difference:+.{digits}f}",
             f"± {metric.tolerance:g}",
         )
-    console = table_console()
-    good = f"{sum(metric.ok for metric in checked)} of {len(checked)} metrics ok"
-    console.print(Text(f"{name}: {good}, beside {_place(known, name)}"))
-    console.print(table)
-    console.print(
-        Text(f"measured there on {known.machines[row.machine]}; tolerance: {tolerance.why}\n")
-    )
+    print_table(table)
+    result(f"measured there on {known.machines[row.machine]}; tolerance: {tolerance.why}\n")
 
 
 def _place(known: Reproductions, name: str) -> str:
@@ -174,7 +168,8 @@ def _place(known: Reproductions, name: str) -> str:
 
 
 def _list(known: Reproductions, output_format: str) -> None:
-    from bias_bench.cli.output import print_json
+    from bias_bench.cli.output import print_json, print_table
+    from bias_bench.cli.tables import Column, Table
 
     if output_format == "json":
         rows = [
@@ -189,16 +184,8 @@ def _list(known: Reproductions, output_format: str) -> None:
         ]
         print_json({"rows": rows})
         return
-    from rich.table import Table
-    from rich.text import Text
-
-    from bias_bench.cli.output import table_console
-
-    table = Table()
-    table.add_column("name", no_wrap=True)
-    table.add_column("about", no_wrap=True, justify="right")
-    table.add_column("figures in", overflow="fold")
-    table.add_column("command", overflow="fold")
+    columns = [Column("name", "name"), Column("about"), Column("figures in", "text")]
+    table = Table([*columns, Column("command", "text")])
     for name, row in known.rows.items():
-        table.add_row(name, f"{row.minutes:g} min", Text(_place(known, name)), Text(row.command))
-    table_console().print(table)
+        table.add_row(name, f"{row.minutes:g} min", _place(known, name), row.command)
+    print_table(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -28,11 +28,6 @@ from bias_bench.cli.options import (
     listen,
 )
 
-if TYPE_CHECKING:
-    from bias_bench.experiment import Experiment
-
-# what a stage is run for where neither a recipe nor an experiment file is given
-STAGE_RECIPES = {"mine": "hybrid-hard", "train": "hybrid"}
 EXAMPLES = """Examples:
 
 biasbench run
@@ -161,11 +156,15 @@ def run_systems(
 
     A dry run prints what it would do instead, and returns none.
     """
+    from bias_bench.cli.systems import make_experiments
+    from bias_bench.console import let_first_speak
     from bias_bench.errors import UsageError
+    from bias_bench.launch import started_rank
     from bias_bench.memory import parse_size
     from bias_bench.pipeline import run as run_experiment
     from bias_bench.stages.prepare import RunOptions
 
+    let_first_speak(started_rank())
     experiments = make_experiments(benchmark, recipe, backbone, data_dir, settings, seed, until)
     if name is not None and len(experiments) > 1:
         raise UsageError(
@@ -181,80 +180,3 @@ def run_systems(
         print_plan(plan_runs(experiments, options), output_format)
         return []
     return [run_experiment(experiment, options) for experiment in experiments]
-
-
-def make_experiments(
-    benchmark: str | None,
-    recipe: list[str] | None,
-    backbone: str | None = None,
-    data_dir: Path | None = None,
-    settings: list[str] | None = None,
-    seed: list[int] | None = None,
-    until: Any = None,
-) -> list[Experiment]:
-    """What the options describe: an experiment for each recipe and seed."""
-    from bias_bench.experiment import make_experiment, read_yaml
-
-    base: dict[str, Any] = {}
-    if benchmark and Path(benchmark).suffix in (".yaml", ".yml"):
-        base = read_yaml(Path(benchmark))
-    elif benchmark:
-        base = {"benchmark": benchmark}
-    if not recipe and not base.get("recipe") and until in STAGE_RECIPES:
-        recipe = [STAGE_RECIPES[until]]
-    options_given: dict[str, Any] = {"backbone": backbone} if backbone else {}
-    if data_dir:
-        options_given["data_dir"] = str(data_dir.resolve())
-    overrides = [_checked_override(text) for text in settings or []]
-    seeds = [layer["seed"] for layer in (base, *overrides) if "seed" in layer]
-    return [
-        make_experiment(*layers, options_given, *overrides, {"seed": number})
-        for layers in _recipe_layers(base, recipe)
-        for number in seed or seeds[-1:] or [0]
-    ]
-
-
-def _checked_override(text: str) -> dict[str, Any]:
-    """One --set; refuses what decides other settings too, which it would come too late for."""
-    from bias_bench.errors import UsageError
-    from bias_bench.experiment import parse_override
-
-    override = parse_override(text)
-    instead = {"benchmark": "as the argument", "recipe": "with --recipe"}
-    for key in override.keys() & instead.keys():
-        raise UsageError(f"--set {text}: give the {key} {instead[key]}, it brings other settings")
-    return override
-
-
-def _recipe_layers(base: dict[str, Any], recipes: list[str] | None) -> list[list[dict[str, Any]]]:
-    """Settings of each recipe asked for, in rising rank, with those of the file or benchmark.
-
-    A recipe named on the command line outranks what a file says of training; a file's own recipe
-    is what the file refines, and need not be known where the file says everything itself.
-    """
-    from bias_bench.datasets.registry import benchmarks
-    from bias_bench.experiment import (
-        DEFAULT_BENCHMARK,
-        DEFAULT_RECIPE,
-        Recipe,
-        load_recipe,
-    )
-    from bias_bench.recipes import recipe_names
-
-    spec = benchmarks().get(base.get("benchmark", DEFAULT_BENCHMARK))
-
-    def layers(recipe: Recipe) -> list[dict[str, Any]]:
-        trains = spec is not None and "training" in recipe.settings
-        fitting: dict[str, Any] = {"training": spec.training} if spec and trains else {}
-        if spec and spec.robustness:
-            fitting["robustness"] = spec.robustness
-        return [recipe.settings, fitting, {"recipe": recipe.name}]
-
-    if not recipes and "recipe" not in base and "training" not in base:
-        recipes = list(spec.recipes) if spec else [DEFAULT_RECIPE]
-    if recipes:
-        rest = {key: value for key, value in base.items() if key != "training"}
-        return [[rest, *layers(load_recipe(name))] for name in recipes]
-    own = base.get("recipe", DEFAULT_RECIPE)
-    resolved = "training" in base and own not in recipe_names()
-    return [[*layers(Recipe(own, {}) if resolved else load_recipe(own)), base]]

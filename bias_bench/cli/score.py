@@ -26,8 +26,8 @@ def score(
     run: Annotated[
         list[str],
         typer.Option(
-            help="TREC run, plain or .gz: FILE with queries of any languages, searched in the pool "
-            "of all; SETTING=FILE for one setting (en, en-de, en-all); or a folder with "
+            help="TREC run, plain or gzip: FILE with queries of any languages, searched in the pool"
+            " of all; SETTING=FILE for one setting (en, en-de, en-all); or a folder with "
             "<setting>.run files. May be repeated.",
             metavar="[SETTING=]FILE",
         ),
@@ -112,7 +112,7 @@ def score(
     policy: Annotated[
         Literal["only-missing", "always"],
         typer.Option(
-            help="only-missing keeps what is finished; always computes anew, and replaces the "
+            help="only-missing keeps what is finished; always computes again, and replaces the "
             "scores of other files.",
             rich_help_panel=PLACE,
         ),

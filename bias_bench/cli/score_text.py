@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from bias_bench.cli.output import print_json, table_console
+from bias_bench.cli.output import print_json, print_table
+from bias_bench.cli.tables import Column, Table
+from bias_bench.console import result
 from bias_bench.evaluation.metrics import metrics_within
 from bias_bench.evaluation.settings import KINDS
 from bias_bench.files import read_json
@@ -23,14 +25,14 @@ def print_scores(folder: Path, output_format: Literal["table", "json"]) -> None:
     if output_format == "json":
         print_json({"run": folder.name, "folder": str(folder), **metrics})
         return
-    console = table_console()
-    console.print(_retrieval(metrics))
+    print_table(_retrieval(metrics))
     rows = _bias_rows(metrics)
     if rows:
-        console.print(_table(["language bias, all languages", "value"], rows))
+        result("")
+        print_table(_table(["language bias, all languages", "value"], rows))
 
 
-def _retrieval(metrics: dict[str, Any]) -> Any:
+def _retrieval(metrics: dict[str, Any]) -> Table:
     kinds = [kind for kind in KINDS if kind in metrics["retrieval"]]
     names = [str(metric) for metric in metrics_within(metrics["cutoff"])]
     rows = []
@@ -47,7 +49,7 @@ def _bias_rows(metrics: dict[str, Any]) -> list[list[str]]:
     cutoff = metrics["cutoff"]
     rows = []
     for key, label, digits in (
-        ("rank_distance", f"rank distance (ranks past {cutoff} count as {cutoff + 1})", 1),
+        ("rank_distance", f"rank distance (at least; rankings end at {cutoff})", 1),
         ("same_language_top1", "same language, top 1", 3),
         ("same_language_first", "own language first among parallel candidates", 3),
     ):
@@ -57,12 +59,8 @@ def _bias_rows(metrics: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _table(headings: list[str], rows: list[list[str]]) -> Any:
-    from rich.table import Table
-
-    table = Table()
-    for column, heading in enumerate(headings):
-        table.add_column(heading, no_wrap=True, justify="right" if column else "left")
+def _table(headings: list[str], rows: list[list[str]]) -> Table:
+    table = Table([Column(headings[0], "name"), *map(Column, headings[1:])])
     for row in rows:
         table.add_row(*row)
     return table

@@ -12,7 +12,8 @@ from copy import copy
 from typing import Annotated, Any, NamedTuple, get_args
 
 from bias_bench.cli.options import listen
-from bias_bench.cli.run import STAGE_RECIPES, run, run_systems
+from bias_bench.cli.run import run, run_systems
+from bias_bench.cli.systems import STAGE_RECIPES
 from bias_bench.console import result
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from bias_bench.cli.output import print_json, table_console
+from bias_bench.cli.output import print_json, print_table
+from bias_bench.cli.tables import Column, Table
 from bias_bench.evaluation.settings import KINDS
 from bias_bench.report.run_page import read_metrics
 
@@ -22,23 +23,15 @@ def print_summary(folders: list[Path], output_format: Literal["table", "json"]) 
     if output_format == "json":
         print_json({"runs": rows})
         return
-    from rich.table import Table
-
     averages = list(dict.fromkeys(name for row in rows for name in row["averages"]))
     averaged = [(metric, name) for name in averages for metric in _AVERAGED]
     recalls = list(dict.fromkeys(name for row in rows for name in row["index"]))
-    table = Table()
-    for heading in (
-        "run",
-        "AP mono",
-        "AP cross",
-        "AP pool",
-        "rank distance",
-        "same language top 1",
+    figures = [
+        *("AP mono", "AP cross", "AP pool", "rank distance", "same language top 1"),
         *(f"{metric} {name}" for metric, name in averaged),
         *(f"index {name} (lowest)" for name in recalls),
-    ):
-        table.add_column(heading, no_wrap=True, justify="left" if heading == "run" else "right")
+    ]
+    table = Table([Column("run", "name"), *map(Column, figures)])
     for row in rows:
         table.add_row(
             row["run"] if row["metric"] == "AP" else f"{row['run']} ({row['metric']})",
@@ -48,7 +41,7 @@ def print_summary(folders: list[Path], output_format: Literal["table", "json"]) 
             *(_number(row["averages"].get(name, {}).get(metric), 4) for metric, name in averaged),
             *(_recall(row["index"].get(name)) for name in recalls),
         )
-    table_console().print(table)
+    print_table(table)
 
 
 def _averages(retrieval: dict[str, Any]) -> dict[str, Any]:

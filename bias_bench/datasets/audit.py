@@ -2,10 +2,13 @@
 
 Looked at are the topics, titles and texts that rows of the pairs use, and all of the benchmark's.
 Its paragraphs are its candidates put together, so a copied paragraph shows as copied candidates.
+Texts are compared by their letters (`letters`), and by their n-grams, which finds copies with small
+edits and typing errors. Translations are not looked for, nor paraphrases.
 """
 
 from __future__ import annotations
 
+import html
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -20,17 +23,22 @@ from bias_bench.datasets.pairs import Pairs
 Kind = Literal["id", "title", "identical", "near", "contained"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-NGRAM = 5  # characters, so that scripts without word boundaries need no tokenizer
-# Shared n-grams over all n-grams of both texts. At 0.8 a sentence of 48 characters with one letter
-# changed would pass, which is a long one in Chinese; at 0.7 it is found from 33 characters on.
-# Lower values find questions of one form ("When did Latvia | Denmark join the EU?" has 0.696).
-NEAR = 0.7
+# Characters, so that scripts without word boundaries need no tokenizer; few, so that one letter
+# typed wrong spoils few of them.
+NGRAM = 3
+# Shared n-grams over all n-grams of both texts. A sentence of which every tenth letter is typed
+# wrong has 0.52 to 0.83 in the 11 languages, a short question with a word more 0.62 to 0.93.
+# Questions of one form have as much ("When did Latvia | Denmark join the EU?" 0.6); they are
+# dropped from the training data too, for a leak costs more than a few topics do.
+NEAR = 0.5
 # Shared n-grams over those of the shorter text: a benchmark sentence quoted in a training passage,
 # or the reverse. Lower values find sentences of one form ("The average household size was …").
 CONTAINED = 0.95
-# Distinct n-grams of the shorter text (24 characters), below which only identical texts count.
-SHORTEST = 20
-_TEXTS_AT_ONCE = 50_000  # of training, to bound the memory
+# Distinct n-grams of the shorter text (8 and 22 letters): with fewer only identical texts count.
+SHORTEST: dict[Kind, int] = {"near": 6, "contained": 20}
+UNSEEN = "translations are not looked for"
+_PAIRS_AT_ONCE = 10_000_000  # of texts, to bound the memory
+_NGRAMS = 2**24  # places that n-grams are hashed to; few texts have two that share one
 _ITEMS_AT_ONCE = 200_000  # of the benchmark, likewise
 
 
@@ -68,16 +76,18 @@ class Audit(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """``clean``, or how many topics are dropped, by data set and kind; one line."""
+        """``clean``, or how many topics are dropped, by data set and kind; one line.
+
+        It ends with what the audit cannot see.
+        """
         total, parts = 0, []
         for name, count in self.data_sets.items():
             if dropped := count.topics - count.topics_kept:
                 kinds = ", ".join(f"{kind} {n:,}" for kind, n in count.by_kind.items() if n)
                 parts.append(f"{name} {dropped:,} of {count.topics:,} ({kinds})")
                 total += dropped
-        if not total:
-            return "clean"
-        return f"{total:,} topic{'s' * (total > 1)} dropped: {', '.join(parts)}"
+        found = f"{total:,} topic{'s' * (total > 1)} dropped: {', '.join(parts)}"
+        return f"{found if total else 'clean'}; {UNSEEN}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for manifests and reports."""
@@ -109,15 +119,46 @@ def clean(pairs: Pairs, audit: Audit) -> Pairs:
     return pairs.take(np.flatnonzero(~_flagged(topics, audit.findings)[rows]))
 
 
-def fold(text: str) -> str:
-    """Text without the differences that do not make another text: NFKC, case and white space."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(folded.split())
+def letters(text: str) -> str:
+    """Text without what a reader does not see and what typists leave out: letters and digits alone.
+
+    HTML entities are read; case, compatibility forms, spaces, punctuation, characters of no width,
+    controls of direction, diacritics, Arabic vowel signs and tatweel make no difference. Vowel
+    signs of other scripts do, as words have no others there.
+    """
+    while (read := html.unescape(text)) != text:
+        text = read
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFKD", folded).translate(_SEEN))
 
 
-def fold_title(title: str) -> str:
-    """A title as it is compared: underscores are spaces."""
-    return fold(title.replace("_", " "))
+class _Seen(dict[int, str]):
+    """What is left of a character, by its code point; worked out once."""
+
+    def __missing__(self, point: int) -> str:
+        self[point] = found = _seen(chr(point))
+        return found
+
+
+_SEEN = _Seen()
+_TYPED_AS = {"đ": "d", "ı": "i", "ł": "l", "ø": "o", "ى": "ي", "ة": "ه"}
+_INVISIBLE = "\u0640\u115f\u1160\u3164\uffa0"  # tatweel and fillers, which are letters to Unicode
+# marks that may be left out: European, Hebrew and Arabic; nukta; variants and other combining ones
+_MARKS = [
+    (0x0300, 0x036F), (0x0483, 0x0489), (0x0591, 0x06ED), (0x093C, 0x093C), (0x1AB0, 0x1AFF),
+    (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE00, 0xFE2F), (0xE0100, 0xE01EF),
+]  # fmt: skip
+
+
+def _seen(character: str) -> str:
+    kind, point = unicodedata.category(character), ord(character)
+    if kind[0] in "PZC" or kind == "Sk" or character in _INVISIBLE:
+        return ""
+    if kind in ("Mn", "Me") and any(first <= point <= last for first, last in _MARKS):
+        return ""
+    if kind == "Nd":
+        return str(unicodedata.digit(character))
+    return _TYPED_AS.get(character, character)
 
 
 class _Topic(NamedTuple):
@@ -143,8 +184,8 @@ def _flagged(topics: Sequence[_Topic], findings: Iterable[Finding]) -> np.ndarra
     """Array of bool [topics]: the topic has a finding, or its title is one that was found."""
     kinds = {(finding.data_set, finding.topic, finding.kind) for finding in findings}
     found = {place[:2] for place in kinds}
-    titles = {fold_title(topic.title) for topic in topics if (*topic[:2], "title") in kinds} - {""}
-    flags = [topic[:2] in found or fold_title(topic.title) in titles for topic in topics]
+    titles = {letters(topic.title) for topic in topics if (*topic[:2], "title") in kinds} - {""}
+    flags = [topic[:2] in found or letters(topic.title) in titles for topic in topics]
     return np.array(flags, dtype=bool)
 
 
@@ -167,8 +208,8 @@ def _counts(pairs: Pairs, findings: Sequence[Finding]) -> dict[str, SetCount]:
 
 
 def _shared_titles(topics: Iterable[_Topic], collection: Collection) -> list[Finding]:
-    items = _least((fold_title(theirs.title), theirs.id) for theirs in collection.topics)
-    ours = _least(((topic.data_set, fold_title(topic.title)), topic) for topic in topics)
+    items = _least((letters(theirs.title), theirs.id) for theirs in collection.topics)
+    ours = _least(((topic.data_set, letters(topic.title)), topic) for topic in topics)
     return [
         Finding("title", data_set, topic.id, _excerpt(topic.title), items[title], 1.0)
         for (data_set, title), topic in ours.items()
@@ -199,20 +240,20 @@ def _shared_texts(pairs: Pairs, collection: Collection) -> list[Finding]:
 
 
 def _item_parts(collection: Collection) -> Iterator[dict[str, str]]:
-    """Folded texts of the benchmark with the least id of each, part by part."""
+    """The benchmark's texts, as `letters` has them, with the least id of each, part by part."""
     texts: Iterator[Query | Candidate] = chain(collection.queries, collection.candidates)
-    while items := _least((fold(t.text), t.id) for t in islice(texts, _ITEMS_AT_ONCE)):
+    while items := _least((letters(t.text), t.id) for t in islice(texts, _ITEMS_AT_ONCE)):
         yield items
 
 
 def _text_uses(pairs: Pairs) -> dict[str, dict[_Topic, str]]:
-    """Folded text -> topics whose rows use it -> the text as it stands there."""
+    """Text as `letters` has it -> topics whose rows use it -> the text as it stands there."""
     topics, rows = _topics(pairs)
     uses: dict[str, dict[_Topic, str]] = {}
     for texts, used in (pairs.query_texts, pairs.query), (pairs.candidate_texts, pairs.candidate):
         for key in np.unique(used.astype(np.int64) * len(topics) + rows):
             text, topic = texts[key // len(topics)], topics[key % len(topics)]
-            shown = uses.setdefault(fold(text), {})
+            shown = uses.setdefault(letters(text), {})
             shown[topic] = min(shown.get(topic, text), text)
     return uses
 
@@ -238,73 +279,47 @@ class _Match(NamedTuple):
 
 
 def _similar(training: Sequence[str], benchmark: Sequence[str]) -> Iterator[_Match]:
-    """All pairs above `NEAR` or `CONTAINED`, as places in the two lists; with repeats.
+    """All pairs above `NEAR` or `CONTAINED`, as places in the two lists.
 
-    A set of n n-grams shares s n of them with another only if that has one of its first
-    n - s n + 1, in any order of n-grams (prefix filtering: Chaudhuri et al. 2006, Bayardo et al.
-    2007); so nothing is missed. Those that are rare in the benchmark come first, which is quick.
+    All common n-grams of all pairs are counted, as a product of sparse matrices, in blocks that
+    bound the memory; so nothing is missed.
     """
     if not training or not benchmark:
         return
+    ours, theirs = _ngram_sets(training), _ngram_sets(benchmark)
+    our_sizes, their_sizes = np.diff(ours.indptr), np.diff(theirs.indptr)
+    by_ngram = theirs.T.tocsr()
+    rows = max(1, _PAIRS_AT_ONCE // len(benchmark))
     with progress("audit", len(training), "texts", after=5.0) as advance:
-        for start in range(0, len(training), _TEXTS_AT_ONCE):
-            part = training[start : start + _TEXTS_AT_ONCE]
-            ours, theirs = _ngram_sets(part, benchmark)
-            near = _join("near", ours, theirs, _first(ours, NEAR), _first(theirs, NEAR))
-            inside = _join("contained", ours, theirs, _first(ours, CONTAINED), theirs)
-            around = _join("contained", ours, theirs, ours, _first(theirs, CONTAINED))
-            for match in chain(near, inside, around):
-                yield match._replace(ours=start + match.ours)
-            advance(len(part))
+        for start in range(0, len(training), rows):
+            product = (ours[start : start + rows] @ by_ngram).tocoo()
+            shared, row, column = product.data, product.row + start, product.col
+            first, second = our_sizes[row], their_sizes[column]
+            shorter = np.minimum(first, second)
+            jaccard = shared / (first + second - shared)
+            near = (jaccard >= NEAR) & (shorter >= SHORTEST["near"])
+            inside = ~near & (shared >= CONTAINED * shorter) & (shorter >= SHORTEST["contained"])
+            for hit in np.flatnonzero(near | inside):
+                kind: Kind = "near" if near[hit] else "contained"
+                similarity = jaccard[hit] if near[hit] else shared[hit] / shorter[hit]
+                yield _Match(kind, int(row[hit]), int(column[hit]), float(similarity))
+            advance(min(rows, len(training) - start))
 
 
-def _ngram_sets(training: Sequence[str], benchmark: Sequence[str]) -> tuple[Any, Any]:
-    """The n-grams of each text as csr rows of ones; columns by their frequency in the benchmark."""
-    # scikit-learn, since with its n-grams the search is complete: 9 s and 0.6 GB on one core for
-    # 26,000 and 50,000 texts. MinHash LSH (datasketch, 128 permutations) takes 12 s and missed a
-    # quarter of the copies with small edits; edit distances (rapidfuzz) would take 10 minutes.
-    from scipy.sparse import csr_array
+def _ngram_sets(texts: Sequence[str]) -> Any:
+    """The n-grams of each text as csr rows of ones."""
+    # scikit-learn, since with its n-grams the search is complete. MinHash LSH (datasketch, 128
+    # permutations) missed a quarter of the copies with small edits; edit distances (rapidfuzz)
+    # would take 10 minutes.
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    hashed = HashingVectorizer(
-        analyzer="char", ngram_range=(NGRAM, NGRAM), norm=None, binary=True, n_features=2**30
-    ).transform([*training, *benchmark])
-    hashes, ngrams = np.unique(hashed.indices, return_inverse=True)
-    frequency = np.bincount(ngrams[hashed.indptr[len(training)] :], minlength=len(hashes))
-    place = np.argsort(np.argsort(frequency, kind="stable")).astype(np.int32)
-    shape = (hashed.shape[0], len(hashes))
-    sets = csr_array((hashed.data, place[ngrams], hashed.indptr), shape=shape)
-    sets.sort_indices()
-    return sets[: len(training)], sets[len(training) :]
-
-
-def _first(sets: Any, share: float) -> Any:
-    """Of each set of n n-grams the n - ceil(share n) + 1 first, as csr."""
-    from scipy.sparse import csr_array
-
-    sizes = np.diff(sets.indptr)
-    kept = np.minimum(sizes, sizes - np.ceil(share * sizes - 1e-9).astype(np.int64) + 1)
-    chosen = np.arange(sets.nnz) - np.repeat(sets.indptr[:-1], sizes) < np.repeat(kept, sizes)
-    bounds = np.concatenate([[0], np.cumsum(kept)])
-    return csr_array((sets.data[chosen], sets.indices[chosen], bounds), shape=sets.shape)
-
-
-def _join(kind: Kind, ours: Any, theirs: Any, keys: Any, their_keys: Any) -> Iterator[_Match]:
-    """Pairs of sets that share a key and are similar enough; in blocks, to bound the memory."""
-    our_sizes, their_sizes = np.diff(ours.indptr), np.diff(theirs.indptr)
-    block = max(1, 4_000_000 // int(our_sizes.max() + their_sizes.max() + 1))
-    by_key = their_keys.T.tocsr()
-    for start in range(0, ours.shape[0], 500):
-        product = (keys[start : start + 500] @ by_key).tocoo()
-        for first in range(0, product.nnz, block):
-            rows = product.row[first : first + block] + start
-            columns = product.col[first : first + block]
-            shared = np.asarray(ours[rows].multiply(theirs[columns]).sum(axis=1))
-            shorter = np.minimum(our_sizes[rows], their_sizes[columns])
-            jaccard = shared / (our_sizes[rows] + their_sizes[columns] - shared)
-            similarity, enough = jaccard, jaccard >= NEAR
-            if kind == "contained":  # and not near, so that a pair is of one kind
-                similarity = shared / shorter
-                enough = (similarity >= CONTAINED) & ~enough
-            for hit in np.flatnonzero(enough & (shorter >= SHORTEST)):
-                yield _Match(kind, int(rows[hit]), int(columns[hit]), float(similarity[hit]))
+    return HashingVectorizer(
+        analyzer="char",
+        ngram_range=(NGRAM, NGRAM),
+        lowercase=False,
+        norm=None,
+        alternate_sign=False,
+        binary=True,
+        n_features=_NGRAMS,
+        dtype=np.float32,
+    ).transform(texts)

@@ -12,10 +12,9 @@ import numpy as np
 
 from bias_bench.datasets.corpus import StoredCandidates
 from bias_bench.datasets.ids import language_of, topic_of
-from bias_bench.datasets.items import Candidate, CandidateRange, Query, Topic
+from bias_bench.datasets.items import Candidate, CandidateRange, Query, Topic, kept_languages
 from bias_bench.datasets.listed import ListedCandidates
 from bias_bench.datasets.validation import validate
-from bias_bench.errors import UsageError, nearest
 from bias_bench.files import digest_texts
 
 if TYPE_CHECKING:
@@ -69,6 +68,17 @@ class Collection:
 
     def queries_in(self, language: str) -> list[Query]:
         return [query for query in self.queries if language_of(query.id) == language]
+
+    @cached_property
+    def answered_in(self) -> dict[str, frozenset[str]]:
+        """Of each language, those in which some topic that it asks is answered."""
+        answers: dict[str, set[str]] = {}
+        for topic, candidate in self.relevance:
+            answers.setdefault(topic, set()).add(language_of(candidate))
+        found: dict[str, set[str]] = {language: set() for language in self.languages}
+        for query in self.queries:
+            found[language_of(query.id)] |= answers.get(topic_of(query.id), set())
+        return {language: frozenset(answered) for language, answered in found.items()}
 
     @cached_property
     def relevant_rows(self) -> np.ndarray:
@@ -148,12 +158,7 @@ class Collection:
 
         UsageError for a language that it does not have.
         """
-        for language in languages:
-            if language not in self.languages:
-                raise UsageError(
-                    f"{self.name}: no language '{language}': {nearest(language, self.languages)}"
-                )
-        kept = [language for language in self.languages if language in set(languages)]
+        kept = kept_languages(self.name, self.languages, languages)
         if len(kept) == len(self.languages):
             return self
         queries = tuple(query for query in self.queries if language_of(query.id) in kept)

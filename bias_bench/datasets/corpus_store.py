@@ -24,9 +24,10 @@ from bias_bench.files import (
     TextDigest,
     atomic_folder,
     cache_root,
-    make_folder,
     read_json,
+    settle_folder,
     sha256_file,
+    waiting_lock,
     write_json,
 )
 
@@ -62,10 +63,9 @@ def stored_corpus(
     One process makes it, and others wait for it. DataError for an id that occurs twice, with the
     place of the second.
     """
-    from filelock import FileLock
-
     folder = store_folder(key)
-    with FileLock(make_folder(folder.parent) / f"{key}.lock"):
+    with waiting_lock(folder.with_name(f"{key}.lock"), f"corpus of '{language}'"):
+        settle_folder(folder)
         if not _is_whole(folder):
             with atomic_folder(folder) as made:
                 _write(made, language, passages())

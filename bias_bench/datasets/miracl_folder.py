@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bias_bench.datasets.benchmark import FileCheck, file_problem
+from bias_bench.datasets.readers import read_lines
 from bias_bench.datasets.sources.miracl_files import shard_number
-from bias_bench.datasets.sources.readers import read_lines
 from bias_bench.errors import DataError
 from bias_bench.files import read_json
 

@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
 
+from bias_bench.datasets.beir import beir_folders, load_beir
 from bias_bench.datasets.benchmark import (
     BenchmarkSpec,
     DataFile,
@@ -14,14 +15,17 @@ from bias_bench.datasets.benchmark import (
     LoadedBenchmark,
     file_problem,
 )
+from bias_bench.datasets.items import kept_languages
 from bias_bench.datasets.lareqa import load_lareqa
 from bias_bench.datasets.plugins import installed_benchmarks
 from bias_bench.errors import DataError, UsageError, nearest
-from bias_bench.files import cache_root, sha256_file
+from bias_bench.files import cache_root, is_hidden, sha256_file
+from bias_bench.languages import language_code
 
 __all__ = [
-    "BenchmarkSpec", "DataFile", "FileCheck", "LoadedBenchmark", "benchmark_spec", "benchmarks",
-    "check_files", "data_folder", "data_note", "languages_of", "load_benchmark", "mend",
+    "BenchmarkSpec", "DataFile", "FileCheck", "LoadedBenchmark", "benchmark_place",
+    "benchmark_spec", "benchmarks", "check_files", "data_folder", "data_note", "languages_of",
+    "load_benchmark", "mend",
 ]  # fmt: skip
 
 
@@ -35,11 +39,12 @@ def benchmarks() -> dict[str, BenchmarkSpec]:
 def _own_benchmarks() -> dict[str, BenchmarkSpec]:
     import yaml
 
+    from bias_bench.datasets.belebele import belebele_benchmark
     from bias_bench.datasets.miracl import miracl_benchmarks
 
     text = package_files("bias_bench.datasets").joinpath("benchmarks.yaml").read_text("utf-8")
     read = {name: BenchmarkSpec(**fields) for name, fields in yaml.safe_load(text).items()}
-    return {**read, **miracl_benchmarks()}
+    return {**read, "belebele": belebele_benchmark(), **miracl_benchmarks()}
 
 
 def benchmark_spec(name: str) -> BenchmarkSpec:
@@ -47,6 +52,11 @@ def benchmark_spec(name: str) -> BenchmarkSpec:
     if name not in benchmarks():
         raise UsageError(f"unknown benchmark '{name}': {nearest(name, benchmarks())}")
     return benchmarks()[name]
+
+
+def benchmark_place(name: str) -> str:
+    """A benchmark's name, or the whole path of a folder: what tells folders of one name apart."""
+    return name if name in benchmarks() or not Path(name).is_dir() else str(Path(name).resolve())
 
 
 def data_folder(name: str, data_dir: Path | None) -> Path:
@@ -70,11 +80,7 @@ def data_note(name: str, data_dir: Path | None) -> str | None:
 
 def languages_of(name: str, wanted: Sequence[str] | None) -> list[str]:
     """The languages of a known benchmark, or those wanted; UsageError for one that it lacks."""
-    known = benchmark_spec(name).contents
-    for language in wanted or ():
-        if language not in known:
-            raise UsageError(f"{name}: no language '{language}': {nearest(language, known)}")
-    return [language for language in known if not wanted or language in wanted]
+    return kept_languages(name, benchmark_spec(name).contents, wanted)
 
 
 def check_files(
@@ -111,22 +117,27 @@ def mend(name: str, data_dir: Path | None) -> str:
 
 
 def load_benchmark(
-    name: str, data_dir: Path | None, languages: Sequence[str] | None = None
+    name: str,
+    data_dir: Path | None,
+    languages: Sequence[str] | None = None,
+    split: str | None = None,
 ) -> LoadedBenchmark:
-    """Load a known benchmark (checked against its checksums) or a folder of language files.
+    """Load a known benchmark (checked against its checksums), or a folder of one's own.
 
-    With `languages` only their part of it; UsageError where it lacks one.
+    With `languages` only their part of it; UsageError where it lacks one. `split` is that of a
+    folder in BEIR's form.
     """
     if name not in benchmarks():
         if Path(name).is_dir():
-            return _load_folder(Path(name), languages)
+            return _load_folder(Path(name), languages, split)
         raise UsageError(
             f"unknown benchmark '{name}': {nearest(name, benchmarks())} "
-            "(or give a folder with one <language>.json each)"
+            "(or give a folder with one <language>.json each, or in BEIR's form)"
         )
+    if split is not None:
+        raise UsageError(f"split={split}: {name} has no splits; remove the setting")
     spec = benchmark_spec(name)
-    if languages:
-        languages_of(name, languages)
+    languages = languages_of(name, languages) if languages else None
     if spec.reader is not None:
         content = spec.reader.load(name, data_folder(name, data_dir), languages)
         collection = content.collection.keep(languages) if languages else content.collection
@@ -140,13 +151,28 @@ def load_benchmark(
     return LoadedBenchmark(collection, sha256, spec, spec.note)
 
 
-def _load_folder(folder: Path, languages: Sequence[str] | None) -> LoadedBenchmark:
-    paths = {path.stem: path for path in sorted(folder.glob("*.json"))}
+def _load_folder(
+    folder: Path, languages: Sequence[str] | None, split: str | None
+) -> LoadedBenchmark:
+    if beir_folders(folder):
+        content = load_beir(folder.resolve().name, folder, languages, split)
+        collection = content.collection.keep(languages) if languages else content.collection
+        return LoadedBenchmark(collection, content.sha256, None)
+    if split is not None:
+        raise UsageError(f"split={split}: {folder} is not in BEIR's form; remove the setting")
+    paths: dict[str, Path] = {}
+    for path in sorted(path for path in folder.glob("*.json") if not is_hidden(path.name)):
+        code = language_code(path.stem)
+        if code in paths:
+            raise DataError(
+                f"{path}: is language '{code}', as {paths[code].name} beside it; keep one of them"
+            )
+        paths[code] = path
     if not paths:
-        raise DataError(f"{folder}: holds no <language>.json file in LAReQA's form")
-    for language in languages or ():
-        if language not in paths:
-            raise UsageError(f"{folder}: no {language}.json: {nearest(language, paths)}")
-    paths = {name: path for name, path in paths.items() if not languages or name in languages}
+        raise DataError(
+            f"{folder}: holds no <language>.json in LAReQA's form and no corpus in BEIR's"
+        )
+    kept = kept_languages(str(folder), paths, languages)
+    paths = {code: paths[code] for code in kept}
     collection = load_lareqa(folder.resolve().name, paths)
     return LoadedBenchmark(collection, {p.name: sha256_file(p) for p in paths.values()}, None)

@@ -1,12 +1,16 @@
-"""The SQuAD v1.1 file form, with LAReQA's optional sentences, read and checked."""
+"""The SQuAD file form (v1.1, and v2.0 without its unanswerable questions), with LAReQA's optional
+sentences, read and checked.
+"""
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bias_bench.console import say
 from bias_bench.errors import DataError
 
 
@@ -15,17 +19,23 @@ class _Form(BaseModel):
 
 
 class Answer(_Form):
-    """Where in the context an answer begins, in characters."""
+    """An answer's text, and where in the context it begins, in characters."""
 
     answer_start: int
+    text: str = ""
 
 
 class Question(_Form):
-    """A question with at least one answer."""
+    """A question; one that is marked as impossible, or has no answer, is not answerable."""
 
     id: str = Field(min_length=1)
     question: str = Field(pattern=r"\S")
-    answers: list[Answer] = Field(min_length=1)
+    answers: list[Answer]
+    is_impossible: bool = False
+
+    @property
+    def answerable(self) -> bool:
+        return bool(self.answers) and not self.is_impossible
 
 
 class Paragraph(_Form):
@@ -36,11 +46,16 @@ class Paragraph(_Form):
     sentences: list[str] | None = None
     sentence_breaks: list[tuple[int, int]] | None = None
 
+    @property
+    def answerable(self) -> list[Question]:
+        """The questions that the context answers."""
+        return [question for question in self.qas if question.answerable]
+
 
 class Article(_Form):
     """Paragraphs under a title."""
 
-    title: str = ""
+    title: str | None = None
     paragraphs: list[Paragraph]
 
 
@@ -51,7 +66,10 @@ class SquadFile(_Form):
 
 
 def read_squad(path: Path) -> SquadFile:
-    """Read a file; a DataError names the file, the place in it and what is wrong there."""
+    """Read a file; a DataError names the file, the place in it and what is wrong there.
+
+    Says how many questions are unanswerable, which nobody can retrieve an answer to.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -59,9 +77,14 @@ def read_squad(path: Path) -> SquadFile:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     try:
-        return SquadFile.model_validate_json(content)
+        file = SquadFile.model_validate_json(content.removeprefix(BOM_UTF8))
     except ValidationError as error:
         raise DataError(_explain(path, error.errors(include_url=False)[0])) from None
+    paragraphs = [paragraph for article in file.data for paragraph in article.paragraphs]
+    lost = sum(len(paragraph.qas) - len(paragraph.answerable) for paragraph in paragraphs)
+    if lost:
+        say(f"{path}: {lost:,} question{'s' * (lost > 1)} without an answer left out")
+    return file
 
 
 def _explain(path: Path, problem: Any) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bias_bench.datasets.corpus import StoredCandidates
 from bias_bench.datasets.ids import language_of, topic_of
 from bias_bench.errors import DataError
+from bias_bench.languages import language_code
 
 _LANGUAGE = re.compile(r"\w[\w.]{0,62}")  # it stands in names of settings, and so of files
 
@@ -21,9 +22,11 @@ def validate(collection: Collection) -> None:
     """Raise DataError for duplicate or malformed ids, empty languages, dangling relevance."""
     for language in collection.languages:
         if not _LANGUAGE.fullmatch(language) or language == "all":
+            better = language_code(language)
+            usable = better not in (language, "all") and _LANGUAGE.fullmatch(better)
             raise DataError(
                 f"{collection.name}: '{language}' cannot be a language code (letters, digits, '_' "
-                "and '.' alone; not 'all')"
+                f"and '.' alone; not 'all'){f'; write {better}' if usable else ''}"
             )
     name, languages = collection.name, collection.languages
     _validate_ids(f"{name}: query", languages, [query.id for query in collection.queries])

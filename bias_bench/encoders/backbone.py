@@ -7,15 +7,18 @@ but loads no model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from bias_bench.console import say
 from bias_bench.encoders import bundled, scratch
+from bias_bench.encoders.folder import Folder, load_folder, read_folder
+from bias_bench.encoders.folder import Loaded as Loaded
 from bias_bench.encoders.profile import Profile, profile_for
 from bias_bench.errors import BiasBenchError, DataError, UsageError, nearest
-from bias_bench.files import read_json, sha256_file
+from bias_bench.files import sha256_file
 from bias_bench.manifest import read_manifest, require_undamaged
 
 if TYPE_CHECKING:
@@ -24,21 +27,15 @@ if TYPE_CHECKING:
 BUNDLED_NAME = "multilingual-e5-small"
 BUNDLED_HUB_ID = f"intfloat/{BUNDLED_NAME}"
 GIVEN = "python"  # the kind of SPEC of a model that is a Python object
-_WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt"]
-
-
-class Loaded(NamedTuple):
-    """A transformers model in eval mode and its tokenizer."""
-
-    model: Any
-    tokenizer: Any
 
 
 class Backbone(NamedTuple):
     """A resolved SPEC. `sha256` maps each file that defines it (weights, tokenizer) to its hash.
 
-    `given` makes the vectors in place of `load` where the model is a Python object.
+    `given` makes the vectors in place of `load` where the model is a Python object. `origin` says
+    of each field of the profile where it comes from, `steps` what is done to pooled vectors.
+    `positions` are the most tokens that a text can have (None: no such bound).
     """
 
     spec: str
@@ -46,6 +43,9 @@ class Backbone(NamedTuple):
     sha256: dict[str, str]
     load: Callable[[], Loaded]
     given: GivenModel | None = None
+    origin: Mapping[str, str] = MappingProxyType({})
+    steps: tuple[str, ...] = ()
+    positions: int | None = None
 
 
 def resolve_backbone(spec: str, seed: int = 0, fetch: bool = True) -> Backbone:
@@ -94,7 +94,9 @@ def _bundled(spec: str, name: str, fetch: bool) -> Backbone:
         file = bundled.read_bundled_file(path)
         return Loaded(bundled.build_model(file), bundled.build_tokenizer(file))
 
-    return Backbone(spec, profile_for(name), {path.name: sha256}, load)
+    profile, origin = profile_for(name)
+    positions = bundled.POSITIONS
+    return Backbone(spec, profile, {path.name: sha256}, load, None, origin, positions=positions)
 
 
 def _scratch(spec: str, name: str, seed: int) -> Backbone:
@@ -105,22 +107,26 @@ def _scratch(spec: str, name: str, seed: int) -> Backbone:
         scratch.PROFILE,
         scratch.fingerprint(name, seed),
         lambda: Loaded(*scratch.build(name, seed)),
+        origin=dict.fromkeys(Profile.model_fields, spec),
+        positions=scratch.SIZES[name]["max_position_embeddings"],
     )
 
 
-def _folder(spec: str, folder: Path) -> Backbone:
-    if not any((folder / name).is_file() for name in _WEIGHT_FILES):
-        raise DataError(f"{folder}: holds no model.safetensors; is this an encoder's folder?")
-    for name in ("config.json", "tokenizer.json"):
-        if not (folder / name).is_file():
-            raise DataError(f"{folder}: holds no {name}; save model and fast tokenizer here")
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])
-    _require_as_trained(folder.resolve(), files)
+def _folder(spec: str, path: Path) -> Backbone:
+    folder = read_folder(path, "")
+    _require_as_trained(path.resolve(), folder.files)
+    return _of_folder(spec, folder)
+
+
+def _of_folder(spec: str, folder: Folder) -> Backbone:
     return Backbone(
         spec,
-        profile_for(folder.resolve().name, folder),
-        {path.name: sha256_file(path) for path in files},
-        lambda: _load_folder(folder),
+        folder.stated.profile,
+        {file.relative_to(folder.path).as_posix(): sha256_file(file) for file in folder.files},
+        lambda: load_folder(folder),
+        origin=folder.stated.origin,
+        steps=tuple(map(str, folder.layout.steps)),
+        positions=folder.positions,
     )
 
 
@@ -130,7 +136,11 @@ def _require_as_trained(folder: Path, files: list[Path]) -> None:
         manifest = read_manifest(folder.parent)
     except BiasBenchError:
         return  # no run folder: nothing says what the files were
-    require_undamaged(folder.parent, manifest, [f"{folder.name}/{path.name}" for path in files])
+    require_undamaged(
+        folder.parent,
+        manifest,
+        [f"{folder.name}/{path.resolve().relative_to(folder).as_posix()}" for path in files],
+    )
 
 
 def _hub(hub_id: str, fetch: bool) -> Backbone:
@@ -152,69 +162,4 @@ def _hub(hub_id: str, fetch: bool) -> Backbone:
             f"{hub_id}: not on this disk and not fetched from the hub ({type(error).__name__}); "
             "check the name and the network, or use bundled:multilingual-e5-small"
         ) from None
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])
-    return Backbone(
-        hub_id,
-        profile_for(hub_id, folder),
-        {path.name: sha256_file(path) for path in files},
-        lambda: _load_folder(folder),
-    )
-
-
-def _load_folder(folder: Path) -> Loaded:
-    """Load with remote code off and safetensors only, so that no pickle is ever read."""
-    from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # what matters of a loading report is checked here
-    logging.disable_progress_bar()
-    options = {"trust_remote_code": False, "use_safetensors": True, "dtype": "float32"}
-    has_pooler = any("pooler." in name for name in _checked_tensors(folder))
-    try:
-        try:
-            model, report = AutoModel.from_pretrained(
-                folder, output_loading_info=True, add_pooling_layer=has_pooler, **options
-            )
-        except TypeError:  # architectures without BERT's pooler do not know the argument
-            model, report = AutoModel.from_pretrained(folder, output_loading_info=True, **options)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        reason = _first_line(error)
-        raise DataError(f"{folder}: transformers cannot load this encoder: {reason}") from None
-    except Exception as error:
-        if type(error).__module__.startswith("safetensors"):
-            raise DataError(f"{folder}: damaged weights ({error}); copy them again") from None
-        reason = _first_line(error)
-        raise BiasBenchError(f"{folder}: cannot load this encoder: {reason}") from error
-    if report["missing_keys"]:
-        first = sorted(report["missing_keys"])[0]
-        raise DataError(f"{folder}: its weights lack '{first}'; are they of this encoder?")
-    return Loaded(model.eval(), tokenizer)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _checked_tensors(folder: Path) -> list[str]:
-    """Names of all tensors, of which there must be enough for the layers that config.json names.
-
-    Those would be built before anybody looks for their weights, be they a million.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    names: list[str] = []
-    try:
-        for path in folder.glob("*.safetensors"):
-            with safe_open(path, "np") as weights:
-                names += weights.keys()
-    except SafetensorError as error:
-        raise DataError(f"{folder}: damaged weights ({error}); copy them again") from None
-    path = folder / "config.json"
-    config = read_json(path)
-    if not isinstance(config, dict):
-        raise DataError(f"{path}: damaged (no JSON object); copy it again")
-    for key, value in config.items():
-        if "layers" in key and isinstance(value, int | float) and value > len(names):
-            raise DataError(f"{path}: damaged ({key} is {value}, for {len(names)} tensors)")
-    return names
+    return _of_folder(hub_id, read_folder(folder, name))

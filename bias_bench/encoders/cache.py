@@ -13,18 +13,21 @@ from bias_bench.console import Advance, detail, progress, warn
 from bias_bench.datasets.corpus import ShardTexts
 from bias_bench.encoders.backbone import Backbone
 from bias_bench.encoders.encoder import Encoder, EncodingSettings, Side
+from bias_bench.errors import DataError
 from bias_bench.files import (
     atomic_path,
     cache_root,
     digest,
     digest_texts,
     is_whole,
+    make_folder,
     write_checksum,
 )
 from bias_bench.manifest import Texts
 from bias_bench.memory import require_memory
 from bias_bench.processes import ALONE, Processes
 
+_UNKNOWN = 0.5  # share of unknown pieces above which vectors say nothing of their texts
 _FORM = 1  # raise it when the way of encoding changes, so that older vectors are not used
 
 
@@ -93,7 +96,7 @@ def encode_cached(
     folder: Path,
     use_cached: bool = True,
 ) -> list[np.ndarray]:
-    """Unit vectors float32 [texts, dimensions] of each request; loads the model only if needed.
+    """Vectors float32 [texts, dimensions] of each request; loads the model only if needed.
 
     Vectors of a model given as a Python object are its own to keep.
     """
@@ -126,13 +129,14 @@ def fill_cache(
     share = " of this process's share" if processes.number > 1 else ""
     detail(f"vectors: {every - new:,} of {every:,} texts{share} are in the cache, {folder}")
     if missing:
+        make_folder(folder)  # before any work
         encoder = Encoder(backbone, settings)
         most = max(len(requests[index].texts) for index in missing)
         require_memory(memory, encoder.workspace(most), "encode")
         with progress("encode", new, "texts") as advance:
             for index in missing:
                 request, start = requests[index], perf_counter()
-                vectors = _encode(encoder, request, advance)
+                vectors = _encode(encoder, request, backbone.spec, advance)
                 cost = {
                     "seconds": round(perf_counter() - start, 4),
                     "characters": _characters(request),
@@ -145,10 +149,17 @@ def fill_cache(
     return paths
 
 
-def _encode(encoder: Encoder, request: Request, advance: Advance) -> np.ndarray:
+def _encode(encoder: Encoder, request: Request, spec: str, advance: Advance) -> np.ndarray:
     tokens = encoder.tokenize(request.texts, request.side)
+    if (unknown := encoder.unknown(tokens)) > _UNKNOWN:
+        raise DataError(
+            f"{request.label}: {unknown:.0%} of their pieces are unknown to the tokenizer of "
+            f"{spec} (tokenizer.json); is it the encoder's own? Or leave the language out "
+            "(--set 'languages=[…]')"
+        )
     share = len(tokens) / max(sum(map(len, tokens)), 1)
-    return encoder.encode(tokens, lambda number: advance(number * share))
+    left_out = encoder.prefix_tokens(request.side)
+    return encoder.encode(tokens, lambda number: advance(number * share), left_out)
 
 
 def _is_kept(path: Path) -> bool:

@@ -6,6 +6,9 @@ Nothing is trained, so a trained system should do better. `fit` sees vectors of 
 ``centre`` (Libovický et al. 2020, arXiv:2004.05160): x - mean_l. The mean of all languages is not
 added back, as in the source, so what all languages share is taken out too.
 
+``centre-sides``: the same with a mean for each language and side, so that what questions have in
+common, and what candidates have, is taken out too.
+
 ``lir`` (language information removal; Yang et al. 2021, arXiv:2109.04727): x - U_l U_lᵀ x, where
 U_l are the first left singular vectors of the matrix, not centred, whose columns are the language's
 vectors.
@@ -26,9 +29,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from bias_bench.encoders.encoder import Side
 from bias_bench.errors import UsageError
 
-Method = Literal["centre", "lir", "leace"]
+Method = Literal["centre", "centre-sides", "lir", "leace"]
 LIR_RANK = 1  # Yang et al. find little difference between 1 and 2 on LAReQA
 
 # of the whitened cross-covariance, whose scale is 1; sampling alone gives 1/√texts
@@ -37,35 +41,40 @@ _NO_LENGTH = 1e-6  # of unit vectors in float32: what is shorter is rounding
 
 
 class Debias(NamedTuple):
-    """The affine map x - shift_l - (x read_l) write_lᵀ of each language l.
+    """The affine map x - shift_l - (x read_l) write_lᵀ of each group of texts l (`group_code`).
 
-    `languages` int [languages], sorted; `shift` float64 [languages, dimensions]; `read` and `write`
-    float64 [languages, dimensions, rank], where rank 0 takes no direction out. LEACE has one map
-    for all languages, in row 0.
+    `groups` int [groups], sorted; `shift` float64 [groups, dimensions]; `read` and `write` float64
+    [groups, dimensions, rank], where rank 0 takes no direction out. LEACE has one map for all
+    groups, in row 0.
     """
 
     method: Method
-    languages: np.ndarray
+    groups: np.ndarray
     shift: np.ndarray
     read: np.ndarray
     write: np.ndarray
 
 
-def fit(method: Method, vectors: np.ndarray, languages: np.ndarray, rank: int = LIR_RANK) -> Debias:
-    """Fit on vectors [n, dimensions] with integer codes [n] of their languages.
+def group_code(method: Method, language: int, side: Side) -> int:
+    """The group that a method treats a text of this language (from 0) and side as one of."""
+    return 2 * language + (side == "query") if method == "centre-sides" else language
+
+
+def fit(method: Method, vectors: np.ndarray, groups: np.ndarray, rank: int = LIR_RANK) -> Debias:
+    """Fit on vectors [n, dimensions] with the codes [n] of their groups (`group_code`).
 
     `rank` is the number of LIR's directions. UsageError without vectors, and for LEACE in fewer
     than two languages.
     """
-    codes = np.unique(languages)
+    codes = np.unique(groups)
     if len(codes) == 0:
         raise UsageError("debiasing needs vectors to fit on; there are none")
     x = vectors.astype(np.float64)
     if method == "leace":
-        return _leace(x, languages)
-    own = [x[languages == code] for code in codes]
+        return _leace(x, groups)
+    own = [x[groups == code] for code in codes]
     size = x.shape[1]
-    if method == "centre":
+    if method in ("centre", "centre-sides"):
         none = np.zeros((len(codes), size, 0))
         return Debias(method, codes, np.stack([part.mean(axis=0) for part in own]), none, none)
     basis = np.zeros((len(codes), size, min(rank, size)))
@@ -95,26 +104,26 @@ def _leace(x: np.ndarray, languages: np.ndarray) -> Debias:
     return Debias("leace", codes, -(mean @ read @ write.T)[None], read[None], write[None])
 
 
-def erase(debias: Debias, vectors: np.ndarray, language: int) -> np.ndarray:
-    """Vectors [n, dimensions] of one language without it, float64, at the length they then have.
+def erase(debias: Debias, vectors: np.ndarray, group: int) -> np.ndarray:
+    """Vectors [n, dimensions] of one group without it, float64, at the length they then have.
 
-    UsageError when nothing was fitted for the language, except with LEACE.
+    UsageError when nothing was fitted for the group, except with LEACE.
     """
     row = 0
     if debias.method != "leace":
-        row = int(np.searchsorted(debias.languages, language))
-        if row == len(debias.languages) or debias.languages[row] != language:
-            raise UsageError(f"debias {debias.method} was fitted on no text of language {language}")
+        row = int(np.searchsorted(debias.groups, group))
+        if row == len(debias.groups) or debias.groups[row] != group:
+            raise UsageError(f"debias {debias.method} was fitted on no text of group {group}")
     x = vectors.astype(np.float64)
     return x - debias.shift[row] - (x @ debias.read[row]) @ debias.write[row].T
 
 
-def apply(debias: Debias, vectors: np.ndarray, language: int) -> np.ndarray:
-    """Unit vectors float32 [n, dimensions] of one language, debiased.
+def apply(debias: Debias, vectors: np.ndarray, group: int) -> np.ndarray:
+    """Unit vectors float32 [n, dimensions] of one group, debiased.
 
     A vector of which nothing is left becomes zero.
     """
-    erased = erase(debias, vectors, language)
+    erased = erase(debias, vectors, group)
     lengths = np.linalg.norm(erased, axis=1, keepdims=True)
     nothing = lengths < _NO_LENGTH
     erased[nothing[:, 0]] = 0

@@ -1,4 +1,4 @@
-"""Encoder: texts to float32 unit vectors, in length-sorted batches under a token budget."""
+"""Encoder: texts to float32 vectors, in length-sorted batches under a token budget."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from bias_bench.console import Advance
 from bias_bench.encoders.backbone import Backbone
 from bias_bench.encoders.profile import Profile
-from bias_bench.errors import BiasBenchError, UsageError
+from bias_bench.errors import BiasBenchError, DataError, UsageError
 from bias_bench.provenance import cpu_features, processor
 
 Precision = Literal["float32", "bf16"]
@@ -94,8 +94,11 @@ class Encoder:
 
     def __init__(self, backbone: Backbone, settings: EncodingSettings) -> None:
         self.settings = settings
-        self._model, self._tokenizer = backbone.load()
+        self._spec = backbone.spec
+        self._model, self._tokenizer, self._head = backbone.load()
         self._model.to(settings.device)
+        if self._head is not None:
+            self._head.to(settings.device)
 
     def workspace(self, texts: int) -> int:
         """Bytes that encoding so many texts at once takes at most, beside the model."""
@@ -104,6 +107,24 @@ class Encoder:
         held = texts * (_TEXT_BYTES + 4 * longest + 4 * width)
         tokenizer = min(texts, _TOKENIZED) * longest * _TOKEN_BYTES
         return held + tokenizer + self.settings.batch_tokens * width * _ACTIVATION_BYTES
+
+    def unknown(self, token_ids: Sequence[np.ndarray]) -> float:
+        """Share of the pieces of texts that the tokenizer does not know, 0 to 1."""
+        special = set(self._tokenizer.all_special_ids) - {self._tokenizer.unk_token_id}
+        pieces = np.concatenate(token_ids)
+        pieces = pieces[~np.isin(pieces, list(special))]
+        if self._tokenizer.unk_token_id is None or not len(pieces):
+            return 0.0
+        return float((pieces == self._tokenizer.unk_token_id).mean())
+
+    def prefix_tokens(self, side: Side) -> int:
+        """How many tokens at the start of every text are read but not pooled."""
+        profile = self.settings.profile
+        prefix = profile.query_prefix if side == "query" else profile.candidate_prefix
+        if profile.include_prompt or not prefix:
+            return 0
+        ids = self._tokenizer(prefix)["input_ids"]
+        return len(ids) - (ids[-1] in self._tokenizer.all_special_ids)
 
     def tokenize(self, texts: Sequence[str], side: Side) -> list[np.ndarray]:
         """Token ids int32 of each text with its prefix, cut to the profile's maximum length."""
@@ -118,19 +139,34 @@ class Encoder:
         while part := [prefix + text for text in islice(stream, _TOKENIZED)]:
             encoded = self._tokenizer(part, truncation=True, max_length=limit)
             found += [np.array(ids, dtype=np.int32) for ids in encoded["input_ids"]]
+        highest = max(int(ids.max(initial=0)) for ids in found)
+        if highest >= (rows := self._model.get_input_embeddings().weight.shape[0]):
+            raise DataError(
+                f"{self._spec}: its tokenizer (tokenizer.json) gives the piece {highest:,}, and "
+                f"the model has embeddings of {rows:,}; copy or fetch the encoder's own tokenizer"
+            )
         return found
 
     def encode(
-        self, token_ids: Sequence[Sequence[int] | np.ndarray], advance: Advance
+        self,
+        token_ids: Sequence[Sequence[int] | np.ndarray],
+        advance: Advance,
+        left_out: int = 0,
     ) -> np.ndarray:
-        """Unit vectors float32 [texts, dimensions]; `advance` hears of every token encoded."""
+        """Vectors float32 [texts, dimensions], of length 1 where they are compared by cosine.
+
+        `advance` hears of every token encoded. `left_out` tokens at the start are not pooled.
+        """
         import torch
 
         lengths = [len(ids) for ids in token_ids]
-        vectors = np.empty((len(lengths), self._model.config.hidden_size), dtype=np.float32)
+        vectors = np.empty((0, 0), dtype=np.float32)
         with torch.inference_mode():
             for rows in length_sorted_batches(lengths, self.settings.batch_tokens):
-                vectors[rows] = self._forward([token_ids[row] for row in rows])
+                found = self._forward([token_ids[row] for row in rows], left_out)
+                if not len(vectors):
+                    vectors = np.empty((len(lengths), found.shape[1]), dtype=np.float32)
+                vectors[rows] = found
                 advance(sum(lengths[row] for row in rows))
         if not np.isfinite(vectors).all():
             raise BiasBenchError(
@@ -138,11 +174,11 @@ class Encoder:
             )
         return vectors
 
-    def _forward(self, batch: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
+    def _forward(self, batch: Sequence[Sequence[int] | np.ndarray], left_out: int) -> np.ndarray:
         import torch
 
-        device = torch.device(self.settings.device)
-        ids, mask = pad(batch, self._tokenizer.pad_token_id)
+        device, profile = torch.device(self.settings.device), self.settings.profile
+        ids, mask = pad(batch, padding_id(self._tokenizer))
         inputs = {
             "input_ids": torch.from_numpy(ids).to(device),
             "attention_mask": torch.from_numpy(mask).to(device),
@@ -150,21 +186,49 @@ class Encoder:
         bf16 = self.settings.precision == "bf16"
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             output = self._model(**inputs)
-        pooled = pool(output, inputs["attention_mask"], self.settings.profile.pooling)
-        return torch.nn.functional.normalize(pooled.float(), dim=1).cpu().numpy()
+        pooled = pool(output, inputs["attention_mask"], profile.pooling, left_out).float()
+        if self._head is not None:
+            pooled = self._head(pooled)
+        if profile.similarity == "cosine":
+            pooled = torch.nn.functional.normalize(pooled, dim=1)
+        return pooled.cpu().numpy()
 
 
-def pool(output: Any, mask: Any, pooling: str) -> Any:
-    """One vector per text, float32 [batch, dimensions], from a transformers model's output."""
+def pool(output: Any, mask: Any, pooling: str, left_out: int = 0) -> Any:
+    """One vector per text, float32 [batch, dimensions], from a transformers model's output.
+
+    `mask` int [batch, tokens] is 1 for tokens and 0 for the padding after them. `left_out` tokens
+    at the start do not count, though ``weightedmean`` still counts places from the first token.
+    As defined by the module Pooling of sentence-transformers.
+    """
+    import torch
+
     if pooling == "pooler":
         if getattr(output, "pooler_output", None) is None:
             raise BiasBenchError("this model has no pooler; --set encoding.pooling=mean or cls")
         return output.pooler_output.float()
     hidden = output.last_hidden_state.float()
-    if pooling == "cls":
-        return hidden[:, 0]
+    if pooling in ("cls", "lasttoken"):
+        lengths = mask.sum(dim=1)
+        first = torch.where(lengths > left_out, left_out, 0)
+        token = first if pooling == "cls" else lengths - 1
+        return hidden[torch.arange(len(hidden), device=hidden.device), token]
+    if left_out:
+        mask = mask.clone()
+        mask[:, :left_out] = 0
+    if pooling == "max":
+        return hidden.masked_fill(mask.unsqueeze(-1) == 0, -torch.inf).max(dim=1).values
     weights = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+    if pooling == "weightedmean":
+        weights = weights * torch.arange(1, hidden.shape[1] + 1, device=hidden.device)[:, None]
+    total = weights.sum(dim=1).clamp(min=1e-9)
+    divisor = total.sqrt() if pooling == "mean_sqrt_len_tokens" else total
+    return (hidden * weights).sum(dim=1) / divisor
+
+
+def padding_id(tokenizer: Any) -> int:
+    """What stands after short texts; nothing attends to it, so any piece does for want of one."""
+    return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
 
 
 def pad(batch: Sequence[Sequence[int] | np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray]:

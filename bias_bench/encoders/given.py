@@ -8,22 +8,27 @@ cache of vectors is for backbones whose weights can be hashed.
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bias_bench.console import progress
+from bias_bench.console import progress, warn
 from bias_bench.encoders.backbone import GIVEN, Backbone, Loaded
 from bias_bench.encoders.cache import Request, texts_digest
-from bias_bench.encoders.encoder import Side
-from bias_bench.encoders.profile import Profile
+from bias_bench.encoders.objects import (
+    Encode,
+    GivenObject,
+    Vectors,
+    asker,
+    class_of,
+    how_asked,
+)
+from bias_bench.encoders.profile import Profile, Similarity, profile_for
 from bias_bench.errors import DataError, UsageError
 
-Similarity = Literal["cosine", "dot"]
 # read by no one: the object itself knows its pooling, prefixes and lengths
 _NO_PROFILE = Profile(
     pooling="mean",
@@ -34,66 +39,16 @@ _NO_PROFILE = Profile(
 )
 
 
-class Encodes(Protocol):
-    """A function from texts to vectors, float [texts, dimensions]; queries and candidates alike.
-
-    It is called with all texts of one language and side at once, and makes batches itself.
-    """
-
-    def __call__(self, texts: list[str], /) -> ArrayLike: ...
-
-
-class EncodesBySide(Protocol):
-    """As `Encodes`, with a parameter called `side` that is told ``query`` or ``candidate``."""
-
-    def __call__(self, texts: list[str], /, *, side: Side) -> ArrayLike: ...
-
-
-@runtime_checkable
-class SentenceEncoder(Protocol):
-    """A SentenceTransformer (sentence-transformers 5 or later), or what has these two methods."""
-
-    @property
-    def encode_query(self) -> Callable[..., Any]:
-        """From texts of queries to vectors, float [texts, dimensions]."""
-        ...
-
-    @property
-    def encode_document(self) -> Callable[..., Any]:
-        """From texts of candidates to vectors, float [texts, dimensions]."""
-        ...
-
-
-class Vectors(NamedTuple):
-    """Vectors of a collection made already, float [n, dimensions] each.
-
-    Rows of `queries` and `candidates` are in the order of `Collection.queries` and
-    `Collection.candidates`.
-    """
-
-    queries: ArrayLike
-    candidates: ArrayLike
-
-
 class GivenModel(NamedTuple):
     """How a given model answers requests, with vectors float32 [texts, dimensions] of each, ready
-    to search; what it computes in, as far as that is known; and what a manifest says of it.
+    to search; what it computes in, as far as that is known; what a manifest says of it; and the
+    same in a line.
     """
 
     encode: Callable[[Sequence[Request]], list[np.ndarray]]
     precision: str
     record: dict[str, Any]
-
-
-GivenObject = Encodes | EncodesBySide | SentenceEncoder | Vectors | Mapping[str, ArrayLike]
-Encode = Callable[[list[str], Side], ArrayLike]
-
-
-def model_name(model: GivenObject) -> str:
-    """What a model is called where its caller does not say: its class, or the function's name."""
-    if isinstance(model, Mapping | Vectors):
-        return "vectors"
-    return getattr(model, "__name__", type(model).__name__).strip("<>")
+    described: str
 
 
 def given_backbone(
@@ -111,7 +66,7 @@ def given_backbone(
     if isinstance(model, Mapping | Vectors):
         encode, parts = None, _split(_as_vectors(model), requests)
     else:
-        encode = _encode(model)
+        encode = asker(model)
         parts = _ask(encode, requests)
     _require_one_width(parts, requests)
     ready = [_scaled(part, compared) for part in parts]
@@ -129,52 +84,35 @@ def given_backbone(
         left = (_scaled(part, compared) for part in found)
         return [held[_key(request)] if _key(request) in held else next(left) for request in asked]
 
+    asked = how_asked(model)
     record = {
-        "class": _class_of(model),
+        "class": class_of(model),
+        "asked": asked,
         "name": name,
         "similarity": compared,
         "dimensions": ready[0].shape[1],
         "encode_seconds": round(perf_counter() - start, 3),
     }
-    given = GivenModel(answer, _precision(model), record)
+    described = f"{record['class']}; {asked}; {compared}"
+    _warn_of_prefixes(model)
+    given = GivenModel(answer, _precision(model), record, described)
     return Backbone(f"{GIVEN}:{name}", _NO_PROFILE, {"vectors": _digest(ready)}, _no_weights, given)
+
+
+def _warn_of_prefixes(model: Any) -> None:
+    """Say where the model, given by name, would get prefixes that the object does not know."""
+    base = str(getattr(getattr(model, "model_card_data", None), "base_model", None))
+    known = profile_for(base).profile
+    if known.query_prefix and not any((getattr(model, "prompts", None) or {}).values()):
+        warn(
+            f"{base} wants '{known.query_prefix}' before queries and '{known.candidate_prefix}' "
+            "before candidates, and this object has no prompts; give them to it as "
+            "prompts={'query': …, 'document': …}, or give the name"
+        )
 
 
 def _no_weights() -> Loaded:
     raise UsageError("a model given as a Python object has no weights to load; give its folder")
-
-
-def _encode(model: Any) -> Encode:
-    """How the object is asked; UsageError where it cannot be."""
-    if isinstance(model, SentenceEncoder):
-        methods = {"query": model.encode_query, "candidate": model.encode_document}
-        return lambda texts, side: methods[side](texts)
-    if hasattr(model, "state_dict") and hasattr(model, "forward"):
-        raise UsageError(
-            f"{_class_of(model)}: a torch module takes tokens, not texts; give a "
-            "SentenceTransformer (version 5 or later), its folder, or a function from texts to "
-            "vectors"
-        )
-    if not callable(model):
-        raise UsageError(
-            f"{_class_of(model)}: neither a backbone's name or folder nor a model; give a "
-            "SentenceTransformer, a function from texts to vectors, or bias_bench.Vectors"
-        )
-    if _takes_side(model):
-        return lambda texts, side: model(texts, side=side)
-    return lambda texts, _: model(texts)
-
-
-def _takes_side(function: Callable[..., Any]) -> bool:
-    """Whether the function names a parameter `side`."""
-    try:
-        parameter = inspect.signature(function).parameters.get("side")
-    except (TypeError, ValueError):  # some built-in functions have no signature
-        return False
-    return parameter is not None and parameter.kind in (
-        inspect.Parameter.KEYWORD_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    )
 
 
 def _ask(encode: Encode, requests: Sequence[Request]) -> list[np.ndarray]:
@@ -214,13 +152,21 @@ def _split(vectors: Vectors, requests: Sequence[Request]) -> list[np.ndarray]:
 
 def _checked(vectors: Any, texts: int, what: str) -> np.ndarray:
     """float32 [texts, dimensions]; DataError for another shape, NaN or infinity."""
-    if hasattr(vectors, "detach"):  # a torch tensor, wherever it lies and in whatever precision
-        if vectors.is_sparse:
-            raise DataError(f"{what}: sparse vectors cannot be searched here; give dense ones")
-        vectors = vectors.detach().cpu().float().numpy()
+    if isinstance(vectors, list | tuple) and vectors and hasattr(vectors[0], "detach"):
+        vectors = [_from_torch(vector, what) for vector in vectors]
+    elif hasattr(vectors, "detach"):
+        vectors = _from_torch(vectors, what)
+    if hasattr(vectors, "toarray"):  # of scipy
+        raise DataError(_SPARSE.format(what))
     try:
+        array = np.asarray(vectors)
+        if array.dtype in (np.int8, np.uint8):
+            raise DataError(
+                f"{what}: vectors of {array.dtype}, packed or quantised, cannot be compared as "
+                "numbers; give them as floats (precision='float32')"
+            )
         with np.errstate(over="ignore"):  # what is too large for float32 is found below
-            array = np.asarray(vectors, dtype=np.float32)
+            array = np.asarray(array, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what}: not an array of numbers ({error})") from None
     if array.ndim != 2 or len(array) != texts or not array.shape[1]:
@@ -232,6 +178,17 @@ def _checked(vectors: Any, texts: int, what: str) -> np.ndarray:
     if len(bad):
         raise DataError(f"{what}: row {bad[0]} holds NaN or infinity ({len(bad):,} such rows)")
     return array
+
+
+_SPARSE = "{}: sparse vectors cannot be searched here; give dense ones"
+
+
+def _from_torch(tensor: Any, what: str) -> Any:
+    """A torch tensor, wherever it lies and in whatever precision, as an array."""
+    if tensor.is_sparse:
+        raise DataError(_SPARSE.format(what))
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
 def _require_one_width(parts: Sequence[np.ndarray], requests: Sequence[Request]) -> None:
@@ -265,11 +222,6 @@ def _precision(model: Any) -> str:
     """What a torch model computes in, as far as its weights say; unknown for others."""
     weight = next(iter(model.parameters()), None) if hasattr(model, "parameters") else None
     return "unknown" if weight is None else str(weight.dtype).removeprefix("torch.")
-
-
-def _class_of(model: Any) -> str:
-    kind = model if hasattr(model, "__qualname__") else type(model)
-    return f"{getattr(kind, '__module__', '?')}.{kind.__qualname__}"
 
 
 def _key(request: Request) -> tuple[str, str, str]:

@@ -1,23 +1,39 @@
-"""Profiles: pooling, prefixes and maximum lengths of a backbone."""
+"""Profiles: pooling, prefixes, maximum lengths and similarity of a backbone, and who says so."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
+from bias_bench.encoders.modules import NONE, Layout, read_file
 from bias_bench.errors import DataError
-from bias_bench.files import parse_json
 
-Pooling = Literal["mean", "cls", "pooler"]
+Pooling = Literal[
+    "mean", "cls", "pooler", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"
+]
+Similarity = Literal["cosine", "dot"]
 PROFILE_FILE = "biasbench.json"
+DEFAULT_LENGTH = 256  # tokens, of an encoder that neither states a length nor bounds it
+_LATER = {"include_prompt": True, "similarity": "cosine"}  # fields that profiles once did not have
 
 
 class Profile(BaseModel):
-    """How texts become one vector each. Lengths are in tokens, special tokens included."""
+    """How texts become one vector each, and how two are compared.
+
+    Lengths are in tokens, special tokens included. Without `include_prompt` the tokens of the
+    prefix are read, but not pooled. With ``cosine`` vectors are scaled to length 1.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     pooling: Pooling
@@ -25,41 +41,105 @@ class Profile(BaseModel):
     candidate_prefix: str
     query_max_length: int = Field(ge=4)
     candidate_max_length: int = Field(ge=4)
+    include_prompt: bool = True
+    similarity: Similarity = "cosine"
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A profile that an earlier version could have had is recorded and hashed as it was."""
+        return {key: value for key, value in handler(self).items() if _LATER.get(key) != value}
+
+
+class Stated(NamedTuple):
+    """A profile, and of each of its fields the file, profile or default that it comes from."""
+
+    profile: Profile
+    origin: dict[str, str]
+
+
+class Files(NamedTuple):
+    """What a model's own files say, beside those in sentence-transformers' form.
+
+    `positions` are the tokens that a text can have at most, where positions are learned (None:
+    no such bound). `length` is a stated or implied maximum, with the file that says so.
+    """
+
+    positions: int | None = None
+    length: tuple[int, str] | None = None
+    pooling: Pooling = "mean"
+
+
+_NO_FILES = Files()
 
 
 @cache
-def _known_profiles() -> list[tuple[str, Profile]]:
+def _known_profiles() -> dict[str, dict[str, Any]]:
     import yaml
 
     text = package_files("bias_bench.encoders").joinpath("profiles.yaml").read_text("utf-8")
-    return [(entry.pop("pattern"), Profile(**entry)) for entry in yaml.safe_load(text)]
+    return {name.lower(): entry for entry in yaml.safe_load(text) for name in entry.pop("models")}
 
 
-def profile_for(name: str, folder: Path | None = None) -> Profile:
-    """The profile of a hub id or folder name, with what the files in `folder` say about it.
+def profile_for(
+    name: str,
+    layout: Layout | None = None,
+    files: Files = _NO_FILES,
+    folder: Path | None = None,
+) -> Stated:
+    """The profile of a model: what its files state, then what is known by its name, then defaults.
 
-    A profile saved there by this package holds as it is.
+    `name` is a hub id without a revision, or that of the bundled encoder; profiles by name are for
+    these alone. A profile saved in `folder` by this package holds as it is. DataError for files
+    that are damaged.
     """
     saved = _saved_profile(folder) if folder else None
     if saved is not None:
-        return saved
-    known = next(profile for pattern, profile in _known_profiles() if pattern in name.lower())
-    if folder is None:
-        return known
+        return Stated(saved, dict.fromkeys(Profile.model_fields, PROFILE_FILE))
+    values: dict[str, Any] = {
+        "pooling": files.pooling,
+        "query_prefix": "",
+        "candidate_prefix": "",
+        "query_max_length": DEFAULT_LENGTH,
+        "candidate_max_length": DEFAULT_LENGTH,
+        "include_prompt": True,
+        "similarity": "cosine",
+    }
+    origin = {key: NONE if key.endswith("prefix") else "default" for key in values}
+    known = _known_profiles().get(name.lower(), {})
+    lengths = dict.fromkeys(("query_max_length", "candidate_max_length"), files.length)
+    layers = [
+        (known, dict.fromkeys(known, f"profile of {name}")),
+        _split({field: length for field, length in lengths.items() if length}),
+    ]
+    if layout:
+        # prefixes that are not stated are none, except of a model that is known not to state them
+        silent = {key for key in known if layout.origin.get(key) == NONE}
+        own = {key: value for key, value in layout.settings.items() if key not in silent}
+        layers.append((own, {key: layout.origin[key] for key in own}))
+    for part, where in layers:
+        values |= part
+        origin |= where
+    for field in lengths:
+        if files.positions and values[field] > files.positions:
+            values[field], origin[field] = files.positions, "positions in the weights"
     try:
-        settings = _sentence_transformers_settings(folder)
-        return Profile.model_validate({**known.model_dump(), **settings})
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"{folder}: its sentence-transformers files (modules.json and those it names) are "
-            f"damaged ({reason}); copy them again"
-        ) from None
+        return Stated(Profile.model_validate(values), origin)
+    except ValidationError as error:
+        raise DataError(f"{folder or name}: {_first(error)}") from None
+
+
+def _split(stated: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    return {k: v for k, (v, _) in stated.items()}, {k: where for k, (_, where) in stated.items()}
+
+
+def _first(error: ValidationError, *before: str) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, (*before, *first['loc'])))}: {first['msg']}"
 
 
 def _saved_profile(folder: Path) -> Profile | None:
     path = folder / PROFILE_FILE
-    saved = _read(path)
+    saved = read_file(path)
     if saved is None:
         return None
     schema = saved.get("schema") if isinstance(saved, dict) else None
@@ -68,64 +148,4 @@ def _saved_profile(folder: Path) -> Profile | None:
     try:
         return Profile.model_validate(saved.get("profile"))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, ("profile", *first["loc"])))
-        raise DataError(f"{path}: {place}: {first['msg']}") from None
-
-
-def _sentence_transformers_settings(folder: Path) -> dict[str, Any]:
-    """Pooling, prompts and length stored in sentence-transformers form, where present."""
-    settings: dict[str, Any] = {}
-    modules = _read(folder / "modules.json")
-    if modules is None:
-        return settings
-    for module in modules:
-        kind, place = module["type"].rsplit(".", 1)[-1], Path(module["path"])
-        if place.is_absolute() or ".." in place.parts:
-            raise ValueError(f"the path '{place}' leads out of the folder")
-        config = folder / place / "config.json"
-        if kind == "Pooling":
-            settings["pooling"] = _pooling(config)
-        elif kind == "Dense" and _is_bert_pooler(_read(config) or {}, settings):
-            settings["pooling"] = "pooler"
-        elif kind not in ("Transformer", "Normalize"):
-            raise DataError(f"{folder}: its module '{kind}' is not supported; export one without")
-    length = (_read(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
-    if length:
-        settings["query_max_length"] = settings["candidate_max_length"] = int(length)
-    prompts = (_read(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
-    candidate = prompts.get("passage") or prompts.get("document")
-    if prompts.get("query") or candidate:
-        settings["query_prefix"] = prompts.get("query") or ""
-        settings["candidate_prefix"] = candidate or ""
-    return settings
-
-
-def _is_bert_pooler(config: dict[str, Any], settings: dict[str, Any]) -> bool:
-    """LaBSE's port keeps BERT's own pooler (a square tanh layer on the first token) as a module."""
-    square = config.get("in_features") == config.get("out_features")
-    tanh = str(config.get("activation_function", "")).endswith("Tanh")
-    return settings.get("pooling") == "cls" and square and tanh
-
-
-def _pooling(path: Path) -> Pooling:
-    config = _read(path) or {}
-    mode = config.get("pooling_mode")
-    if mode in ("mean", "cls"):
-        return mode
-    if config.get("pooling_mode_cls_token"):
-        return "cls"
-    if config.get("pooling_mode_mean_tokens"):
-        return "mean"
-    raise DataError(f"{path}: only mean and cls pooling are supported")
-
-
-def _read(path: Path) -> Any:
-    try:
-        return parse_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error})") from None
+        raise DataError(f"{path}: {_first(error, 'profile')}") from None

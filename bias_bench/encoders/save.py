@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Literal
 
 from bias_bench.encoders.profile import PROFILE_FILE, Pooling, Profile
 from bias_bench.errors import BiasBenchError
-from bias_bench.files import make_folder, named_where_full, read_json, write_json
+from bias_bench.files import atomic_folder, read_json, settle_folder, write_json
 
 StoredType = Literal["float32", "float16"]
 
@@ -35,11 +34,11 @@ def save_encoder(
     not save to one folder at a time. Raises BiasBenchError.
     """
     folder = folder.resolve()
+    settle_folder(folder)
     _check_target(folder, replace)
     dense = pooler_layer(model) if profile.pooling == "pooler" else None
     weights = _stored_weights(model.state_dict(), profile.pooling, dtype)
-    make_folder(folder.parent)
-    with _whole_folder(folder) as temporary:
+    with _told_errors(folder), atomic_folder(folder) as temporary:
         _save_model(temporary, model, weights)
         _save_tokenizer(temporary, tokenizer)
         for name, value in _settings(profile, dense, model.config.hidden_size).items():
@@ -49,8 +48,6 @@ def save_encoder(
 
             state = {f"linear.{name}": weights[f"pooler.dense.{name}"] for name in dense}
             save_file(state, temporary / "2_Dense" / "model.safetensors", {"format": "pt"})
-        for path in temporary.rglob("*.safetensors"):
-            path.chmod(0o644)  # the library makes them readable to their owner alone
 
 
 def pooler_layer(model: Any) -> list[str]:
@@ -153,7 +150,7 @@ def _save_tokenizer(folder: Path, tokenizer: Any) -> None:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise BiasBenchError(f"only fast tokenizers can be saved, not {type(tokenizer).__name__}")
-    # what the last call happened to set, and every call sets anew; not a property of the encoder
+    # what the last call happened to set, and every call sets again; not a property of the encoder
     backend.no_truncation()
     backend.no_padding()
     tokenizer.save_pretrained(folder)
@@ -171,30 +168,8 @@ def _check_target(folder: Path, replace: bool) -> None:
 
 
 @contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new folder beside `folder` that takes its place when the block ends without error."""
-    temporary = folder.with_name(f".saving-{folder.name}")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a save that was killed
+def _told_errors(folder: Path) -> Iterator[None]:
     try:
-        temporary.mkdir()
-        with named_where_full(folder):
-            yield temporary
-            _put_in_place(temporary, folder)
+        yield
     except OSError as error:
         raise BiasBenchError(f"{folder}: cannot be written ({error.strerror or error})") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    old = folder.with_name(f".replaced-{folder.name}")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    try:
-        temporary.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -7,20 +7,20 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from bias_bench.errors import DataError
 from bias_bench.evaluation.given_files import GivenFile, Role
 from bias_bench.evaluation.labels import Labels
-from bias_bench.evaluation.settings import ALL
+from bias_bench.evaluation.settings import ALL, Setting
 from bias_bench.evaluation.trec import QrelsTable, RunTable, line_of, read_qrels, read_run
+from bias_bench.languages import language_code
 
 
 class Ids(NamedTuple):
     """All queries, or all candidates, of the given files; numbered in ascending order.
 
     `languages` are empty where not known; `written` are the ids in this project's form, which begin
-    with the language. Both are arrays of str.
+    with the language. Both are arrays of str. A name may be there once in each language.
     """
 
     names: list[str]
@@ -53,6 +53,10 @@ class Loaded(NamedTuple):
 def read_entries(runs: Sequence[GivenFile], qrels: Sequence[GivenFile], labels: Labels) -> Loaded:
     """Read and check all files.
 
+    Where `labels` know no language of an id, the setting of its file says it: of queries always, of
+    candidates where one language is searched. A file of judgements without a setting takes the one
+    that all runs have.
+
     DataError names file and line of an entry that is malformed, has a candidate or judged query
     without a language, or one of a language that does not belong to the file's setting.
     """
@@ -62,8 +66,17 @@ def read_entries(runs: Sequence[GivenFile], qrels: Sequence[GivenFile], labels: 
     for file, table in zip([*runs, *qrels], tables, strict=True):
         if not len(table.queries):
             raise DataError(f"{file.path}: holds no entries")
-    queries, query_numbers = _number([table.queries for table in tables], labels)
-    candidates, candidate_numbers = _number([table.candidates for table in tables], labels)
+    settings = _settings(runs, qrels)
+    queries, query_numbers = _number(
+        [table.queries for table in tables],
+        [setting.query_language if setting else "" for setting in settings],
+        labels,
+    )
+    candidates, candidate_numbers = _number(
+        [table.candidates for table in tables],
+        [setting.pool if setting and setting.pool != ALL else "" for setting in settings],
+        labels,
+    )
     values = [*(run.scores for run in run_tables), *(table.grades for table in qrels_tables)]
     entries = [
         Entries(*columns)
@@ -77,28 +90,51 @@ def read_entries(runs: Sequence[GivenFile], qrels: Sequence[GivenFile], labels: 
     return loaded
 
 
-def _number(columns: Sequence[pa.StringArray], labels: Labels) -> tuple[Ids, list[np.ndarray]]:
-    """The distinct ids of all columns, and each column as their numbers."""
-    known = pc.unique(pa.concat_arrays(columns))
-    known = known.take(pc.array_sort_indices(known))
-    names = known.to_pylist()
-    languages = [labels.language(name) for name in names]
-    written = [
-        name if not language or name.startswith(f"{language}:") else f"{language}:{name}"
-        for name, language in zip(names, languages, strict=True)
+def _settings(runs: Sequence[GivenFile], qrels: Sequence[GivenFile]) -> list[Setting | None]:
+    """What each file, runs first, is asked for; judgements for all runs alike are for theirs."""
+    of_runs = [file.setting for file in runs]
+    common = of_runs[0] if len(set(of_runs)) == 1 else None
+    return [*of_runs, *(file.setting or common for file in qrels)]
+
+
+def _number(
+    columns: Sequence[pa.StringArray], languages: Sequence[str], labels: Labels
+) -> tuple[Ids, list[np.ndarray]]:
+    """The distinct ids of all columns, and each column as their numbers.
+
+    `languages` say, column by column, what ids without a language of their own have.
+    """
+    distinct = [column.dictionary_encode() for column in columns]
+    parts = [
+        [(name, labels.language(name, default)) for name in column.dictionary.to_pylist()]
+        for column, default in zip(distinct, languages, strict=True)
     ]
+    known = sorted({pair for part in parts for pair in part})
+    written = [_written(*named) for named in known]
     seen: dict[str, str] = {}
-    for name, new in zip(names, written, strict=True):
+    for (name, _), new in zip(known, written, strict=True):
         if seen.setdefault(new, name) != name:
             raise DataError(
                 f"ids '{seen[new]}' and '{name}' are one and the same once the language stands "
                 "before them; rename one"
             )
+    place = {pair: number for number, pair in enumerate(known)}
     numbers = [
-        pc.index_in(column, value_set=known).to_numpy(zero_copy_only=False).astype(np.int64)
-        for column in columns
+        np.array([place[pair] for pair in part], dtype=np.int64)[column.indices.to_numpy()]
+        for column, part in zip(distinct, parts, strict=True)
     ]
-    return Ids(names, np.array(languages, dtype=object), np.array(written, dtype=object)), numbers
+    names = [name for name, _ in known]
+    of_ids = np.array([language for _, language in known], dtype=object)
+    return Ids(names, of_ids, np.array(written, dtype=object)), numbers
+
+
+def _written(name: str, language: str) -> str:
+    """An id that begins with its language, which may stand there already in another form."""
+    before, colon, rest = name.partition(":")
+    if not language or (colon and before == language):
+        return name
+    own = colon and language_code(before) == language
+    return f"{language}:{rest if own else name}"
 
 
 def _check(entries: Entries, role: Role, loaded: Loaded, labels: Labels) -> None:
@@ -125,7 +161,7 @@ def _check(entries: Entries, role: Role, loaded: Loaded, labels: Labels) -> None
         raise DataError(
             f"{entries.where(row)}: query '{query}' ({query_languages[row] or 'unknown'}) with "
             f"candidate '{candidate}' ({candidate_languages[row]}) does not belong to the setting "
-            f"{setting}; mend the line, or the table of languages"
+            f"{setting}; correct the line, or the table of languages"
         )
 
 

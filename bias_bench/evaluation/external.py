@@ -4,8 +4,9 @@ The rules:
 
 - results are ordered by float32 score descending, then by the id descending, as the tool wrote it;
   the file's ranks are not looked at;
-- what lies past the depth is cut off, and a relevant candidate that is not retrieved down to there
-  has the rank depth + 1, the best that it can have;
+- what lies past the depth is cut off; a relevant candidate that is not retrieved down to there is
+  written with the rank depth + 1, and the least that it can have is the length of its query's own
+  ranking + 1;
 - judged queries without results count 0; queries without judgements, and queries without a relevant
   candidate in the pool, are left out and counted;
 - grades above 0 are relevant, and are the gains of nDCG.
@@ -39,8 +40,8 @@ class Ranked(NamedTuple):
     `queries` are ids in this project's form, sorted, with their `clusters`. Of each result `rows`
     has the query's row, `candidates` the id (str), `places` the rank and `scores` float32 that
     strictly decrease within a query. Of each relevant candidate `relevant_rows`, `relevant` and
-    `relevant_languages` likewise, and `ranks` and `grades` int32. `longest` is the length of the
-    longest ranking.
+    `relevant_languages` likewise, and `ranks` and `grades` int32. `listed` int32 [queries] are the
+    lengths of the rankings, and `longest` is that of the longest.
     """
 
     setting: Setting
@@ -55,6 +56,7 @@ class Ranked(NamedTuple):
     relevant_languages: list[str]
     ranks: np.ndarray
     grades: np.ndarray
+    listed: np.ndarray
     longest: int
     counts: dict[str, int]
 
@@ -205,6 +207,7 @@ def _rank(
         relevant_languages=loaded.candidates.languages[relevant].tolist(),
         ranks=ranks[by_query],
         grades=judged.grades[by_query].astype(np.int32),
+        listed=np.bincount(search.rows[kept], minlength=len(names)).astype(np.int32),
         longest=min(search.longest, depth),
         counts={
             "queries": len(names),

@@ -54,6 +54,7 @@ def _rank_rows(ranked: Ranked, graded: bool) -> pa.Table:
     }
     arrays = {name: pa.array(column, pa.string()) for name, column in columns.items()}
     arrays["rank"] = pa.array(ranked.ranks, pa.int32())
+    arrays["listed"] = pa.array(ranked.listed[ranked.relevant_rows], pa.int32())
     if graded:
         arrays["grade"] = pa.array(ranked.grades, pa.int32())
     return pa.table(arrays)

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bias_bench.evaluation.external import External
+from bias_bench.languages import doubts
 
 
 def notes(external: External) -> list[str]:
     """One line each: what is missing, left out, or taken in another way than it was written."""
     settings, depth = external.settings, external.depth
-    found = [
+    found = doubts(external.languages) + [
         f"{name}: {_number(len(queries), 'query', 'queries')} without judgements, left out (first: "
         f"{queries[0]})"
         for name, queries in sorted(external.extra.items())
@@ -47,8 +48,8 @@ def notes(external: External) -> list[str]:
     ]
     if shorter:
         found.append(
-            f"the rankings of {_listed(shorter)} all end before {depth}; what they lack has the "
-            f"rank {depth + 1}, and --depth cuts all settings alike"
+            f"the rankings of {_listed(shorter)} all end before {depth}; what they lack counts as "
+            "right behind them, and --depth cuts all settings alike"
         )
     if _translations_are_not_grouped(external):
         found.append(

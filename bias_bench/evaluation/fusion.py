@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from bias_bench.evaluation.trec import RunTable
+from bias_bench.library_caches import direct_library_caches
 
 _NOTHING = " "  # no candidate's id
 
@@ -28,6 +29,7 @@ def fuse(runs: Sequence[RunTable], rule: FusionRule) -> RunTable:
 
     What a run did not retrieve adds nothing. Queries are in ascending order, candidates in ranx's.
     """
+    direct_library_caches()
     import ranx
 
     queries = sorted({query for run in runs for query in run.queries.to_pylist()})

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from bias_bench.errors import DataError, UsageError
 from bias_bench.evaluation.settings import Setting, parse_setting
+from bias_bench.files import is_hidden
 
 Role = Literal["run", "qrels"]
 _FOLDERS: dict[Role, str] = {"run": "trec", "qrels": "qrels"}
@@ -62,9 +63,10 @@ def _in_folder(folder: Path, role: Role) -> list[GivenFile]:
     endings = (f".{role}", f".{role}.gz")
     found = []
     for path in sorted(root.rglob("*")):
-        if path.name.endswith(endings) and path.is_file():
+        hidden = any(map(is_hidden, path.relative_to(root).parts))
+        if path.name.lower().endswith(endings) and path.is_file() and not hidden:
             try:
-                setting = parse_setting(path.name.removesuffix(".gz").removesuffix(f".{role}"))
+                setting = parse_setting(path.name[: path.name.lower().index(f".{role}")])
             except UsageError as error:
                 raise DataError(f"{path}: its name says no setting: {error}") from None
             found.append(GivenFile(path, setting, str(path.relative_to(root))))

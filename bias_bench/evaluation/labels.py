@@ -14,6 +14,7 @@ from typing import NamedTuple
 from bias_bench.errors import DataError, UsageError
 from bias_bench.evaluation.settings import ALL
 from bias_bench.evaluation.trec import read_content
+from bias_bench.languages import language_code
 
 LANGUAGE_PATTERN = "^(?P<language>[^:]+):"
 TOPIC_PATTERN = "^(?:[^:]*:)?(?P<topic>.+)$"
@@ -62,9 +63,12 @@ class Labels(NamedTuple):
     topics: Names
     clusters: Mapping[str, Clusters]
 
-    def language(self, identifier: str) -> str:
-        """The language of a query or candidate, empty where there is none that can be used."""
-        language = self.languages.of(identifier)
+    def language(self, identifier: str, default: str = "") -> str:
+        """The language of a query or candidate, empty where it cannot be used.
+
+        `default` is that of ids which neither table nor pattern knows.
+        """
+        language = language_code(self.languages.of(identifier) or default)
         return language if is_language(language) else ""
 
     def why_no_language(self, identifier: str) -> str:
@@ -130,7 +134,7 @@ def read_languages(path: Path) -> dict[str, str]:
     for number, (identifier, language) in _rows(path, (2,), ("id", "language")):
         if identifier in found:
             raise DataError(f"{path}, line {number}: id '{identifier}' occurs twice; keep one line")
-        if not is_language(language):
+        if not is_language(language_code(language)):
             raise DataError(f"{path}, line {number}: {_unusable(language)}")
         found[identifier] = language
     return found

@@ -3,8 +3,9 @@
 Columns: setting, query, topic, paragraph, article, candidate, candidate_language (dictionaries)
 and rank (int32, from 1; lower is better); grade (int32, from 1) where not all are 1. The schema's
 metadata holds the pool sizes, as far as they are known, and a cut-off where ranks are known down to
-one only: a relevant candidate past it then has the rank cut-off + 1, the best that it can have, and
-several may share that.
+one only: a relevant candidate that was not retrieved then has the rank cut-off + 1, and `listed`
+(int32) is the length of the query's ranking. The least rank that such a candidate can have is
+listed + 1; several may share it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class RankedQueries(NamedTuple):
 
     `ranks` int32 [queries, most relevant], 0 past the end; `languages` likewise holds the index
     of each candidate's language in `language_names`, -1 past the end. `grades` likewise holds
-    grades, 0 past the end; None where all are 1.
+    grades, 0 past the end; None where all are 1. `listed` int32 [queries] is the length of each
+    query's ranking, down to the cut-off; None where no ranking ends.
     """
 
     queries: list[str]
@@ -47,12 +49,28 @@ class RankedQueries(NamedTuple):
     languages: np.ndarray
     language_names: list[str]
     grades: np.ndarray | None = None
+    listed: np.ndarray | None = None
+
+    def least(self) -> np.ndarray:
+        """The least ranks that the rankings allow, as `ranks`: what was not retrieved stands right
+        behind its query's own ranking.
+        """
+        if self.listed is None:
+            return self.ranks
+        return np.minimum(self.ranks, self.listed[:, None] + np.int32(1))
 
 
 def setting_rows(
-    collection: Collection, setting: Setting, query_topics: np.ndarray, ranks: np.ndarray
+    collection: Collection,
+    setting: Setting,
+    query_topics: np.ndarray,
+    ranks: np.ndarray,
+    listed: np.ndarray | None = None,
 ) -> pa.Table:
-    """The rows of one setting. `ranks` int32 [queries, relevant, 2] as `retrieval.exact` gives."""
+    """The rows of one setting. `ranks` int32 [queries, relevant, 2] as `retrieval.exact` gives.
+
+    `listed` int [queries] are the lengths of rankings that end, None where none does.
+    """
     relevant = collection.relevant_rows[query_topics]
     wanted = relevant >= 0
     if setting.pool != ALL:
@@ -77,6 +95,8 @@ def setting_rows(
     if collection.relevant_grades is not None:
         grades = collection.relevant_grades[query_topics][queries, places]
         arrays["grade"] = pa.array(grades, pa.int32())
+    if listed is not None:
+        arrays["listed"] = pa.array(listed[queries], pa.int32())
     return pa.table(arrays)
 
 
@@ -146,8 +166,16 @@ class RankTable:
         }
         return RankedQueries(
             text["query"], text["topic"], text["paragraph"], text["article"],
-            ranks, languages, names, grades,
+            ranks, languages, names, grades, self._listed(part, first),
         )  # fmt: skip
+
+    def _listed(self, part: pa.Table, rows: np.ndarray) -> np.ndarray | None:
+        """Lengths of the rankings of queries whose first rows are given."""
+        if not self.cutoff:
+            return None
+        if "listed" not in part.column_names:  # exact ranks, or a file of an earlier version
+            return np.full(len(rows), self.cutoff, dtype=np.int32)
+        return np.minimum(part["listed"].to_numpy()[rows], np.int32(self.cutoff))
 
 
 def read_rank_rows(path: Path) -> pa.Table:

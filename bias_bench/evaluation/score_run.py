@@ -19,7 +19,9 @@ from bias_bench.evaluation.metrics import (
 )
 from bias_bench.evaluation.ranking import Files, judge
 from bias_bench.evaluation.ranks import RankedQueries, RankTable
-from bias_bench.evaluation.scorers import ranx, trec_eval
+from bias_bench.evaluation.scorers import ranx
+from bias_bench.evaluation.scorers.providers import Provider, trec_eval_provider
+from bias_bench.evaluation.scorers.trec_eval import as_array
 from bias_bench.evaluation.scores import SettingScores
 from bias_bench.evaluation.settings import Setting, parse_setting
 from bias_bench.evaluation.trec import read_qrels, read_run
@@ -35,12 +37,15 @@ def qrels_file(folder: Path, setting: Setting) -> Path:
     return folder / "qrels" / setting.kind / f"{setting}.qrels.gz"
 
 
-def score_run(folder: Path, depth: int) -> list[SettingScores]:
+def score_run(folder: Path, depth: int, trec_eval: Provider | None = None) -> list[SettingScores]:
     """Score every setting; trec_eval runs in its own process while ranx runs in this one.
+
+    `trec_eval` is where it comes from (None: the first provider that works here).
 
     Metrics with a cut-off below `depth` or equal are computed by all scorers, the others from the
     exact ranks alone; there are none of those where ranks are known down to a cut-off only.
     """
+    trec_eval = trec_eval or trec_eval_provider().provider
     table = RankTable(folder / "ranks.parquet")
     files = {
         name: Files(run_file(folder, setting), qrels_file(folder, setting))
@@ -72,7 +77,7 @@ def score_run(folder: Path, depth: int) -> list[SettingScores]:
                     },
                     "ranx": by_ranx[name],
                     "trec_eval": {
-                        metric: trec_eval.as_array(by_trec_eval[name][metric], queries.queries)
+                        metric: as_array(by_trec_eval[name][metric], queries.queries)
                         for metric in shared
                     },
                 }

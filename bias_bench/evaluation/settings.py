@@ -35,7 +35,10 @@ def parse_setting(text: str) -> Setting:
     """The inverse of ``str(setting)``."""
     language, _, pool = text.partition("-")
     if language in ("", ALL) or "-" in pool or text.endswith("-"):
-        raise UsageError(f"'{text}' is not a setting; write en, en-de or en-all")
+        raise UsageError(
+            f"'{text}' is not a setting; write en, en-de or en-all, and _ for a hyphen within a "
+            "code: zh_Hans-de"
+        )
     return Setting(language, pool or language)
 
 
@@ -47,7 +50,20 @@ def settings_of_language(language: str, languages: Sequence[str]) -> list[Settin
 
 
 def searched_settings(collection: Collection, language: str) -> list[Setting]:
-    """The settings of a benchmark with this query language.
+    """The settings of a benchmark with this query language that have a topic.
+
+    Those in which no topic that the language asks is answered are left out: nothing can be found.
+    """
+    answered = collection.answered_in[language]
+    return [
+        setting
+        for setting in _possible_settings(collection, language)
+        if (answered if setting.pool == ALL else setting.pool in answered)
+    ]
+
+
+def _possible_settings(collection: Collection, language: str) -> list[Setting]:
+    """All with this query language, whether or not they have a topic.
 
     Where topics are not parallel, candidates of other languages are not judged: their own pool is
     all there is to search.
@@ -65,12 +81,28 @@ def all_settings(languages: Sequence[str]) -> list[Setting]:
 
 
 def settings_of(collection: Collection) -> list[Setting]:
-    """The settings of a benchmark, in the order of `all_settings`."""
+    """The settings of a benchmark that have a topic, in the order of `all_settings`."""
     return _in_order(
         setting
         for language in collection.languages
         for setting in searched_settings(collection, language)
     )
+
+
+def settings_without_topics(collection: Collection) -> list[Setting]:
+    """The settings that are left out, since no topic of theirs is answered; in the same order."""
+    kept = set(settings_of(collection))
+    return _in_order(
+        setting
+        for language in collection.languages
+        for setting in _possible_settings(collection, language)
+        if setting not in kept
+    )
+
+
+def searched_languages(collection: Collection) -> list[str]:
+    """The languages that ask something that is answered, in the benchmark's order."""
+    return [language for language in collection.languages if collection.answered_in[language]]
 
 
 def _in_order(settings: Iterable[Setting]) -> list[Setting]:

@@ -1,8 +1,10 @@
 """TREC run and qrels files: written canonically, read with errors that name the line.
 
-A run line is ``query Q0 candidate rank score tag``, a qrels line ``query 0 candidate grade``.
-Files whose name ends in ``.gz`` are gzip; written ones hold no time or name, so equal content is
-equal bytes. Scores are written as the shortest text that reads back to the same float32.
+A run line is ``query Q0 candidate rank score tag``, a qrels line ``query 0 candidate grade``; files
+of other tools may have a heading, and judgements three columns, ``query candidate grade`` (BEIR).
+Gzip is told by its first bytes; written files whose name ends in ``.gz`` hold no time or name, so
+equal content is equal bytes. Scores are written as the shortest text that reads back to the same
+float32.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import codecs
 import gzip
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +24,18 @@ import pyarrow.compute as pc
 
 from bias_bench.errors import BiasBenchError, DataError
 from bias_bench.files import write_bytes
+from bias_bench.packed import is_gzip
 
 _COMPRESSION = 1  # run files are large and regular: higher levels cost seconds and gain little
+# trec_eval keeps a count for every grade up to the highest, 8 bytes each
+LARGEST_GRADE = 1_000_000
+_RUN = ("query", "Q0", "candidate", "rank", "score", "tag")
+_QRELS = ("query", "iteration", "candidate", "grade")
+_BEIR = ("query", "candidate", "grade")
+# what the first column is called where a file has a heading
+_HEADINGS = frozenset(
+    ("query", "query-id", "query_id", "queryid", "qid", "q_id", "topic", "topic_id")
+)  # fmt: skip
 
 
 class RunTable(NamedTuple):
@@ -98,14 +111,12 @@ def write_gzip(path: Path, content: bytes) -> None:
 
 
 def read_content(path: Path) -> bytes:
-    """A file's content, decompressed where its name ends in .gz."""
+    """A file's content, decompressed where it is gzip, whatever its name is."""
     try:
         content = path.read_bytes()
-        if path.suffix == ".gz":
-            if not content:
-                raise EOFError("the file is empty")
-            content = gzip.decompress(content)
-        return content
+        if not content and path.suffix == ".gz":
+            raise EOFError("the file is empty")
+        return gzip.decompress(content) if is_gzip(content) else content
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error) as error:
@@ -114,7 +125,7 @@ def read_content(path: Path) -> bytes:
 
 def read_run(path: Path) -> RunTable:
     """Read a run; DataError names the line of a malformed, NaN, infinite or duplicate entry."""
-    table = _read_columns(path, ["query", "Q0", "candidate", "rank", "score", "tag"])
+    table = _read_columns(path, _RUN)
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused as such
         scores = _numbers(path, table["score"], "score").astype(np.float32)
     _require(path, np.isfinite(scores), "score is NaN or infinite")
@@ -123,11 +134,19 @@ def read_run(path: Path) -> RunTable:
 
 
 def read_qrels(path: Path) -> QrelsTable:
-    """Read judgements; DataError names the line of a malformed or duplicate entry."""
-    table = _read_columns(path, ["query", "iteration", "candidate", "grade"])
+    """Read judgements; DataError names the line of a malformed or duplicate entry.
+
+    Grades below 1, negative ones too, are judged and not relevant.
+    """
+    table = _read_columns(path, _QRELS, _BEIR)
     grades = _numbers(path, table["grade"], "grade")
     _require(
         path, np.isfinite(grades) & (grades == np.trunc(grades)), "grade is not a whole number"
+    )
+    _require(
+        path,
+        np.abs(grades) <= LARGEST_GRADE,
+        f"grade is past {LARGEST_GRADE:,}, more than trec_eval can hold; use smaller gains",
     )
     _require_unique_pairs(path, table["query"], table["candidate"])
     return QrelsTable(table["query"], table["candidate"], grades.astype(np.int64))
@@ -136,37 +155,67 @@ def read_qrels(path: Path) -> QrelsTable:
 def entry_lines(path: Path) -> bytes:
     """A TREC file's entries, one a line, fields separated by one space, without blank lines.
 
-    Other tools separate by tabs, pad, or end lines as on Windows; every scorer reads this instead.
+    Other tools separate by tabs, pad, head the columns, or end lines as on Windows; every scorer
+    reads this instead.
     """
     content = read_content(path).removeprefix(codecs.BOM_UTF8)
     odd = (b"\t", b"  ", b" \n", b"\n ", b"\n\n", b"\r")
-    if content.endswith(b"\n") and content[:1].strip() and not any(mark in content for mark in odd):
+    plain = content.endswith(b"\n") and content[:1].strip() and not any(m in content for m in odd)
+    if plain and not _is_heading(content.partition(b"\n")[0]):
         return content
-    lines = (b" ".join(line.split()) for line in content.split(b"\n"))
-    return b"".join(line + b"\n" for line in lines if line)
+    return b"".join(b" ".join(line.split()) + b"\n" for _, line in _entries(content))
 
 
-def _read_columns(path: Path, names: list[str]) -> dict[str, pa.StringArray]:
+def _entries(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number, from 1, and text of each line that is an entry: not blank, and no heading."""
+    first = True
+    for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
+        if line.strip() and not (first and _is_heading(line)):
+            yield number, line
+        first = first and not line.strip()
+
+
+def _is_heading(line: bytes) -> bool:
+    """Whether the first line names the columns; the second one, Q0 or 0, may name itself."""
+    first, *rest = line.lower().split() or [b""]
+    return (
+        first.decode("utf-8", "replace") in _HEADINGS
+        and len(rest) >= 2
+        and not any(field[-1:].isdigit() for field in rest[1:])
+    )
+
+
+def _read_columns(path: Path, *forms: tuple[str, ...]) -> dict[str, pa.StringArray]:
+    """The columns of the form that the first entry has; the first form is the usual one."""
     from pyarrow import csv
 
     content = entry_lines(path)
+    names = forms[0]
     if not content:
         return {name: pa.array([], pa.string()) for name in names}
+    if b"\0" in content:
+        damaged = next(number for number, line in _entries(read_content(path)) if b"\0" in line)
+        raise DataError(
+            f"{path}, line {damaged}: holds a NUL byte, so the file is damaged; write it again"
+        )
+    width = content.split(b"\n", 1)[0].count(b" ") + 1
+    names = next((form for form in forms if len(form) == width), forms[0])
     try:
         table = csv.read_csv(
             io.BytesIO(content),
-            read_options=csv.ReadOptions(column_names=names, use_threads=False),
+            read_options=csv.ReadOptions(column_names=list(names), use_threads=False),
             parse_options=csv.ParseOptions(delimiter=" ", quote_char=False),
             convert_options=csv.ConvertOptions(
                 column_types={name: pa.string() for name in names}, strings_can_be_null=False
             ),
         )
     except pa.ArrowInvalid as error:
-        for number, line in enumerate(read_content(path).split(b"\n"), start=1):
+        for number, line in _entries(read_content(path)):
             fields = len(line.split())
-            if fields not in (0, len(names)):
+            if fields != len(names):
                 raise DataError(
-                    f"{path}, line {number}: {fields} fields, expected {len(names)}"
+                    f"{path}, line {number}: {fields} fields, expected {len(names)}: "
+                    f"{' '.join(names)}"
                 ) from None
             if not _is_text(line):
                 raise DataError(f"{path}, line {number}: not UTF-8 text") from None
@@ -207,10 +256,8 @@ def _require(path: Path, valid: np.ndarray, problem: str) -> None:
 
 
 def line_of(path: Path, row: int) -> int:
-    """The line, from 1, of the entry with index `row`; blank lines hold no entry but count."""
-    lines = read_content(path).split(b"\n")
-    entries = (number for number, line in enumerate(lines, start=1) if line.strip())
-    return next(number for index, number in enumerate(entries) if index == row)
+    """The line, from 1, of the entry with index `row`; others hold no entry but count."""
+    return next(islice(_entries(read_content(path)), row, None))[0]
 
 
 def _require_unique_pairs(path: Path, queries: pa.Array, candidates: pa.Array) -> None:

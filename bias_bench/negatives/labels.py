@@ -7,13 +7,13 @@ language, so none of its candidates is a negative for any of its queries.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
 
-from bias_bench.datasets.audit import fold
 from bias_bench.datasets.pairs import Pairs, linked_groups
 from bias_bench.errors import DataError
 
@@ -77,6 +77,12 @@ def _same_texts(pairs: Pairs, queries: np.ndarray, candidates: np.ndarray) -> np
         _digests((pairs.candidate_texts[row] for row in candidates), len(candidates)),
     ]
     return np.unique(np.concatenate(folded), return_inverse=True)[1]
+
+
+def fold(text: str) -> str:
+    """Text without the differences that do not make another text: NFKC, case and white space."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(folded.split())
 
 
 def _digests(texts: Iterable[str], number: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bias_bench.datasets.pairs import Pairs
-from bias_bench.datasets.sources.readers import Record, read_json_lines
+from bias_bench.datasets.readers import Record, read_json_lines
 from bias_bench.errors import DataError, UsageError
 from bias_bench.files import atomic_path, json_text
 from bias_bench.negatives.labels import used_labels

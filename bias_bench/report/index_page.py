@@ -6,20 +6,32 @@ pages alone, whatever folders their runs were in.
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.settings import KINDS
-from bias_bench.files import parse_json, remove_stale_files, shared_folder, write_text
+from bias_bench.files import (
+    digest,
+    parse_json,
+    read_json,
+    remove_stale_files,
+    shared_folder,
+    write_json,
+    write_text,
+)
 from bias_bench.report.comparison_numbers import labels
 from bias_bench.report.render import render
 from bias_bench.report.run_content import RunContent
 from bias_bench.report.run_summary import precision_by_kind
 
 INDEX = "index.html"
+_OWNERS = ".runs.json"  # which page is of which folder; a page itself says nothing of places
 _OPENING, _CLOSING = '<script type="application/json" id="entry">', "</script>"
 
 
@@ -27,7 +39,7 @@ class Row(NamedTuple):
     """One run: `precision` by kind of setting is macro AP (higher is better).
 
     None for what was not measured. `cutoff` is down to where AP is known, of rankings that another
-    tool made. `note` must stand beside every figure.
+    tool made. `note` must stand beside every figure. `folder` is the run's, as seen from here.
     """
 
     name: str
@@ -41,6 +53,7 @@ class Row(NamedTuple):
     demonstration: bool
     cutoff: int | None = None
     note: str | None = None
+    folder: str | None = None
 
 
 class ComparisonRow(NamedTuple):
@@ -94,7 +107,12 @@ def write_index(reports: Path) -> Path:
         remove_stale_files(reports)
         pages = [path for path in reports.glob("[!.]*.html") if path.name != INDEX]
         newest = sorted(pages, key=lambda path: (-path.stat().st_mtime_ns, path.name))
-        rows = [row for path in newest if (row := _row(path.name, _entry(path))) is not None]
+        owners = _owners(reports)
+        rows = [
+            row._replace(folder=owners.get(path.name)) if isinstance(row, Row) else row
+            for path in newest
+            if (row := _row(path.name, _entry(path))) is not None
+        ]
         write_text(reports / INDEX, render_index(rows))
     return reports / INDEX
 
@@ -103,6 +121,34 @@ def run_of_page(page: Path) -> str | None:
     """The name of the run whose page this is; None for any other file, or none."""
     entry = _entry(page) if page.is_file() else None
     return entry.get("name") if entry else None
+
+
+def claim_page(folder: Path, reports: Path) -> Path:
+    """Where the page of a run folder goes; from then on that page is the folder's.
+
+    The page has the folder's name. Where that is the page of another folder that is still a run's,
+    or of a comparison, eight digits of a hash of the way to the folder follow.
+    """
+    name, way = folder.resolve().name, os.path.relpath(folder.resolve(), reports.resolve())
+    with shared_folder(reports):
+        page, owners = reports / f"{name}.html", _owners(reports)
+        owner = owners.get(page.name, way)
+        entry = _entry(page) if page.is_file() else None
+        compares = entry is not None and "name" not in entry
+        if compares or (owner != way and (reports / owner / "manifest.json").is_file()):
+            page = reports / f"{name}-{digest(way)[:8]}.html"
+        write_json(reports / _OWNERS, {**owners, page.name: way})
+    return page
+
+
+def _owners(reports: Path) -> dict[str, str]:
+    """The way to the run folder of each page, as far as it is known."""
+    try:
+        found = read_json(reports / _OWNERS)
+    except BiasBenchError:
+        return {}
+    ways = found.items() if isinstance(found, dict) else ()
+    return {page: way for page, way in ways if isinstance(way, str)}
 
 
 def render_index(rows: Sequence[Row | ComparisonRow]) -> str:
@@ -115,6 +161,7 @@ def render_index(rows: Sequence[Row | ComparisonRow]) -> str:
             for name in _unique(row.benchmark for row in runs)
         ],
         comparisons=[row for row in rows if isinstance(row, ComparisonRow)],
+        shared={name for name, number in Counter(row.name for row in runs).items() if number > 1},
     )
 
 

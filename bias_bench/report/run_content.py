@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,8 @@ _READ = ("metrics.json", "examples.json", "ranks.parquet", "train.jsonl")
 class RunContent(NamedTuple):
     """One run. `training` are the rows of train.jsonl, `examples` the topics of examples.json.
 
-    `experiment` is experiment.yaml without the place of the data, which decides no result.
+    `experiment` is experiment.yaml without the place of the data, which decides no result: of a
+    folder as benchmark, the name alone.
     """
 
     manifest: dict[str, Any]
@@ -47,8 +49,12 @@ def read_run_content(folder: Path) -> RunContent:
         statistics=run_statistics(RankTable(ranks)) if ranks.is_file() else None,
         training=_training(folder / "train.jsonl"),
         examples=_examples(folder / "examples.json"),
-        experiment=read_experiment_text(experiment) if experiment.is_file() else None,
+        experiment=_experiment(experiment) if experiment.is_file() else None,
     )
+
+
+def _experiment(path: Path) -> str:
+    return re.sub(r"(?m)^(benchmark: ['\"]?).*/", r"\1", read_experiment_text(path))
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from bias_bench.errors import DataError
 from bias_bench.evaluation.metrics import ordered_names
 from bias_bench.evaluation.settings import KINDS
 from bias_bench.files import write_text
-from bias_bench.languages import direction, language_name
+from bias_bench.languages import base_language, direction, html_language, language_name
 from bias_bench.manifest import EXTERNAL
 from bias_bench.report.figure_parts import Figure
-from bias_bench.report.index_page import run_entry
+from bias_bench.report.index_page import claim_page, run_entry
 from bias_bench.report.published import published_figures
 from bias_bench.report.render import embeddable, render
 from bias_bench.report.run_content import RunContent, read_metrics, read_run_content
@@ -53,6 +53,7 @@ from bias_bench.report.run_tables import (
 from bias_bench.report.run_title import benchmark_title, purpose, recipe_text
 from bias_bench.report.summary import perturbation_name
 from bias_bench.report.training_figure import training_figure
+from bias_bench.report.wording import without_topics
 
 __all__ = ["read_metrics", "render_run_page", "write_run_page"]
 
@@ -75,11 +76,11 @@ class Section(NamedTuple):
 def write_run_page(folder: Path, reports: Path) -> Path:
     """Render a complete run folder to ``<reports>/<run>.html``; returns the page's path.
 
-    DataError for files that hold something else than a run's do.
+    The page of another run of that name is kept (`claim_page`). DataError for files that hold
+    something else than a run's do.
     """
     from jinja2 import TemplateError
 
-    page = reports / f"{folder.resolve().name}.html"
     content = read_run_content(folder)
     try:
         html = render_run_page(content)
@@ -95,6 +96,7 @@ def write_run_page(folder: Path, reports: Path) -> Path:
             f"{folder}: metrics.json or a file beside it is damaged, or of another version "
             f"({type(error).__name__}: {error}); repeat the run"
         ) from error
+    page = claim_page(folder, reports)
     size = len(html.encode("utf-8"))
     if size > LARGEST_PAGE:
         warn(f"{page}: {size / 1e6:.1f} MB is large for a page; it may open slowly")
@@ -134,12 +136,15 @@ def _values(content: RunContent) -> dict[str, Any]:
         "recipe": recipe_text(experiment),
         "title": benchmark_title(manifest, experiment),
         "unmatched": unmatched(content),
+        "left_out": _left_out(content),
         "duration": duration,
         "metrics": metrics,
         "sentences": sentences(content),
         "languages": languages,
         "language_name": language_name,
+        "base_language": base_language,
         "direction": direction,
+        "html_language": html_language,
         "confidence": f"{100 * CONFIDENCE:g}",
         "intervals": any(found.known for found in precision.values()),
         "kinds": [(kind, _KIND_NAMES[kind]) for kind in KINDS if kind in metrics["retrieval"]],
@@ -234,6 +239,13 @@ def _figures(content: RunContent) -> dict[str, Figure | None]:
 
 def _metric_names(metrics: dict[str, Any]) -> list[str]:
     return ordered_names({name for kind in metrics["retrieval"].values() for name in kind["macro"]})
+
+
+def _left_out(content: RunContent) -> str | None:
+    """Which settings have no topic, in words; None where all have."""
+    names = content.manifest.get("without_queries")
+    kept = sum(len(kind["per_setting"]) for kind in content.metrics["retrieval"].values())
+    return without_topics(names, kept) if names else None
 
 
 def _table(values: dict[str, Any] | None) -> Any:

@@ -13,8 +13,9 @@ from bias_bench.report.run_summary import main_metric
 class PooledRow(NamedTuple):
     """One query language in the pool of all languages; None for what was not measured.
 
-    `first` and `ten` are the shares of the query's language in the top 1 and top 10, `pool` is its
-    share of the candidates.
+    `leads` is the share of queries whose own-language answer is before its translations, `first`
+    and `ten` are the shares of the query's language in the top 1 and top 10, `pool` is its share of
+    the candidates.
     """
 
     language: str
@@ -24,6 +25,7 @@ class PooledRow(NamedTuple):
     distance: float | None
     distance_interval: Estimate
     median: float | None
+    leads: float | None
     first: float | None
     ten: float | None
     pool: float | None
@@ -48,6 +50,7 @@ def pooled_row(content: RunContent, language: str) -> PooledRow:
             language, none
         ),
         median=distance.get("median_per_language", {}).get(language),
+        leads=bias.get("same_language_first", {}).get("per_language", {}).get(language),
         first=bias.get("same_language_top1", {}).get("per_language", {}).get(language),
         ten=bias.get("same_language_top10", {}).get("per_language", {}).get(language),
         pool=sizes[language] / sum(sizes.values()) if language in sizes else None,

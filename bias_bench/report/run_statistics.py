@@ -108,7 +108,7 @@ def run_statistics(table: RankTable) -> RunStatistics:
     parts = parallel_ranks(table).parts
     for language, part in parts.items():
         excess = same_language_first(part.ranks, part.own) - chance(part.ranks, part.own)
-        columns.append(_Column("distance", language, part.source, rank_distance(part.ranks)))
+        columns.append(_Column("distance", language, part.source, rank_distance(part.least)))
         columns.append(_Column("excess", language, part.source, excess))
     means = _Means([column for column in columns if not np.isnan(column.values).all()])
     kinds = [kind for kind in KINDS if means.of(kind)]
@@ -124,7 +124,7 @@ def run_statistics(table: RankTable) -> RunStatistics:
         distance=means.macro("distance") if means.of("distance") else None,
         distance_by_language=means.by_language("distance"),
         first_excess=means.macro("excess") if means.of("excess") else None,
-        distances={language: _known(rank_distance(part.ranks)) for language, part in parts.items()},
+        distances={language: _known(rank_distance(part.least)) for language, part in parts.items()},
         pools={name: size for name, size in table.pools.items() if name != ALL},
         parallel=all(_is_complete(part, means.topics) for part in parts.values()),
     )

@@ -66,7 +66,10 @@ def sentences(content: RunContent) -> list[str]:
     bias = content.metrics["bias"]
     # with BM25 the order of what it does not find is that of the ids
     if bias.get("friedman") and unmatched(content) is None:
-        found.append(summary.candidate_languages(bias["friedman"]["all_queries"]))
+        test = bias["friedman"]
+        # runs of earlier versions took topics as independent
+        unit = test.get("unit", "topic")
+        found.append(summary.candidate_languages(test["all_queries"], unit))
     if bias.get("language_probe"):
         found.append(summary.language_probe(bias["language_probe"]))
     robustness = content.metrics.get("robustness")

@@ -115,7 +115,8 @@ def distance(
         "In the pool of all languages the first and the last answer to one question, over its "
         f"languages, are {places(mean.value)} ranks apart in the mean{bracketed(mean, places)} and "
         f"{places(median)} in the median; "
-        f"{possible}lower is better."
+        f"{possible}lower is better. This says how far the hardest translation stands behind, not "
+        "which language is preferred."
     )
     if cutoff is not None:
         text += (
@@ -185,10 +186,10 @@ def query_languages(values: Mapping[str, Estimate], from_mean: Mapping[str, Esti
     return f"{text} {capital('; '.join(parts))}."
 
 
-def candidate_languages(friedman: Mapping[str, Any]) -> str:
-    """Whether candidate languages are ranked in a systematic order."""
+def candidate_languages(friedman: Mapping[str, Any], unit: str) -> str:
+    """Whether candidate languages are ranked in a systematic order; `unit` is what blocks are."""
     p, blocks, places_of = friedman["p"], friedman["blocks"], friedman["relative_ranks"]
-    test = f"Friedman test over {blocks:,} topics, taken as independent, {p_value(p)}"
+    test = f"Friedman test over {blocks:,} {unit}s, taken as independent, {p_value(p)}"
     if p >= LEVEL or not places_of:
         return f"No systematic order among candidate languages could be shown ({test})."
     first = min(places_of, key=lambda language: (places_of[language], language))

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
+from bias_bench.library_caches import direct_library_caches
+
 INK, LINE, PAPER = "#010203", "#040506", "#070809"
 _VARIABLES = {INK: "var(--ink)", LINE: "var(--line)", PAPER: "var(--paper)"}
 _STYLE = {
@@ -42,6 +44,7 @@ def figure_style() -> Iterator[None]:
 
     Signs that matplotlib's font lacks are no reason to warn: the browser draws the text.
     """
+    direct_library_caches()
     import matplotlib as mpl
     import seaborn as sns
 

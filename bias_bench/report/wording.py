@@ -63,3 +63,13 @@ def listed(parts: Sequence[str]) -> str:
 
 def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def without_topics(names: Sequence[str], kept: int) -> str:
+    """Which settings are left out beside those `kept`, as none of their queries can be answered."""
+    more = [f"{len(names) - 6:,} more"] if len(names) > 6 else []
+    verb = "are" if len(names) > 1 else "is"
+    return (
+        f"{len(names):,} of {len(names) + kept:,} settings {verb} left out, as no query there has "
+        f"a relevant candidate: {listed([*names[:6], *more])}."
+    )

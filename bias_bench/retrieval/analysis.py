@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from bias_bench.errors import BiasBenchError
 from bias_bench.java import start_java
+from bias_bench.languages import read_language
 
 _PACKAGE = "org.apache.lucene.analysis"
 _SEPARATOR = ", "  # of Java's lists; a token holds no space
@@ -27,9 +28,10 @@ class Rule(NamedTuple):
 
 
 def analysis_rule(language: str) -> Rule:
-    """The rule for a language code; that for unlisted languages where there is none of its own."""
-    rules = _rules()
-    return rules.get(language, rules["default"])
+    """The rule of a code in any form: its language's, else its script's, else `default`."""
+    rules, known = _rules(), read_language(language)
+    named = (known.language, known.script) if known else ()
+    return next((rules[name] for name in named if name in rules), rules["default"])
 
 
 def describe_rule(language: str) -> str:

@@ -83,7 +83,7 @@ def search_indexed(
     """Search every pool for `queries` float32 [queries, dimensions].
 
     `relevant_rows` int [queries, relevant] holds collection rows, -1 for none. A relevant candidate
-    that is not among the best `depth` has the rank depth + 1, the best that it can have. Where less
+    that is not among the best `depth` has the rank depth + 1. Where less
     than that is found, rows are -1 and scores -inf past the end.
     """
     relevant = pool.order.columns_of(relevant_rows)

@@ -46,10 +46,18 @@ def key_scores(keys: np.ndarray) -> np.ndarray:
 def strictly_decreasing(scores: np.ndarray) -> np.ndarray:
     """Lower tied scores [queries, depth], sorted descending, by single float32 steps.
 
-    Written scores then order results by themselves, whatever a reader does with ties.
+    Written scores then order results by themselves, whatever a reader does with ties. Where ties
+    stand at the lowest float32 there is nothing below, and those above are raised instead. Minus
+    infinity marks the places past the end of a ranking.
     """
     result = scores.astype(np.float32, copy=True)
+    lowest = np.finfo(np.float32).min
     for column in range(1, result.shape[1]):
-        below = np.nextafter(result[:, column - 1], np.float32(-np.inf))
+        below = np.nextafter(result[:, column - 1], lowest)  # stays there, and -inf comes up to it
         np.minimum(result[:, column], below, out=result[:, column])
+    held = scores > -np.inf
+    if (result[held] == lowest).any():
+        behind = held.sum(axis=1, keepdims=True) - 1 - np.arange(result.shape[1])
+        bits = lowest.view(np.uint32) - np.maximum(behind, 0).astype(np.uint32)
+        np.maximum(result, bits.view(np.float32), out=result, where=held)
     return result

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bias_bench.bias.rank_correlation import rank_biased_overlap
 from bias_bench.evaluation.metrics import Metric, compute
 from bias_bench.robustness.perturbations import Variant
 
-PERSISTENCE = 0.9  # the first ten results then carry 86 % of the weight (Webber et al. 2010)
-DEPTH = 10
+DEPTH = 10  # the first ten results carry 86 % of the weight of the overlap (Webber et al. 2010)
 
 
 class Ranking(NamedTuple):
@@ -45,28 +45,6 @@ class Effect(NamedTuple):
     first_lost: float
     overlap: float
     queries: int
-
-
-def rank_biased_overlap(
-    first: np.ndarray, second: np.ndarray, persistence: float = PERSISTENCE
-) -> np.ndarray:
-    """Extrapolated RBO float64 [queries] of two rankings int [queries, k] of the same depth.
-
-    The agreement (shared results / depth) at depths 1 to k, weighted by persistence^depth; the
-    agreement at k is taken to hold below. 1 for equal rankings, 0 for disjoint ones. A ranking
-    holds no result twice.
-
-    Source: Webber, Moffat and Zobel 2010, "A similarity measure for indefinite rankings",
-    RBO_EXT, equation 32 for rankings of one length.
-    """
-    if first.shape != second.shape or not first.shape[1]:
-        raise ValueError(f"rankings of shapes {first.shape} and {second.shape} do not compare")
-    same = first[:, :, None] == second[:, None, :]
-    depths = np.arange(1, first.shape[1] + 1)
-    shared = np.stack([same[:, :depth, :depth].sum(axis=(1, 2)) for depth in depths], axis=1)
-    agreement = shared / depths
-    weights = (1 - persistence) * persistence ** (depths - 1)
-    return agreement @ weights + agreement[:, -1] * persistence ** depths[-1]
 
 
 class QueryEffects(NamedTuple):

@@ -14,24 +14,30 @@ from typing import NamedTuple
 import numpy as np
 
 from bias_bench.errors import UsageError, nearest
+from bias_bench.languages import read_language
 from bias_bench.robustness.layout import code_switching, white_space, word_order
 from bias_bench.robustness.spelling import case, diacritics, punctuation
 from bias_bench.robustness.typing_errors import typo
 
 Change = Callable[[str, str, float, np.random.Generator, str], str]
 
-# languages without diacritics to drop, and those whose script has no case; any other has them
-_NO_DIACRITICS = frozenset(("bn", "en", "hi", "id", "ja", "ko", "sw", "te", "th", "zh"))
-_NO_CASE = frozenset(("ar", "bn", "fa", "he", "hi", "ja", "ko", "te", "th", "ur", "zh"))
+# scripts with diacritics to drop, and with case; of languages in them those without diacritics
+_MARKED = frozenset(("Latn", "Grek", "Cyrl", "Arab"))
+_CASED = frozenset(("Latn", "Grek", "Cyrl", "Armn"))
+_UNMARKED = frozenset(("en", "id", "sw"))
 
 
 class Perturbation(NamedTuple):
-    """A change, its two strengths, and what a strength is a share of (for pages)."""
+    """A change, its two strengths, and what a strength is a share of (for pages).
+
+    It makes sense in `scripts` (ISO 15924; None: in all), but for `excluded` languages in them.
+    """
 
     change: Change
     light: float
     strong: float
     unit: str
+    scripts: frozenset[str] | None = None
     excluded: frozenset[str] = frozenset()
 
     def strength(self, name: str) -> float:
@@ -41,9 +47,9 @@ class Perturbation(NamedTuple):
 PERTURBATIONS: dict[str, Perturbation] = {
     "typo": Perturbation(typo, 0.1, 0.4, "words with one typing error"),
     "diacritics": Perturbation(
-        diacritics, 0.5, 1.0, "marked letters that lose their marks", _NO_DIACRITICS
+        diacritics, 0.5, 1.0, "marked letters that lose their marks", _MARKED, _UNMARKED
     ),
-    "case": Perturbation(case, 0.5, 1.0, "up to 0.5: small letters; above: capitals", _NO_CASE),
+    "case": Perturbation(case, 0.5, 1.0, "up to 0.5: small letters; above: capitals", _CASED),
     "punctuation": Perturbation(punctuation, 0.5, 1.0, "punctuation marks dropped"),
     "white_space": Perturbation(
         white_space, 0.15, 0.5, "places between words with a space too few or too many"
@@ -93,7 +99,11 @@ def applicable(kind: str, language: str) -> bool:
     without it. Whether any text of a benchmark changes is another matter: few Thai questions have
     punctuation.
     """
-    return language not in PERTURBATIONS[kind].excluded
+    known, perturbation = read_language(language), PERTURBATIONS[kind]
+    if known is None:
+        return True
+    written = perturbation.scripts is None or known.script in perturbation.scripts
+    return written and known.language not in perturbation.excluded
 
 
 def generator(seed: int, variant: Variant, query: str) -> np.random.Generator:

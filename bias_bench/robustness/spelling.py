@@ -7,6 +7,7 @@ import unicodedata
 import numpy as np
 import regex
 
+from bias_bench.languages import base_language
 from bias_bench.robustness.text import clusters, holds_words, share
 
 # letters whose stroke or missing dot is no combining mark
@@ -74,16 +75,16 @@ def case(
 
 
 def _small(letters: str, language: str) -> str:
-    if language in ("tr", "az"):
+    if base_language(language) in ("tr", "az"):
         letters = letters.replace("İ", "i").replace("I", "ı")
     return letters.lower()
 
 
 def _capitals(letters: str, language: str) -> str:
-    if language in ("tr", "az"):
+    if base_language(language) in ("tr", "az"):
         letters = letters.replace("i", "İ")
     capitals = letters.upper()
-    if language != "el":
+    if base_language(language) != "el":
         return capitals
     plain = unicodedata.normalize("NFD", capitals).translate({ord(mark): "" for mark in _STRESS})
     return unicodedata.normalize("NFC", plain)

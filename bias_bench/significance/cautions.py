@@ -63,8 +63,9 @@ def _left_out(result: dict[str, Any], measure: Measure) -> list[str]:
     if cutoff:
         shares = ", ".join(f"{row['label']} {row[f'R@{cutoff}']:.2f}" for row in result["overview"])
         found.append(
-            f"share of the relevant candidates in the top {cutoff}: {shares}; deeper ones count as "
-            "equally deep, so a system that finds fewer can seem less biased"
+            f"share of the relevant candidates in the top {cutoff}: {shares}; the others "
+            "count as right behind the query's ranking, so a system that finds fewer, or whose "
+            "rankings end earlier, can seem less biased"
         )
     settings = omitted["settings"]
     if settings:

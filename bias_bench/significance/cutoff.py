@@ -2,8 +2,9 @@
 
 A run knows the exact rank of every relevant candidate; a folder of `biasbench score` knows those
 down to the end of the given rankings. Where such folders are compared, ranks count down to the
-smallest of their depths, in all runs alike: deeper ones have that depth + 1, and AP ends there. So
-equal rankings have equal values, wherever they were made. The cut-off is in the metric's name.
+smallest of their depths, in all runs alike: what is deeper counts as right behind the query's own
+ranking, cut there, and AP ends there. So equal rankings have equal values, wherever they were made.
+The cut-off is in the metric's name.
 """
 
 from __future__ import annotations

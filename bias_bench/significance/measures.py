@@ -62,7 +62,7 @@ class Measure(NamedTuple):
 
 
 _RANKS = "ranks in the pool of all languages"
-_DEEPER = ", {past:,} where deeper than {k:,}"
+_DEEPER = ", at most {past:,} where not in the top {k:,}"
 _LOG = "natural logarithm of ranks"
 BIAS_MEASURES = {
     measure.name: measure

@@ -144,7 +144,7 @@ def _cut_overview(run: RunFolder, languages: Sequence[str], cutoff: int) -> Over
     parts = parallel_ranks(RankTable(run.folder / "ranks.parquet", cutoff)).parts
     values = (
         {name: compute(Metric("AP", cutoff), parts[name].relevant) for name in languages},
-        {name: rank_distance(parts[name].ranks) for name in languages},
+        {name: rank_distance(parts[name].least) for name in languages},
         {name: compute(Metric("R", cutoff), parts[name].relevant) for name in languages},
     )
     precision, distance, retrieved = (averages(part).get("macro", np.nan) for part in values)

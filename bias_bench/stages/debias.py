@@ -11,11 +11,11 @@ import numpy as np
 from bias_bench.console import say
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.encoders.cache import Request
-from bias_bench.encoders.debias import LIR_RANK, Debias, Method, fit
+from bias_bench.encoders.debias import LIR_RANK, Debias, Method, fit, group_code
 from bias_bench.encoders.encoder import Side
 from bias_bench.errors import UsageError
 from bias_bench.files import digest_texts
-from bias_bench.languages import language_name
+from bias_bench.languages import base_language, language_name
 from bias_bench.stages.train import TrainingData, training_data
 from bias_bench.stages.work import Prepared
 
@@ -23,13 +23,13 @@ TEXTS_PER_SIDE = 1_000
 
 
 class Fitting(NamedTuple):
-    """What to fit on: of each language (a code into `languages` per request) both sides."""
+    """What to fit on: of each language both sides; `groups` has a code per request."""
 
     method: Method
     languages: tuple[str, ...]
     data_sets: tuple[str, ...]
     requests: list[Request]
-    codes: list[int]
+    groups: list[int]
 
     @property
     def record(self) -> dict[str, Any]:
@@ -74,19 +74,23 @@ def debias_fitting(prepared: Prepared, data: TrainingData | None) -> Fitting | N
     pairs = data.pairs
     order = np.random.default_rng(prepared.experiment.seed).permutation(len(pairs.topic_ids))
     requests: list[Request] = []
-    codes: list[int] = []
+    groups: list[int] = []
     languages = prepared.collection.languages
     for code, language in enumerate(languages):
         drawn = _draw(pairs, language, order)
-        if not drawn:
+        missing = {"query": "question", "candidate": "candidate"}
+        for request in drawn:
+            missing.pop(request.side)
+        if not drawn or (missing and method == "centre-sides"):
+            what = "text" if not drawn else next(iter(missing.values()))
             raise UsageError(
-                f"debias={method}: no training-side text in {language_name(language)} "
+                f"debias={method}: no training-side {what} in {language_name(language)} "
                 f"({language}) to fit on, in {', '.join(pairs.data_sets)} without what the "
                 "benchmark holds too; add a source that has it to training.sources"
             )
         requests += drawn
-        codes += [code] * len(drawn)
-    fitting = Fitting(method, languages, pairs.data_sets, requests, codes)
+        groups += [group_code(method, code, request.side) for request in drawn]
+    fitting = Fitting(method, languages, pairs.data_sets, requests, groups)
     say(f"debias {method}: fitted on {fitting.record['texts']:,} texts")
     return fitting
 
@@ -96,8 +100,8 @@ def fitted(fitting: Fitting, vectors: Sequence[np.ndarray]) -> Debias:
 
     `vectors` are of the requests of `fitting`; float32 [texts, dimensions] each.
     """
-    codes = np.repeat(fitting.codes, [len(part) for part in vectors])
-    return fit(fitting.method, np.concatenate(vectors), codes)
+    groups = np.repeat(fitting.groups, [len(part) for part in vectors])
+    return fit(fitting.method, np.concatenate(vectors), groups)
 
 
 def _draw(pairs: Pairs, language: str, order: np.ndarray) -> list[Request]:
@@ -106,9 +110,10 @@ def _draw(pairs: Pairs, language: str, order: np.ndarray) -> list[Request]:
     All languages draw in the same order of topics, so parallel texts come together and what
     distinguishes two languages' texts is the language as far as the data allow.
     """
-    if language not in pairs.languages:
+    own = base_language(language)  # as training sources call it
+    if own not in pairs.languages:
         return []
-    code = pairs.languages.index(language)
+    code = pairs.languages.index(own)
     sides: list[tuple[Side, np.ndarray, np.ndarray, tuple[str, ...]]] = [
         ("candidate", pairs.candidate, pairs.candidate_language, pairs.candidate_texts),
         ("query", pairs.query, pairs.query_language, pairs.query_texts),

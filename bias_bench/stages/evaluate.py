@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -10,7 +11,9 @@ import numpy as np
 
 from bias_bench import __version__, provenance
 from bias_bench.encoders.cache import Request, cache_folder, fill_cache, request_texts
-from bias_bench.encoders.debias import apply
+from bias_bench.encoders.debias import apply, group_code
+from bias_bench.encoders.encoder import Side
+from bias_bench.evaluation.settings import searched_languages
 from bias_bench.files import read_json, write_json
 from bias_bench.manifest import Manifest, Policy, Stage, Texts
 from bias_bench.processes import ALONE, Processes
@@ -30,7 +33,6 @@ from bias_bench.stages.indexed import (
 from bias_bench.stages.probe import make_sample, measure_probe, probe_requests
 from bias_bench.stages.robustness import make_suite, measure_robustness
 from bias_bench.stages.search import (
-    Change,
     Encoded,
     Made,
     array,
@@ -74,13 +76,19 @@ class Evaluation(NamedTuple):
         candidates: list[VectorBlocks] = []
         past = 0
         for turn, number in enumerate(candidate_parts(collection)):
-            candidates.append(candidate_blocks(made[past : past + number], change, turn))
+            of_candidates = partial(change, turn, "candidate")
+            candidates.append(candidate_blocks(made[past : past + number], of_candidates))
             past += number
         turns = len(collection.languages)
-        queries = [change(array(part), turn) for turn, part in enumerate(made[past : past + turns])]
+        queries = [
+            change(turn, "query", array(part))
+            for turn, part in enumerate(made[past : past + turns])
+        ]
         left = iter(made[len(own) :])
         others = [
-            change(array(next(left)), place % turns) if request.texts else queries[0][:0]
+            change(place % turns, request.side, array(next(left)))
+            if request.texts
+            else queries[0][:0]
             for place, request in enumerate(more)
         ]
         return Encoded(candidates, queries, others)
@@ -101,12 +109,14 @@ class Evaluation(NamedTuple):
             )
         ]
 
-    def _change(self, parts: list[np.ndarray]) -> Change:
-        """What debiasing does to vectors of a language, given by its turn."""
+    def _change(self, parts: list[np.ndarray]) -> Callable[[int, Side, np.ndarray], np.ndarray]:
+        """What debiasing does to vectors of a language, given by its turn, on one side."""
         if self.fitting is None:
-            return lambda vectors, _: vectors
+            return lambda _turn, _side, vectors: vectors
         found = fitted(self.fitting, parts)
-        return lambda vectors, turn: apply(found, vectors, turn)
+        return lambda turn, side, vectors: apply(
+            found, vectors, group_code(found.method, turn, side)
+        )
 
     @property
     def _fitted(self) -> list[Request]:
@@ -155,7 +165,7 @@ def follow(evaluation: Evaluation, until: str | None) -> None:
     if until == "encode" or indexed or prepared.collection.parallel:
         return
     find = evaluation.search(encoded)
-    for language in prepared.collection.languages:
+    for language in searched_languages(prepared.collection):
         find(language)
 
 

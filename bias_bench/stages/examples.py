@@ -23,6 +23,7 @@ from bias_bench.evaluation.score_run import run_file
 from bias_bench.evaluation.settings import ALL, Setting
 from bias_bench.evaluation.trec import read_run
 from bias_bench.files import read_parquet
+from bias_bench.languages import base_language
 from bias_bench.report.run_content import EXAMPLES_SCHEMA
 from bias_bench.stages.work import Task
 
@@ -61,6 +62,10 @@ def examples(task: Task, folder: Path) -> dict[str, Any]:
     shown = set(chain.from_iterable((*hits.values(), *ranks.values())))
     texts = {item.id: item.text for item in collection.candidates if item.id in shown}
     questions = {query.id: query.text for query in collection.queries}
+    english = [code for code in collection.languages if base_language(code) == "en"]
+
+    def in_english(topic: str) -> list[str]:
+        return [query_id(code, topic) for code in english]
 
     def listed(named: Iterable[tuple[int, str]], relevant: Iterable[str]) -> list[dict[str, Any]]:
         return [
@@ -84,7 +89,7 @@ def examples(task: Task, folder: Path) -> dict[str, Any]:
                 "language": language_of(asked.query),
                 "title": collection.topics[collection.topic_rows[topic]].title,
                 "question": questions[asked.query],
-                "english": questions.get(query_id("en", topic)),
+                "english": next(filter(None, map(questions.get, in_english(topic))), None),
                 "ap": asked.ap,
                 "rank_distance": None if np.isnan(asked.distance) else int(asked.distance),
                 "pool": len(collection.candidates),
@@ -99,7 +104,7 @@ def examples(task: Task, folder: Path) -> dict[str, Any]:
 
 def _asked(part: LanguageRanks) -> Iterator[_Asked]:
     precision = compute(Metric("AP", part.cutoff), part.relevant)
-    distance = rank_distance(part.ranks)
+    distance = rank_distance(part.least)
     answers = (part.ranks > 0).sum(axis=1)
     for row, query in enumerate(part.source.queries):
         yield _Asked(query, float(precision[row]), float(distance[row]), int(answers[row]))

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bias_bench.console import say
+from bias_bench.datasets.registry import benchmark_place
 from bias_bench.errors import DataError, UsageError
+from bias_bench.evaluation.settings import settings_without_topics
 from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, read_yaml
 from bias_bench.files import folder_lock, remove_temporary_files, write_text
 from bias_bench.manifest import Manifest, Policy, experiment_record
@@ -69,6 +71,8 @@ def describe_task(task: Task) -> dict[str, Any]:
         "seeds": [task.experiment.seed],
         "data": task.benchmark.sha256,
         "collection": task.collection.fingerprint,
+        "languages": list(task.collection.languages),
+        "without_queries": list(map(str, settings_without_topics(task.collection))),
         **describe_index(task),
     }
 
@@ -96,12 +100,23 @@ def require_same_experiment(folder: Path, experiment: Experiment, policy: Policy
             "--policy always"
         ) from None
     now = experiment.model_dump(exclude={"data_dir"})
+    before["benchmark"] = _found_again(before["benchmark"], experiment.benchmark)
     changed = [key for key in now if now[key] != before[key]]
     if changed:
         raise UsageError(
             f"{folder}: holds another experiment ({changed[0]}: {before[changed[0]]} there, "
             f"{now[changed[0]]} now); give another --name, or replace it with --policy always"
         )
+
+
+def _found_again(before: str, now: str) -> str:
+    """The benchmark of a run as it is given `now`: a folder may have moved, with all around it.
+
+    A folder that is still where it was is another one than one of its name elsewhere.
+    """
+    place = benchmark_place(before)
+    moved = Path(place).is_absolute() and not Path(place).exists()
+    return now if moved and Path(place).name == Path(now).name else place
 
 
 def require_shareable(experiment: Experiment, until: str | None) -> None:

@@ -22,11 +22,17 @@ from bias_bench.encoders.encoder import (
     resolve_device,
     resolve_precision,
 )
-from bias_bench.errors import BiasBenchError, UsageError
+from bias_bench.errors import BiasBenchError, DataError, UsageError
+from bias_bench.evaluation.settings import settings_of, settings_without_topics
 from bias_bench.experiment import Experiment
-from bias_bench.files import require_writable
+from bias_bench.files import plain_name, require_writable
+from bias_bench.languages import doubts
+from bias_bench.launch import started_number
+from bias_bench.library_caches import require_library_caches
 from bias_bench.manifest import Manifest, Policy
-from bias_bench.processes import own_device, started_number
+from bias_bench.processes import own_device
+from bias_bench.report.wording import without_topics
+from bias_bench.stages.encoder import as_set, described, require_debiasable
 from bias_bench.stages.folder import (
     require_run_folder,
     require_same_experiment,
@@ -74,10 +80,12 @@ NOTHING = Given()
 def run_name(experiment: Experiment) -> str:
     """The default name of a run's folder: ``<benchmark>-<recipe>-<seed>``.
 
-    With debiasing, its method follows the recipe; of a fusion, the names of its runs do.
+    With debiasing, its method follows the recipe; of a fusion, the names of its runs do. What no
+    folder can be called is replaced in the benchmark's name (`files.plain_name`).
     """
-    benchmark = Path(experiment.benchmark).resolve().name
-    variant = re.sub(r"[:+]", "-", experiment.variant)
+    benchmark, variant = plain_name(Path(experiment.benchmark).resolve().name), experiment.variant
+    if experiment.fusion:
+        variant = plain_name(re.sub("[:+]", "-", variant), longest=120)
     return f"{benchmark}-{variant}-{experiment.seed}"
 
 
@@ -85,11 +93,15 @@ def checked_folder(experiment: Experiment, options: RunOptions) -> Path:
     """The run's folder; refuses what cannot work, before any work and writing nothing."""
     name = run_name(experiment) if options.name is None else options.name
     if not _NAME.fullmatch(name):
-        raise UsageError(f"'{name}' cannot name a run: use letters, digits, '.', '_' and '-'")
+        raise UsageError(
+            f"'{name}' cannot name a run: use letters, digits, '.', '_' and '-', and give --name"
+        )
     folder = options.out / name
     require_writable(folder)
     if options.reports:
         require_writable(options.reports)
+    if options.until is None:
+        require_library_caches()
     require_run_folder(folder, options.out)
     if options.policy == "never" and not folder.is_dir():
         raise BiasBenchError(f"{folder}: does not exist and --policy never forbids computing it")
@@ -109,6 +121,7 @@ def open_benchmark(
     data_dir: Path | None,
     fetch: bool = True,
     languages: Sequence[str] | None = None,
+    split: str | None = None,
 ) -> LoadedBenchmark:
     """Load a benchmark; one known by name may be fetched first, unless `data_dir` has it.
 
@@ -117,26 +130,38 @@ def open_benchmark(
     if fetch and name in benchmarks() and data_dir is None:
         fetch_benchmark(name, languages=languages)
     start = perf_counter()
-    benchmark = load_benchmark(name, data_dir, languages)
+    benchmark = load_benchmark(name, data_dir, languages, split)
     collection = benchmark.collection
     say(
         f"{collection.name}: {len(collection.languages)} languages, {len(collection.topics):,} "
         f"topics, {len(collection.queries):,} queries, {len(collection.candidates):,} candidates "
         f"({perf_counter() - start:.1f} s)"
     )
-    if benchmark.note:
-        warn(f"{collection.name}: {benchmark.note}")
+    for note in filter(None, (benchmark.note, *doubts(collection.languages))):
+        warn(f"{collection.name}: {note}")
     return benchmark
 
 
 def open_task_benchmark(
     experiment: Experiment, options: RunOptions, given: Given = NOTHING
 ) -> LoadedBenchmark:
-    """The benchmark that is given, or that the experiment names."""
+    """The benchmark that is given, or that the experiment names.
+
+    Says which of its settings have no topic; DataError where none has.
+    """
     data_dir = Path(experiment.data_dir) if experiment.data_dir else None
-    return given.benchmark or open_benchmark(
-        experiment.benchmark, data_dir, options.fetch, experiment.languages
+    benchmark = given.benchmark or open_benchmark(
+        experiment.benchmark, data_dir, options.fetch, experiment.languages, experiment.split
     )
+    collection = benchmark.collection
+    for note in doubts(collection.languages) if given.benchmark else ():
+        warn(f"{collection.name}: {note}")
+    kept, left_out = settings_of(collection), settings_without_topics(collection)
+    if not kept:
+        raise DataError(f"{collection.name}: no query has a relevant candidate; nothing to measure")
+    if left_out:
+        say(f"{collection.name}: {without_topics(list(map(str, left_out)), len(kept))}")
+    return benchmark
 
 
 def prepare(experiment: Experiment, options: RunOptions, given: Given = NOTHING) -> Prepared:
@@ -151,13 +176,16 @@ def prepare(experiment: Experiment, options: RunOptions, given: Given = NOTHING)
         backbone = resolve_backbone(experiment.backbone, experiment.seed, options.fetch)
     encoding = experiment.encoding
     device = own_device(resolve_device(options.device))
-    overrides = encoding.model_dump(exclude={"precision", "batch_tokens"}, exclude_none=True)
+    if not backbone.given:
+        backbone = as_set(backbone, experiment)
     settings = EncodingSettings(
-        profile=backbone.profile.model_copy(update=overrides),
+        profile=backbone.profile,
         precision=resolve_precision(encoding.precision, device),
         batch_tokens=encoding.batch_tokens or default_batch_tokens(device),
         device=device,
     )
+    say(f"encoder: {described(backbone)}")
+    require_debiasable(backbone, experiment)
     prepared = Prepared(experiment, benchmark, backbone, settings)
     require_index(prepared)
     return prepared

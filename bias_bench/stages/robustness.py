@@ -85,6 +85,7 @@ def measure_robustness(prepared: Prepared, suite: Suite, encoded: Encoded) -> Ro
     clean = {
         language: _rank(prepared, searcher, language, asked[language], queries[asked[language]])
         for language, queries in zip(languages, encoded.queries, strict=True)
+        if len(asked[language])  # of a few topics a language may have none
     }
     effects: dict[Variant, dict[str, QueryEffects]] = {}
     with progress("robustness", len(encoded.more), "settings") as advance:

@@ -28,7 +28,7 @@ from bias_bench.stages.work import Prepared, Search
 _SHOWN_AFTER = 5.0  # seconds
 
 Made = np.ndarray | Path  # vectors float32 [texts, dimensions], or a ``.npy`` file of them
-Change = Callable[[np.ndarray, int], np.ndarray]  # of vectors of the language with this number
+Change = Callable[[np.ndarray], np.ndarray]  # of vectors float32 [texts, dimensions]
 
 
 class Encoded(NamedTuple):
@@ -53,13 +53,13 @@ def array(made: Made) -> np.ndarray:
     return np.load(made, allow_pickle=False) if isinstance(made, Path) else made
 
 
-def candidate_blocks(parts: Sequence[Made], change: Change, language: int) -> VectorBlocks:
+def candidate_blocks(parts: Sequence[Made], change: Change) -> VectorBlocks:
     """The vectors of one language's candidates, changed; several files are left on disk."""
     paths = [part for part in parts if isinstance(part, Path)]
     if len(paths) == len(parts) > 1:
-        return stored_blocks(paths, lambda vectors: change(vectors, language))
+        return stored_blocks(paths, change)
     arrays = [array(part) for part in parts]
-    return ArrayBlocks(change(arrays[0] if len(arrays) == 1 else np.concatenate(arrays), language))
+    return ArrayBlocks(change(arrays[0] if len(arrays) == 1 else np.concatenate(arrays)))
 
 
 class Searcher:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,18 +13,19 @@ from bias_bench.datasets.pairs import Pairs
 from bias_bench.datasets.sources import load_sources
 from bias_bench.datasets.sources.build import LoadedSource
 from bias_bench.encoders.backbone import Loaded, resolve_backbone
-from bias_bench.encoders.encoder import Side, gains_from_bf16
+from bias_bench.encoders.cache import Request
+from bias_bench.encoders.encoder import gains_from_bf16
 from bias_bench.encoders.save import save_encoder
-from bias_bench.encoders.trim import trim_vocabulary
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.files import digest
 from bias_bench.processes import ALONE, Processes
 from bias_bench.provenance import versions
-from bias_bench.stages.mining import Refresher, hard_negatives
+from bias_bench.stages.mining import Refresher, hard_negatives, mining_requests
 from bias_bench.stages.work import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, given_negatives
 from bias_bench.training.job import Job
 from bias_bench.training.loop import Folders, train
+from bias_bench.training.vocabulary import Trimmed, trim_vocabulary
 
 TRAINING_LOG = "train.jsonl"
 CHECKPOINTS = "checkpoints"
@@ -93,7 +93,8 @@ def training_inputs(prepared: Prepared, data: TrainingData) -> dict[str, Any]:
         ),
         "seed": prepared.experiment.seed,
         "pairs": data.pairs.fingerprint,
-        "benchmark": prepared.collection.fingerprint,  # decides the trimmed vocabulary
+        **({"given": data.given.fingerprint} if data.given else {}),
+        "vocabulary": "whole",  # earlier versions saved a part of it
         "bf16": _uses_bf16(prepared),
         "device": prepared.settings.device.split(":")[0],
         "versions": {name: versions()[name] for name in _LIBRARIES},
@@ -108,7 +109,8 @@ def train_encoder(
     Of several processes the first one alone writes; the others return nothing.
     """
     settings = prepared.experiment.training
-    loaded = _trimmed(prepared, data.pairs)
+    loaded = prepared.backbone.load()
+    trimmed = _trimmed(prepared, data, loaded)
     first = processes.rank == 0
     if not first:
         processes.wait()  # until the first one has mined
@@ -132,6 +134,8 @@ def train_encoder(
     )
     folders = Folders(folder / TRAINING_LOG, folder / CHECKPOINTS)
     train(job, data.pairs, folders)
+    if trimmed:
+        trimmed.put_back()
     processes.wait()
     return _save(job, folder) if first else []
 
@@ -172,26 +176,24 @@ def _uses_bf16(prepared: Prepared) -> bool:
     return gains_from_bf16(device) if precision == "auto" else precision == "bf16"
 
 
-def _trimmed(prepared: Prepared, pairs: Pairs) -> Loaded:
-    """The backbone with the vocabulary that training and evaluation texts need."""
-    loaded = prepared.backbone.load()
+def _trimmed(prepared: Prepared, data: TrainingData, loaded: Loaded) -> Trimmed | None:
+    """`loaded` with the vocabulary that training needs, whatever the benchmark; None: with all."""
     wanted = prepared.experiment.training.trim_vocabulary
     if wanted == "never":
-        return loaded
+        return None
     profile = prepared.settings.profile
     prefix = {"query": profile.query_prefix, "candidate": profile.candidate_prefix}
-    parts: list[tuple[Side, Sequence[str]]] = [
-        ("query", pairs.query_texts),
-        ("candidate", pairs.candidate_texts),
-        *((request.side, request.texts) for request in prepared.requests()),
-    ]
-    texts = (prefix[side] + text for side, part in parts for text in part)
+    requests = mining_requests(data.pairs)
+    if data.given:
+        requests.append(Request("given negatives", "candidate", data.given.texts))
+    texts = (prefix[request.side] + text for request in requests for text in request.texts)
     try:
         trimmed = trim_vocabulary(loaded, texts)
     except BiasBenchError as error:
         if wanted == "always":
             raise
         say(f"vocabulary kept whole: {error}")
-        return loaded
-    say(f"vocabulary trimmed from {trimmed.rows_before:,} to {trimmed.rows_after:,} rows")
-    return Loaded(trimmed.model, trimmed.tokenizer)
+        return None
+    whole = trimmed.table.num_embeddings
+    say(f"vocabulary trimmed for training from {whole:,} to {trimmed.rows:,} rows")
+    return trimmed

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from bias_bench.bias.catalogue import measure_bias
-from bias_bench.console import progress
+from bias_bench.console import progress, say
 from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.ids import language_of, topic_of
 from bias_bench.datasets.registry import LoadedBenchmark
@@ -24,6 +24,7 @@ from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.aggregate import aggregate
 from bias_bench.evaluation.ranks import RankTable, setting_rows, write_ranks
 from bias_bench.evaluation.score_run import qrels_file, run_file, score_run
+from bias_bench.evaluation.scorers.providers import trec_eval_provider
 from bias_bench.evaluation.scores import (
     AGREEMENT_LIMIT,
     agreement,
@@ -35,13 +36,14 @@ from bias_bench.evaluation.settings import (
     ALL,
     Setting,
     parse_setting,
+    searched_languages,
     searched_settings,
     settings_of,
+    settings_without_topics,
 )
 from bias_bench.evaluation.trec import (
     qrels_bytes,
     ragged_run_bytes,
-    require_plain_id,
     run_bytes,
     write_gzip,
 )
@@ -67,7 +69,7 @@ class Task:
     @property
     def tag(self) -> str:
         """The last column of every run line."""
-        return require_plain_id(f"{self.experiment.variant}-{self.experiment.seed}")
+        return f"{'-'.join(self.experiment.variant.split())}-{self.experiment.seed}"
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,6 @@ def search_settings(
 ) -> list[Path]:
     """Search every setting; write runs, qrels and ranks, which are exact down to the cut-off."""
     collection = task.collection
-    languages = collection.languages
     tables: dict[str, pa.Table] = {}
     written: list[Future[list[Path]]] = []
     # a search of blocks shows its own progress
@@ -114,16 +115,13 @@ def search_settings(
         shown if collection.parallel else nullcontext(lambda _: None) as advance,
         ThreadPoolExecutor(max_workers=2) as writers,
     ):
-        for language in languages:
+        for language in searched_languages(collection):
             query_topics = collection.query_topics(language)
             results = find(language)
             for setting in searched_settings(collection, language):
-                table = setting_rows(collection, setting, query_topics, results.ranks)
-                if not len(table):
-                    raise BiasBenchError(
-                        f"setting {setting}: no query of '{language}' has a relevant candidate "
-                        f"in '{setting.pool}'"
-                    )
+                found = results.top[setting.pool][0]
+                listed = (found >= 0).sum(axis=1) if cutoff else None
+                table = setting_rows(collection, setting, query_topics, results.ranks, listed)
                 tables[str(setting)] = table
                 written.append(
                     writers.submit(_write_setting, task, folder, setting, table, results)
@@ -190,7 +188,10 @@ def _judgements(collection: Collection, setting: Setting, table: pa.Table) -> by
 
 def score_settings(folder: Path, depth: int, manifest: Manifest) -> Path:
     """Score with every scorer and record their agreement; fails when they differ."""
-    scores = score_run(folder, depth)
+    provider, note = trec_eval_provider()
+    if note:
+        say(note)
+    scores = score_run(folder, depth, provider)
     path = folder / "scores.parquet"
     write_scores(path, scores)
     found = agreement(scores)
@@ -202,6 +203,7 @@ def score_settings(folder: Path, depth: int, manifest: Manifest) -> Path:
             "compared": found.compared,
             "limit": AGREEMENT_LIMIT,
             "worst": found.worst,
+            "trec_eval": str(provider),
         }
     )
     return path
@@ -213,6 +215,7 @@ def measure(task: Task, manifest: Manifest) -> dict[str, Any]:
     table = RankTable(folder / "ranks.parquet")
     queries = count_queries(folder / "scores.parquet")
     asked = {language: len(collection.queries_in(language)) for language in collection.languages}
+    left_out = [str(setting) for setting in settings_without_topics(collection)]
     return {
         "schema": METRICS_SCHEMA,
         "benchmark": collection.name,
@@ -228,6 +231,7 @@ def measure(task: Task, manifest: Manifest) -> dict[str, Any]:
             }
             for name, number in queries.items()
         },
+        **({"without_queries": left_out} if left_out else {}),
         "bias": measure_bias(folder, table, collection.languages) if collection.parallel else {},
         "scorers": {
             "agreement": {

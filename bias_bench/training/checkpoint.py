@@ -8,8 +8,8 @@ stored: every step's is made from the seed and the step's number.
 
 from __future__ import annotations
 
+import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +18,7 @@ import torch
 from bias_bench.console import warn
 from bias_bench.errors import BiasBenchError
 from bias_bench.files import (
-    TEMPORARY_PREFIX,
-    make_folder,
-    named_where_full,
+    atomic_folder,
     read_json,
     sha256_file,
     write_json,
@@ -29,6 +27,7 @@ from bias_bench.files import digest as digest_of
 
 ENCODER = "encoder."
 _KEPT = 2
+_NAME = re.compile(r"step-\d+")
 _CHECKSUM = "checksum"  # of the rest of state.json
 _FILES = ("model.safetensors", "optimizer.safetensors")
 
@@ -71,13 +70,10 @@ def save_checkpoint(folder: Path, trained: Trained, progress: Progress, digest: 
     from safetensors.torch import save_file
 
     target = _step(folder, progress.step)
-    make_folder(folder)
-    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
-    try:
+    with atomic_folder(target) as temporary:
         model = {name: value.detach().contiguous() for name, value in trained.tensors.items()}
-        with named_where_full(target):
-            save_file(model, temporary / _FILES[0])
-            save_file(_flat(trained.optimizer), temporary / _FILES[1])
+        save_file(model, temporary / _FILES[0])
+        save_file(_flat(trained.optimizer), temporary / _FILES[1])
         state = {
             **progress._asdict(),
             "schema": 1,
@@ -85,10 +81,6 @@ def save_checkpoint(folder: Path, trained: Trained, progress: Progress, digest: 
             "sha256": {name: sha256_file(temporary / name) for name in _FILES},
         }
         write_json(temporary / "state.json", {**state, _CHECKSUM: digest_of(state)})
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     for old in _steps(folder)[:-_KEPT]:
         if old != _step(folder, progress.best_step):
             shutil.rmtree(old)
@@ -118,7 +110,7 @@ def load_best(folder: Path, trained: Trained, progress: Progress) -> None:
     path = _step(folder, progress.best_step)
     if _intact(path) is None:
         raise BiasBenchError(
-            f"{path}: the best checkpoint is damaged; delete {folder} to train anew"
+            f"{path}: the best checkpoint is damaged; delete {folder} to train from scratch"
         )
     _load_parameters(path, trained)
 
@@ -128,7 +120,14 @@ def _step(folder: Path, step: int) -> Path:
 
 
 def _steps(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"))
+    """The checkpoints in `folder`, by step."""
+    found = {path: _NAME.fullmatch(path.name) for path in folder.glob("step-*")}
+    return sorted((path for path in found if found[path]), key=lambda path: int(path.name[5:]))
+
+
+def newest_name(folder: Path) -> str:
+    """The name of the last checkpoint written to `folder`, or ``none``."""
+    return next((path.name for path in reversed(_steps(folder))), "none")
 
 
 def _intact(path: Path) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ import torch
 from bias_bench.encoders.encoder import pad, pool
 from bias_bench.encoders.profile import Pooling
 from bias_bench.training.step import TokenIds
+from bias_bench.training.vocabulary import table_rows
 
 
 class Embedder:
@@ -36,12 +37,14 @@ class Embedder:
     ) -> None:
         self._model, self._pad_id, self._pooling = model, pad_id, pooling
         self._device, self._bf16 = torch.device(device), bf16
-        self._weight = model.get_input_embeddings().weight
+        table = model.get_input_embeddings()
+        self._weight = table.weight
         self._pieces = np.unique(np.concatenate([[pad_id], *texts])).astype(np.int64)
+        self._table_rows = table_rows(table, self._to_device(self._pieces))
         self._texts = texts
         self.added: torch.Tensor | None = None
         self._starts = np.cumsum([0, *map(len, texts)])
-        rows = self._weight.detach()[self._to_device(self._pieces)]
+        rows = self._weight.detach()[self._table_rows]
         self._rows = rows.requires_grad_(self._weight.requires_grad)
 
     def __call__(self, rows: np.ndarray) -> torch.Tensor:
@@ -85,7 +88,7 @@ class Embedder:
             return
         if self._weight.grad is None:
             self._weight.grad = torch.zeros_like(self._weight)
-        self._weight.grad.index_add_(0, self._to_device(self._pieces), self._rows.grad)
+        self._weight.grad.index_add_(0, self._table_rows, self._rows.grad)
         self._rows.grad = None
 
     def _to_device(self, array: np.ndarray) -> torch.Tensor:

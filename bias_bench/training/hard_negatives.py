@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
 
 from bias_bench.datasets.pairs import Pairs
+from bias_bench.files import digest_texts
 from bias_bench.negatives.labels import label_texts
 from bias_bench.negatives.mining import Mined
 from bias_bench.negatives.sampling import draw
@@ -29,6 +31,13 @@ class HardNegatives(NamedTuple):
     candidate_families: np.ndarray
     mined: Mined
     keys: np.ndarray | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the texts and whose negatives they are."""
+        arrays = (self.mined.negatives, self.keys)
+        whose = b"".join(part.tobytes() for part in arrays if part is not None)
+        return digest_texts([sha256(whose).hexdigest(), *self.texts])
 
     def draw(self, pairs: Pairs, rows: np.ndarray, number: int, seed: int, step: int) -> np.ndarray:
         """Indexes of texts, int64 [at most B × number], for each of `rows` up to `number`.

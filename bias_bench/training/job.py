@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from bias_bench.encoders.backbone import Loaded
+from bias_bench.encoders.encoder import padding_id
 from bias_bench.encoders.profile import Profile
 from bias_bench.processes import ALONE, Processes
 from bias_bench.training.embedder import Embedder
@@ -37,7 +38,7 @@ class Job(NamedTuple):
 
     def embedder(self, batch: Batch, model: Any = None) -> Embedder:
         """What embeds the texts of `batch`; with the encoder that is trained, or another."""
-        pad_id, pooling = self.loaded.tokenizer.pad_token_id, self.profile.pooling
+        pad_id, pooling = padding_id(self.loaded.tokenizer), self.profile.pooling
         chosen = self.loaded.model if model is None else model
         return Embedder(chosen, pad_id, pooling, self.device, self.bf16, batch.texts)
 

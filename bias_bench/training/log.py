@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.errors import DataError
-from bias_bench.files import parse_json, write_text
+from bias_bench.files import make_folder, named_where_full, parse_json
 from bias_bench.training.objective import Losses, Objective
 
 
@@ -52,10 +54,23 @@ def read_log(path: Path, steps: int) -> list[dict[str, Any]]:
     if found != list(range(1, steps + 1)):
         raise DataError(
             f"{path}: damaged: does not hold steps 1 to {steps}, which the checkpoint is of; "
-            f"delete {path.parent / 'checkpoints'} to train anew"
+            f"delete {path.parent / 'checkpoints'} to train from scratch"
         )
     return rows
 
 
-def write_log(path: Path, rows: list[dict[str, Any]]) -> None:
-    write_text(path, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
+def cut_log(path: Path, steps: int) -> None:
+    """Leave the log's first `steps` rows, which the checkpoint is of; an empty log for none."""
+    make_folder(path.parent)
+    with path.open("ab+") as stream:
+        stream.seek(0)
+        stream.truncate(sum(len(line) for line in islice(stream, steps)))
+
+
+def append_log(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Add rows to the log, on the disk before the checkpoint that counts on them is written."""
+    text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
+    with named_where_full(path), path.open("ab") as stream:
+        stream.write(text.encode("utf-8"))
+        stream.flush()
+        os.fsync(stream.fileno())

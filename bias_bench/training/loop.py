@@ -7,7 +7,7 @@ resumed run is an uninterrupted one, bit for bit, on the CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,10 +31,11 @@ from bias_bench.training.checkpoint import (
     Trained,
     load_best,
     load_newest,
+    newest_name,
     save_checkpoint,
 )
 from bias_bench.training.job import Job
-from bias_bench.training.log import log_row, read_log, write_log
+from bias_bench.training.log import append_log, cut_log, log_row, read_log
 from bias_bench.training.objective import Losses, Objective
 from bias_bench.training.optimizer import clip, make_trained, set_learning_rate
 from bias_bench.training.perturbation import CONTRASTIVE, Attack, Passes, perturbed_step
@@ -86,16 +87,10 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
     training, held_out = split_groups(pairs, settings.held_out, job.seed)
     plan = _plan(job, training, settings.batch_size)
     run = _prepare(job, training)
-    progress = load_newest(folders.checkpoints, run.trained, job.digest)
-    if progress is None:
-        progress = Progress(0, 0, None)
-        initialise(run.objective, job, training, run.tokens)
-    log = read_log(folders.log, progress.step)
-    if progress.step:
-        say(f"training goes on after step {progress.step}")
+    progress, stale = _start(run, folders)
     validation = _validation_batches(run, held_out)
     refresh = _refresh_steps(job, plan)
-    stale = sum(1 for row in log if "validation" in row and row["step"] > progress.best_step)
+    new: list[dict[str, Any]] = []  # rows of the log since the last checkpoint
     with (
         Termination() as termination,
         progress_bar("train", settings.steps, "steps") as advance,
@@ -107,8 +102,7 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
                 break
             rate = set_learning_rate(run.trained.optimizer, settings, step)
             run = _with_due_negatives(run, step, refresh)
-            losses = _step(run, rows, step)
-            _require_finite(losses, step, rows[0], folders)
+            losses = _step(run, rows, folders, step)
             row = log_row(step, losses, run.objective, rate, training, np.concatenate(rows))
             advance(1)
             last = step == settings.steps
@@ -121,18 +115,36 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
                 best = (step, loss) if better else (progress.best_step, progress.best_loss)
                 progress = Progress(step, *best)
             progress = progress._replace(step=step)
-            log.append(row)
+            new.append(row)
             asked = job.processes.any(termination.asked)
             if evaluated or last or asked or _is_kept(settings, step, refresh):
                 if job.processes.rank == 0:
-                    write_log(folders.log, log)
+                    append_log(folders.log, new)
                     save_checkpoint(folders.checkpoints, run.trained, progress, job.digest)
+                new = []
                 job.processes.wait()
             if asked:
                 raise KeyboardInterrupt
     if progress.best_loss is not None and progress.best_step != progress.step:
         load_best(folders.checkpoints, run.trained, progress)
     return progress
+
+
+def _start(run: _Run, folders: Folders) -> tuple[Progress, int]:
+    """Load the newest checkpoint or start from scratch; also how many evaluations in a row were no
+    better than the best. The log is then as it was at that checkpoint.
+    """
+    progress = load_newest(folders.checkpoints, run.trained, run.job.digest)
+    if progress is None:
+        progress = Progress(0, 0, None)
+        initialise(run.objective, run.job, run.pairs, run.tokens)
+    rows = read_log(folders.log, progress.step)
+    if run.job.processes.rank == 0:
+        cut_log(folders.log, progress.step)
+    if progress.step:
+        say(f"training goes on after step {progress.step}")
+    after = (row for row in rows if row["step"] > progress.best_step)
+    return progress, sum("validation" in row for row in after)
 
 
 def _prepare(job: Job, training: Pairs) -> _Run:
@@ -174,11 +186,12 @@ def _is_kept(settings: TrainingSettings, step: int, refresh: int) -> bool:
     return step % settings.checkpoint_every == 0 or bool(refresh and step % refresh == 0)
 
 
-def _plan(job: Job, pairs: Pairs, batch_size: int) -> BatchPlan:
+def _plan(job: Job, pairs: Pairs, batch_size: int, leave_out_small: bool = False) -> BatchPlan:
     settings = job.settings
     return BatchPlan(
-        pairs, settings.mixture, batch_size, job.seed, settings.dataset_exponent, settings.order
-    )
+        pairs, settings.mixture, batch_size, job.seed, settings.dataset_exponent, settings.order,
+        leave_out_small,
+    )  # fmt: skip
 
 
 def _batch(run: _Run, pairs: Pairs, rows: np.ndarray, progress: float, draw: int) -> Batch:
@@ -191,8 +204,11 @@ def _batch(run: _Run, pairs: Pairs, rows: np.ndarray, progress: float, draw: int
     return with_negatives(batch, run.tokens, negatives, pairs, rows, drawn)
 
 
-def _step(run: _Run, rows_of_batches: Sequence[np.ndarray], step: int) -> Losses:
-    """One step of the optimizer over one or several batches; the losses are their means."""
+def _step(run: _Run, rows_of_batches: Sequence[np.ndarray], folders: Folders, step: int) -> Losses:
+    """One step of the optimizer over one or several batches; the losses are their means.
+
+    BiasBenchError before anything changes where a loss or a gradient is not finite.
+    """
     run.trained.optimizer.zero_grad(set_to_none=True)
     devices = [torch.device(run.job.device)] if run.job.device.startswith("cuda") else []
     losses: list[Losses] = []
@@ -201,9 +217,11 @@ def _step(run: _Run, rows_of_batches: Sequence[np.ndarray], step: int) -> Losses
             losses.append(_gradients(run, rows, step, number))
     if run.job.processes.number > 1:
         run.job.processes.add(run.trained.encoder_gradients())
-    clip(run.trained, run.job.settings.clip)
-    if all(math.isfinite(part.total.item()) for part in losses):
-        run.trained.optimizer.step()
+    found = {"loss": _mean(losses).total.item()}
+    norms = clip(run.trained, run.job.settings.clip)
+    found |= {f"norm of the gradient of {owner}": norm for owner, norm in norms.items()}
+    _require_finite(found, step, rows_of_batches[0], folders)
+    run.trained.optimizer.step()
     return _mean(losses)
 
 
@@ -247,7 +265,7 @@ def _validation_batches(run: _Run, held_out: Pairs) -> list[Batch]:
     size = min(run.job.settings.batch_size, len(np.unique(held_out.group)))
     while size >= _SMALLEST_VALIDATION:
         try:
-            plan = _plan(run.job, held_out, size)
+            plan = _plan(run.job, held_out, size, leave_out_small=True)
         except BiasBenchError:
             size //= 2
             continue
@@ -273,12 +291,13 @@ def _validate(run: _Run, batches: Sequence[Batch]) -> float:
     return float(np.mean(values))
 
 
-def _require_finite(losses: Losses, step: int, rows: np.ndarray, folders: Folders) -> None:
-    if math.isfinite(losses.total.item()):
-        return
-    kept = sorted(path.name for path in folders.checkpoints.glob("step-*"))
-    raise BiasBenchError(
-        f"loss is {losses.total.item()} at step {step} (pairs {rows[:5].tolist()}…); last "
-        f"checkpoint: {kept[-1] if kept else 'none'}; lower training.learning_rate, or "
-        "set training.precision=float32"
-    )
+def _require_finite(
+    found: Mapping[str, float], step: int, rows: np.ndarray, folders: Folders
+) -> None:
+    for name, value in found.items():
+        if not math.isfinite(value):
+            raise BiasBenchError(
+                f"{name} is {value} at step {step} (pairs {rows[:5].tolist()}…); last checkpoint: "
+                f"{newest_name(folders.checkpoints)}; lower training.learning_rate, or set "
+                "training.precision=float32"
+            )

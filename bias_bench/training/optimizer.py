@@ -66,12 +66,15 @@ def set_learning_rate(
     return rate
 
 
-def clip(trained: Trained, norm: float) -> None:
+def clip(trained: Trained, norm: float) -> dict[str, float]:
     """Clip the gradients of the encoder and of each term on their own, so that what an adversary
-    learns does not slow the encoder.
+    learns does not slow the encoder; returns each one's norm before that.
     """
     owners: dict[str, list[torch.nn.Parameter]] = {}
     for name, parameter in trained.parameters.items():
         owners.setdefault(name.split(".")[0], []).append(parameter)
-    for parameters in owners.values():
-        torch.nn.utils.clip_grad_norm_(parameters, norm)
+    found = {
+        owner: torch.nn.utils.clip_grad_norm_(parameters, norm)
+        for owner, parameters in owners.items()
+    }
+    return {owner: value.item() for owner, value in found.items()}

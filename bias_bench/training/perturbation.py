@@ -30,13 +30,13 @@ class Attack(NamedTuple):
     the random start (FreeLB) or the deviation of the noise (SMART). `sides` says which texts.
     """
 
-    method: Method = "fgm"
-    radius: float = 0.1
-    step_size: float = 0.3
-    steps: int = 3
-    start: float = 0.0
-    weight: float = 1.0
-    sides: Literal["queries", "both"] = "queries"
+    method: Method
+    radius: float
+    step_size: float
+    steps: int
+    start: float
+    weight: float
+    sides: Literal["queries", "both"]
 
 
 class Passes(NamedTuple):
@@ -59,7 +59,9 @@ class Passes(NamedTuple):
             losses = backward(self.embedder, self.batch, objective, self.how, self.scale * factor)
         finally:
             self.embedder.added = None
-        if added is not None:
+        if added is not None and added.requires_grad and self.how.processes.number > 1:
+            if added.grad is None:  # no text of this process's is in the batch
+                added.grad = torch.zeros_like(added)
             self.how.processes.add([added.grad])
         return losses
 
@@ -95,7 +97,7 @@ def _pgd(passes: Passes, attack: Attack) -> Losses:
 def _freelb(passes: Passes, attack: Attack) -> Losses:
     """Mean of the losses at `steps` successive perturbations; gradients of all of them count."""
     share = 1 / attack.steps
-    added = _random_start(passes, attack)
+    added = _projected(passes, attack, _random_start(passes, attack)).requires_grad_()
     first = passes.run(added, passes.objective.scaled(CONTRASTIVE, share))
     contrastive = first.terms[CONTRASTIVE] * share
     for _ in range(attack.steps - 1):
@@ -111,7 +113,7 @@ def _smart(passes: Passes, attack: Attack) -> Losses:
     """loss(x) + weight KL(scores(x + δ), scores(x)), symmetric, over the scores in the batch."""
     clean = passes.run(None, passes.objective)
     divergence = Objective({"smart": (1.0, _Divergence(clean.embeddings))})
-    shift = _random_start(passes, attack).detach()
+    shift = _random_start(passes, attack)
     for _ in range(attack.steps):
         ascent = _ascent(passes, shift, divergence)
         largest = _per_text(passes, ascent.abs().amax(dim=1), "amax").clamp(min=1e-12)
@@ -185,8 +187,7 @@ def _random_start(passes: Passes, attack: Attack) -> torch.Tensor:
         lengths = _per_text(passes, torch.ones(len(zeros)), "sum").cpu()
         scale = attack.start / (lengths * zeros.shape[1]).sqrt()
         noise = (2 * torch.rand(zeros.shape, generator=random) - 1) * scale
-    noise = noise.to(passes.embedder.token_texts.device) * _sides(passes, attack)
-    return noise.requires_grad_()
+    return noise.to(passes.embedder.token_texts.device) * _sides(passes, attack)
 
 
 def _gradient(added: torch.Tensor) -> torch.Tensor:

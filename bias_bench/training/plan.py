@@ -2,25 +2,26 @@
 
 Kinds of batch: ``mono`` (all queries and candidates in one language), ``mixed`` (each pair in one
 language, the batch in many), ``cross`` (each pair in two languages). A recipe is a mixture of
-kinds. An epoch is a pure function of pairs, mixture, seed and epoch number, so the state of a
-training run is (epoch, batch).
+kinds. An epoch is a pure function of pairs, mixture, batch size, seed and epoch number, so the
+state of a training run is (epoch, batch).
 
-How a batch is filled: every group's rows are put in random order; round r holds the r-th row of
-every group, in random group order. A batch is a window over the rounds, so it meets a group twice
-only where it spans two rounds, and there the groups just used are moved to the back of the later.
+Sources and rows take turns over all epochs as one (`schedule`, `rows`): what an epoch has no room
+for comes in the next one, and nothing is rounded away twice in the same direction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.errors import DataError, UsageError, nearest
+from bias_bench.training.rows import dealt
+from bias_bench.training.schedule import turns
 
 KINDS = ("mono", "mixed", "cross")
 Order = Literal["language_first", "dataset_first"]
@@ -42,15 +43,31 @@ class Share(NamedTuple):
     rows: np.ndarray
 
 
+class _Walk(NamedTuple):
+    """An epoch's number, the place in `shares` of the source of each batch, and all later ones."""
+
+    number: int
+    sources: np.ndarray
+    batches: np.ndarray
+    later: Iterator[tuple[np.ndarray, np.ndarray]]
+
+
 @dataclass(frozen=True)
 class BatchPlan:
-    """Batches of `batch_size` rows of `pairs`, no two of one group, kinds in exact shares.
+    """Batches of `batch_size` rows of `pairs`, no two of one group, sources in exact shares.
 
     `mixture` maps kinds to weights. Data sets are drawn in proportion to (number of groups) **
     `dataset_exponent`. `order` decides mono batches: ``language_first`` draws every language
     equally often and then a data set that has it; ``dataset_first`` the reverse. In the other
-    kinds, ``language_first`` makes all languages or language pairs of a data set equally likely,
-    ``dataset_first`` takes them as often as they occur.
+    kinds, ``language_first`` uses all languages or language pairs of a data set equally often, and
+    so the rows of a rare one more often than others; ``dataset_first`` takes them as they occur.
+
+    After every batch each kind, language and data set has had its share of the batches so far to
+    less than one batch (`schedule` says how far that is proven). A language of a data set with too
+    few groups for a batch is a DataError, or left out where `leave_out_small` says so, as are
+    languages that a data set does not have.
+
+    The cost of an epoch grows with its number unless epochs are asked for in turn.
     """
 
     pairs: Pairs
@@ -59,16 +76,20 @@ class BatchPlan:
     seed: int
     dataset_exponent: float = 1.0
     order: Order = "language_first"
+    leave_out_small: bool = False
 
     def __post_init__(self) -> None:
         for kind, weight in self.mixture.items():
             if kind not in KINDS:
                 raise UsageError(f"unknown kind of batch '{kind}': {nearest(kind, KINDS)}")
-            if weight < 0:
-                raise UsageError(f"training.mixture.{kind} = {weight}: weights cannot be negative")
+            if not 0 <= weight < float("inf"):
+                raise UsageError(
+                    f"training.mixture.{kind} = {weight}: a weight is a number from 0, not negative"
+                )
         if sum(self.mixture.values()) <= 0:
             raise UsageError("training.mixture: at least one kind needs a weight above 0")
         object.__setattr__(self, "_shares", self._make_shares())
+        object.__setattr__(self, "_walk", None)
 
     def __len__(self) -> int:
         """Batches in an epoch: one pair is drawn for every pair there is, at least one batch."""
@@ -81,74 +102,50 @@ class BatchPlan:
 
     def epoch(self, number: int) -> np.ndarray:
         """Rows of `pairs`, int64 [len(self), batch_size], of one epoch."""
-        random = np.random.default_rng([self.seed, number])
-        weights = np.array([share.weight for share in self.shares])
-        sources = np.repeat(np.arange(len(weights)), exact_counts(weights, len(self)))
-        random.shuffle(sources)
-        batches = np.empty((len(self), self.batch_size), dtype=np.int64)
-        for index, share in enumerate(self.shares):
-            places = np.flatnonzero(sources == index)
-            if len(places):
-                batches[places] = self._fill(share, len(places), random)
-        return batches
+        return self._walked_to(number).batches.copy()
 
     def sources(self, number: int) -> list[Source]:
         """The source of each batch of an epoch, in order."""
-        batches = self.epoch(number)
-        return [self._source_of(rows) for rows in batches]
+        return [self.shares[place].source for place in self._walked_to(number).sources]
 
-    def _source_of(self, rows: np.ndarray) -> Source:
-        queries, candidates = self.pairs.query_language[rows], self.pairs.candidate_language[rows]
-        data_set = int(self.pairs.data_set[rows[0]])
-        if (queries != candidates).any():
-            return Source("cross", data_set, -1)
-        if (queries == queries[0]).all() and self.mixture.get("mono", 0) > 0:
-            return Source("mono", data_set, int(queries[0]))
-        return Source("mixed", data_set, -1)
+    def _walked_to(self, number: int) -> _Walk:
+        walk: _Walk | None = self._walk  # type: ignore[attr-defined]
+        if walk is None or number < walk.number:
+            later = self._epochs()
+            walk = _Walk(0, *next(later), later)
+        if number > walk.number:
+            found = next(islice(walk.later, number - walk.number - 1, None))
+            walk = _Walk(number, *found, walk.later)
+        object.__setattr__(self, "_walk", walk)
+        return walk
 
-    def _fill(self, share: Share, number: int, random: np.random.Generator) -> np.ndarray:
-        """Rows [number, batch_size] from one source, passing over its rows as often as needed."""
-        filled: list[np.ndarray] = []
-        have = 0
-        while have < number:
-            batches = self._one_pass(share, number - have, random)
-            filled.append(batches)
-            have += len(batches)
-        return np.concatenate(filled)
+    def _epochs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All epochs from the first one: sources int64 [len(self)] and rows of each batch."""
+        language = [share.source.language for share in self.shares]
+        data_set = [share.source.data_set for share in self.shares]
+        inner = (language, data_set) if self.order == "language_first" else (data_set, language)
+        kinds = [share.source.kind for share in self.shares]
+        order = turns(
+            list(zip(kinds, *inner, strict=True)),
+            [share.weight for share in self.shares],
+            np.random.default_rng([self.seed, 0]),
+        )
+        rows = [self._batches_of(share) for share in self.shares]
+        while True:
+            sources = np.array(list(islice(order, len(self))))
+            yield sources, np.stack([next(rows[source]) for source in sources])
 
-    def _one_pass(self, share: Share, number: int, random: np.random.Generator) -> np.ndarray:
-        """Up to `number` batches of rows that are used once each; leaves the last few unused."""
-        rows = share.rows
-        groups = self.pairs.group[rows]
-        keys = random.random(len(rows)) ** (1 / self._row_weights(share))
-        order = np.lexsort((-keys, groups))
-        first = np.flatnonzero(np.diff(groups[order], prepend=-1))
-        sizes = np.diff(np.append(first, len(order)))
-        rounds = np.arange(len(order)) - np.repeat(first, sizes)
-        by_round = np.lexsort((random.random(len(order)), rounds))
-        order, rounds = order[by_round], rounds[by_round]
-        bounds = np.searchsorted(rounds, np.arange(rounds[-1] + 2))
-        stream: list[np.ndarray] = []
-        length = 0
-        for start, stop in pairwise(bounds):
-            members = order[start:stop]
-            over = length % self.batch_size
-            if over:
-                tail = groups[np.concatenate(stream)[-over:]] if stream else groups[:0]
-                used = np.isin(groups[members], tail)
-                if len(members) - used.sum() < self.batch_size - over:
-                    break
-                members = np.concatenate([members[~used], members[used]])
-            stream.append(members)
-            length += len(members)
-            if length >= number * self.batch_size:
-                break
-        whole = min(length // self.batch_size, number)
-        chosen = np.concatenate(stream)[: whole * self.batch_size]
-        return rows[chosen].reshape(whole, self.batch_size)
+    def _batches_of(self, share: Share) -> Iterator[np.ndarray]:
+        kind, data_set, language = share.source
+        random = np.random.default_rng(
+            [self.seed, 1, KINDS.index(kind), data_set, language + 1]
+        )  # of its own, so that a source's batches do not depend on when they are due
+        groups = self.pairs.group[share.rows]
+        for batch in dealt(groups, self._rates(share), self.batch_size, random):
+            yield share.rows[batch]
 
-    def _row_weights(self, share: Share) -> np.ndarray:
-        """float64 [rows]: how likely a row stands before its group's others."""
+    def _rates(self, share: Share) -> np.ndarray:
+        """float64 [rows]: how often a row is used, against others of its source."""
         if self.order == "dataset_first" or share.source.kind == "mono":
             return np.ones(len(share.rows))
         queries = self.pairs.query_language[share.rows].astype(np.int64)
@@ -176,6 +173,7 @@ class BatchPlan:
         languages = pairs.query_language[rows] if kind == "mono" else np.full(len(rows), -1)
         found: dict[tuple[int, int], np.ndarray] = {}
         sizes: dict[tuple[int, int], float] = {}
+        small: dict[tuple[int, int], int] = {}
         for data_set in range(len(pairs.data_sets)):
             for language in np.unique(languages):
                 chosen = rows[(pairs.data_set[rows] == data_set) & (languages == language)]
@@ -183,10 +181,20 @@ class BatchPlan:
                 if groups >= self.batch_size:
                     found[data_set, int(language)] = chosen
                     sizes[data_set, int(language)] = float(groups) ** self.dataset_exponent
+                elif groups:
+                    small[data_set, int(language)] = groups
         if not found:
             raise DataError(
                 f"training.mixture.{kind}: no data set has {self.batch_size} groups of such pairs; "
                 "lower training.batch_size, or give more sources or languages"
+            )
+        if small and not self.leave_out_small:
+            (data_set, language), groups = next(iter(small.items()))
+            where = f" in {pairs.languages[language]}" if kind == "mono" else ""
+            raise DataError(
+                f"training.mixture.{kind}: {pairs.data_sets[data_set]} has {groups} groups of such "
+                f"pairs{where}, too few for a batch of {self.batch_size}; lower "
+                "training.batch_size, or leave them out (options.languages of training.sources)"
             )
         probability = _draw(sizes, first=1 if self.order == "language_first" else 0)
         return [
@@ -217,12 +225,3 @@ def _draw(sizes: dict[tuple[int, int], float], first: int) -> dict[tuple[int, in
         (data_set, language): max(of_set[data_set]) / whole / len(of_set[data_set])
         for data_set, language in sizes
     }
-
-
-def exact_counts(weights: np.ndarray, total: int) -> np.ndarray:
-    """int64 [weights]: `total` split in proportion to `weights` by largest remainders."""
-    ideal = weights / weights.sum() * total
-    counts = np.floor(ideal).astype(np.int64)
-    rest = total - int(counts.sum())
-    counts[np.argsort(-(ideal - counts), kind="stable")[:rest]] += 1
-    return counts

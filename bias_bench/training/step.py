@@ -100,7 +100,10 @@ def _embed_chunks(embed: Embed, chunks: list[np.ndarray], how: How) -> torch.Ten
     for number in own:
         how.seed_chunk(number)
         vectors.append(embed(chunks[number]))
-    rows = np.concatenate([chunks[number] for number in own])
+    if not own:  # as many dimensions as the others' vectors have, and no row
+        with torch.no_grad():
+            vectors.append(embed(chunks[0][:1])[:0])
+    rows = np.concatenate([chunks[0][:0], *(chunks[number] for number in own)])
     return how.processes.whole(torch.cat(vectors), rows, sum(map(len, chunks)))
 
 
@@ -113,7 +116,8 @@ def _plain(
     scale: float,
 ) -> Losses:
     losses = objective(_assemble(_embed_chunks(embed, chunks, how), batch))
-    (scale * losses.total).backward()
+    if losses.total.requires_grad or how.processes.share(chunks):  # else no part of it is ours
+        (scale * losses.total).backward()
     return _detached(losses)
 
 

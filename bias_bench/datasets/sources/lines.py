@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from bias_bench.console import say
+from bias_bench.datasets.readers import read_lines
 from bias_bench.datasets.sources.build import (
     LoadedSource,
     TextTable,
@@ -16,7 +17,6 @@ from bias_bench.datasets.sources.build import (
     crossed,
     make_pairs,
 )
-from bias_bench.datasets.sources.readers import read_lines
 from bias_bench.datasets.sources.source import Options, Source
 from bias_bench.errors import DataError, UsageError
 
@@ -40,7 +40,12 @@ def load_lines(source: Source) -> LoadedSource:
         documents = [line.split("\t")[0].strip() for line in read_lines(paths[-1])]
     else:
         documents = [""] * len(lines[0])
-    for path, column in zip(paths, [*lines, documents], strict=False):
+    columns = [*lines, documents]
+    shortest = min(map(len, columns))
+    for column in columns:
+        while len(column) > shortest and not column[-1]:  # a blank line at the end says nothing
+            column.pop()
+    for path, column in zip(paths, columns, strict=False):
         if len(column) != len(lines[0]):
             raise DataError(
                 f"{path}: {len(column):,} lines, but {paths[0]} has {len(lines[0]):,}; parallel "

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bias_bench.datasets.sources.readers import read_json_lines, read_table
+from bias_bench.datasets.readers import read_json_lines, read_table
 from bias_bench.errors import DataError
 
 _SHARD = re.compile(r"(?:^|/)docs-(\d{1,9})\.jsonl(?:\.gz)?$")
@@ -31,8 +31,8 @@ class Passage(NamedTuple):
 
 
 class Judgements(NamedTuple):
-    """`grades` by topic and passage, in file order (0: judged not relevant); of each passage the
-    first `line`.
+    """`grades` by topic and passage, in file order (0: judged not relevant, as are grades below 0);
+    of each passage the first `line`.
     """
 
     grades: dict[str, dict[str, int]]
@@ -71,12 +71,12 @@ def read_judgements(path: Path, questions: dict[str, str], topics: Path) -> Judg
         where = f"{path}: line {number}"
         if topic not in questions:
             raise DataError(f"{where}: topic '{topic}' is not in {topics}")
-        if not re.fullmatch(r"\s*\d{1,9}\s*", grade):
+        if not re.fullmatch(r"\s*-?\d{1,9}\s*", grade):
             raise DataError(f"{where}: grade '{grade}' is no whole number")
         of_topic = judged.grades.setdefault(topic, {})
         if passage in of_topic:
             raise DataError(f"{where}: passage '{passage}' is judged twice for topic '{topic}'")
-        of_topic[passage] = int(grade)
+        of_topic[passage] = max(int(grade), 0)
         judged.line.setdefault(passage, number)
     return judged
 

@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from bias_bench.console import say
+from bias_bench.datasets.readers import read_lines, read_table
 from bias_bench.datasets.sources.build import (
     Links,
     LoadedSource,
@@ -27,7 +28,6 @@ from bias_bench.datasets.sources.build import (
     make_pairs,
 )
 from bias_bench.datasets.sources.codes import our_language
-from bias_bench.datasets.sources.readers import read_lines, read_table
 from bias_bench.datasets.sources.source import Options, Source
 from bias_bench.errors import DataError, UsageError
 
@@ -140,11 +140,15 @@ def find_files(source: Source) -> Files:
 def read_triples(path: Path, options: MmarcoOptions) -> Triples:
     """The first `limit` triples, gathered by pair. A pair's negatives are no answers of its query.
 
+    Blank lines are passed over.
+
     DataError names a line that does not hold three whole numbers.
     """
     ids = array("q")
     for number, line in enumerate(islice(read_lines(path), options.limit), 1):
         fields = line.split()
+        if not fields:
+            continue
         if len(fields) != 3 or not all(id_.isdecimal() and len(id_) < 10 for id_ in fields):
             raise DataError(f"{path}: line {number}: '{line[:40]}', expected three whole numbers")
         ids.extend(map(int, fields))

@@ -15,6 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import field_validator
 
+from bias_bench.datasets.readers import (
+    Record,
+    parquet_columns,
+    read_json_lines,
+    read_parquet_rows,
+)
 from bias_bench.datasets.sources.build import (
     Links,
     LoadedSource,
@@ -23,7 +29,6 @@ from bias_bench.datasets.sources.build import (
     make_pairs,
 )
 from bias_bench.datasets.sources.codes import our_language
-from bias_bench.datasets.sources.readers import Record, read_json_lines
 from bias_bench.datasets.sources.source import Options, Source
 from bias_bench.errors import DataError, UsageError, nearest
 
@@ -32,6 +37,7 @@ COLUMNS = (
     *REQUIRED, "negatives", "query_language", "positive_language", "language", "group", "id",
     "title",
 )  # fmt: skip
+_EXACT = 2**53  # up to here a float holds every whole number
 ENDINGS = (".jsonl", ".jsonl.gz", ".zip", ".parquet")
 
 
@@ -149,7 +155,7 @@ def read_records(path: Path, options: PairsOptions) -> Iterator[Record]:
     for where, fields in read_json_lines(path, options.member):
         _check_columns(where, fields, options.columns)
         seen.update(fields)
-        yield Record(where, {ours: fields.get(name) for ours, name in theirs.items()})
+        yield Record(where, _without_nan({ours: fields.get(name) for ours, name in theirs.items()}))
     if seen and options.columns:
         # a row may leave a column out, but one that no row has was misspelt
         _require(str(path), options.columns.values(), seen)
@@ -158,25 +164,13 @@ def read_records(path: Path, options: PairsOptions) -> Iterator[Record]:
 def _read_parquet(
     path: Path, columns: dict[str, str] | None, theirs: dict[str, str]
 ) -> Iterator[Record]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    try:
-        file = pq.ParquetFile(path)
-        present = file.schema_arrow.names
-        _check_columns(str(path), present, columns)
-        if columns:
-            _require(str(path), columns.values(), present)
-        wanted = {ours: name for ours, name in theirs.items() if name in present}
-        for batch in file.iter_batches(columns=sorted(set(wanted.values()))):
-            for fields in batch.to_pylist():
-                number += 1
-                record = {ours: fields[name] for ours, name in wanted.items()}
-                yield Record(f"{path}: row {number}", record)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"{path}: cannot be read as parquet ({reason}); write it again") from None
+    present = parquet_columns(path)
+    _check_columns(str(path), present, columns)
+    if columns:
+        _require(str(path), columns.values(), present)
+    wanted = {ours: name for ours, name in theirs.items() if name in present}
+    for where, fields in read_parquet_rows(path, sorted(set(wanted.values()))):
+        yield Record(where, _without_nan({ours: fields[name] for ours, name in wanted.items()}))
 
 
 def _check_columns(where: str, present: Collection[str], columns: dict[str, str] | None) -> None:
@@ -213,6 +207,8 @@ def _checked(record: Record, language: str, number: int) -> PairRow:
         positive = fields["positive"].strip()
         negatives = tuple(text.strip() for text in negatives if text.strip() != positive)
     topic = next((fields[key] for key in ("group", "id") if fields.get(key) is not None), None)
+    if isinstance(topic, float):
+        topic = _whole(topic, where)
     if topic is not None and (not isinstance(topic, str | int) or not str(topic).strip()):
         raise DataError(f"{where}: group or id is {_shown(topic)}, expected a text or a number")
     title = fields.get("title") or ""
@@ -227,6 +223,22 @@ def _checked(record: Record, language: str, number: int) -> PairRow:
         topic=f"row-{number}" if topic is None else str(topic),
         title=title.strip(),
     )
+
+
+def _whole(number: float, where: str) -> int:
+    """A whole number that pandas made a float because others were missing."""
+    if not number.is_integer() or abs(number) > _EXACT:
+        raise DataError(
+            f"{where}: group or id is {number!r}, expected a whole number up to 2**53; write texts "
+            "or integers"
+        )
+    return int(number)
+
+
+def _without_nan(fields: dict[str, Any]) -> dict[str, Any]:
+    """A row in which a missing value is None, also where pandas wrote NaN for it."""
+    missing = {name for name, value in fields.items() if value != value}
+    return {name: None if name in missing else value for name, value in fields.items()}
 
 
 def _row_language(record: Record, column: str, language: str) -> str:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from bias_bench.datasets.hub import hub_errors
 from bias_bench.errors import DataError
-from bias_bench.files import sha256_file
+from bias_bench.files import is_hidden, sha256_file
 
 _Fetched = TypeVar("_Fetched")
 
@@ -53,11 +53,15 @@ class Place:
                 f"{root}: no such folder (training source '{self.source}'); {self.mend}"
             )
         # large parts of a data set often are links to another disk
-        return sorted(
-            os.path.normpath(Path(below, os.path.relpath(folder, root), name))
-            for folder, _, names in os.walk(root, followlinks=True)
-            for name in names
-        )
+        found = []
+        for folder, inner, names in os.walk(root, followlinks=True):
+            inner[:] = [name for name in inner if not is_hidden(name)]
+            found += [
+                os.path.normpath(Path(below, os.path.relpath(folder, root), name))
+                for name in names
+                if not is_hidden(name)
+            ]
+        return sorted(found)
 
     def lacks(self, names: Iterable[str]) -> list[str]:
         """Those of `names` that are no file here, sorted."""

@@ -1,4 +1,4 @@
-"""Form ``squad``: SQuAD v1.1 files, one per language, parallel through equal question ids.
+"""Form ``squad``: SQuAD files, one per language, parallel through equal question ids.
 
 With LAReQA's ``sentence_breaks`` the candidate is the sentence that holds ``answer_start``;
 without them it is the whole paragraph.
@@ -90,13 +90,13 @@ def _read_paragraphs(path: Path, file: SquadFile) -> list[Answered]:
     for article_row, article in enumerate(file.data):
         for row, paragraph in enumerate(article.paragraphs):
             where = f"{path}: article {article_row}, paragraph {row}"
-            if paragraph.qas and not paragraph.context.strip():
+            if paragraph.answerable and not paragraph.context.strip():
                 raise DataError(f"{where}: empty context")
-            for question in paragraph.qas:
+            for question in paragraph.answerable:
                 if question.id in answers:
                     raise DataError(f"{where}: question id '{question.id}' occurs twice")
                 answers[question.id] = Answered(
-                    question.id, question.question, paragraph.context, article.title
+                    question.id, question.question, paragraph.context, article.title or ""
                 )
     if not answers:
         raise DataError(f"{path}: no question in this file; nothing to train on")

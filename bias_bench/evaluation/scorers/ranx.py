@@ -9,6 +9,7 @@ import numpy as np
 
 from bias_bench.evaluation.metrics import Metric
 from bias_bench.evaluation.ranking import JudgedRankings
+from bias_bench.library_caches import direct_library_caches
 
 _NAMES = {"AP": "map", "nDCG": "ndcg", "R": "recall", "RR": "mrr"}
 _NO_RESULT = -2.0  # a number that no judged candidate has
@@ -17,6 +18,7 @@ _NO_JUDGEMENT = -3.0
 
 def score(rankings: JudgedRankings, metrics: tuple[Metric, ...]) -> dict[Metric, np.ndarray]:
     """Each metric [queries], in the order of ``rankings.queries``."""
+    direct_library_caches()
     import numba
     import ranx
 

@@ -46,7 +46,7 @@ def score(
             for name, files in settings.items():
                 run_stream.write(_prefixed(files.run, name))
                 qrels_stream.write(_prefixed(files.qrels, name))
-        output = _trec_eval(qrels, run, metrics)
+        output = _trec_eval(qrels, run, metrics, folder)
     return _parse(output, list(settings), metrics)
 
 
@@ -59,25 +59,32 @@ def _prefixed(path: Path, setting: str) -> bytes:
     return prefix + content.replace(b"\n", b"\n" + prefix)[: -len(prefix)]
 
 
-def _trec_eval(qrels: Path, run: Path, metrics: tuple[Metric, ...]) -> str:
-    command = [str(java_command()), "-cp", str(anserini_jar()), "trec_eval", "-q", "-c"]
-    for request in _requests(metrics):
+def _trec_eval(qrels: Path, run: Path, metrics: tuple[Metric, ...], scratch: str) -> str:
+    """What it prints. Its program is unpacked into `scratch`: Java itself knows no TMPDIR."""
+    command = [str(java_command()), f"-Djava.io.tmpdir={scratch}", "-cp", str(anserini_jar())]
+    command += ["trec_eval", "-q", "-c"]
+    for request in requests(metrics):
         command += ["-m", request]
     done = subprocess.run(
         [*command, str(qrels), str(run)],
         capture_output=True,
         text=True,
         encoding="utf-8",
+        cwd=scratch,
         check=False,
     )
     if done.returncode != 0 or not done.stdout:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise BiasBenchError(f"trec_eval failed: {'; '.join(lines[-2:])}; see `biasbench doctor`")
+        said = (done.stderr or done.stdout).strip().splitlines()
+        # not where in its code it was
+        lines = [line for line in said if not line.strip().startswith(("at ", "... "))]
+        full = any("No space left" in line for line in lines)
+        hint = "set TMPDIR to a folder with space" if full else "see `biasbench doctor`"
+        raise BiasBenchError(f"trec_eval failed: {'; '.join(lines[-2:] or ['no output'])}; {hint}")
     return done.stdout
 
 
-def _requests(metrics: tuple[Metric, ...]) -> list[str]:
-    """What to ask for: a measure's cut-offs all at once, since only its first `-m` counts."""
+def requests(metrics: tuple[Metric, ...]) -> list[str]:
+    """What to ask trec_eval for: all cut-offs of a measure at once; only its first `-m` counts."""
     cutoffs: dict[str, list[int]] = {}
     for metric in metrics:
         full, cut = _MEASURES[metric.measure]
@@ -91,7 +98,8 @@ def _requests(metrics: tuple[Metric, ...]) -> list[str]:
     ]
 
 
-def _printed_name(metric: Metric) -> str:
+def printed_name(metric: Metric) -> str:
+    """What trec_eval calls a metric in its output."""
     full, cut = _MEASURES[metric.measure]
     return f"{cut}_{metric.cutoff}" if metric.cutoff and cut != full else full
 
@@ -99,12 +107,10 @@ def _printed_name(metric: Metric) -> str:
 def _parse(
     output: str, settings: list[str], metrics: tuple[Metric, ...]
 ) -> dict[str, dict[Metric, dict[str, float]]]:
-    """Rows ``measure <tab> query <tab> value``. A reciprocal rank is cut here: 1/rank below
-    1/cutoff means a rank past the cut-off.
-    """
+    """Rows ``measure <tab> query <tab> value``."""
     by_name: dict[str, list[Metric]] = {}
     for metric in metrics:
-        by_name.setdefault(_printed_name(metric), []).append(metric)
+        by_name.setdefault(printed_name(metric), []).append(metric)
     values: dict[str, dict[Metric, dict[str, float]]] = {
         setting: {metric: {} for metric in metrics} for setting in settings
     }
@@ -113,11 +119,18 @@ def _parse(
         if query in ("all", _SEPARATOR):
             continue
         setting, _, query = query.partition(_SEPARATOR)
-        value = float(text)
         for metric in by_name[name.rstrip()]:
-            cut = metric.measure == "RR" and metric.cutoff and value < 1 / (metric.cutoff + 0.5)
-            values[setting][metric][query] = 0.0 if cut else value
+            values[setting][metric][query] = cut_reciprocal_rank(metric, float(text))
     return values
+
+
+def cut_reciprocal_rank(metric: Metric, value: float) -> float:
+    """The value that trec_eval gives for a metric; RR is cut here, since trec_eval has no RR@k.
+
+    A reciprocal rank below 1/cutoff means a rank past the cut-off.
+    """
+    cut = metric.measure == "RR" and metric.cutoff and value < 1 / (metric.cutoff + 0.5)
+    return 0.0 if cut else value
 
 
 def as_array(values: Mapping[str, float], queries: list[str]) -> np.ndarray:

@@ -6,13 +6,14 @@ import gzip
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from bias_bench.errors import DataError, UsageError, nearest
-from bias_bench.files import parse_json
+from bias_bench.files import is_hidden, parse_json
+from bias_bench.packed import is_gzip_file
 
 
 class Record(NamedTuple):
@@ -23,7 +24,7 @@ class Record(NamedTuple):
 
 
 def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
-    """Lines of a UTF-8 file without their ends; ``.gz`` is unpacked, of ``.zip`` one `member`.
+    """Lines of a UTF-8 file without their ends; gzip is unpacked, of ``.zip`` one `member`.
 
     Only a line feed ends a line: texts hold other separators that `str.splitlines` would cut at.
     """
@@ -34,6 +35,8 @@ def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 yield line.rstrip("\r\n")
     except UnicodeDecodeError:
+        if path.suffix == ".gz" and not is_gzip_file(path):
+            raise DataError(f"{path}: damaged after line 0; fetch the file again") from None
         raise DataError(f"{path}: line {number}: not UTF-8; convert the file") from None
     except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile):
         raise DataError(f"{path}: damaged after line {number}; fetch the file again") from None
@@ -44,8 +47,13 @@ def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
 
 
 def read_table(path: Path, columns: int) -> Iterator[tuple[int, list[str]]]:
-    """Line number, from 1, and fields of a tab-separated file; the last field may hold tabs."""
+    """Line number, from 1, and fields of a tab-separated file; the last field may hold tabs.
+
+    Blank lines are passed over.
+    """
     for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            continue
         fields = line.split("\t", columns - 1)
         if len(fields) != columns:
             raise DataError(
@@ -71,6 +79,42 @@ def read_json_lines(path: Path, member: str | None = None) -> Iterator[Record]:
         yield Record(where, fields)
 
 
+def read_rows(path: Path) -> Iterator[Record]:
+    """The rows of a file of JSON lines or of a parquet file, by its name."""
+    return read_parquet_rows(path) if path.suffix == ".parquet" else read_json_lines(path)
+
+
+def read_parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Record]:
+    """The rows of a parquet file, with these columns of it (None: all); a null is None."""
+    import pyarrow.parquet as pq
+
+    number = 0
+    with _readable_parquet(path):
+        for batch in pq.ParquetFile(path).iter_batches(columns=columns):
+            for fields in batch.to_pylist():
+                number += 1
+                yield Record(f"{path}: row {number}", fields)
+
+
+def parquet_columns(path: Path) -> list[str]:
+    """The names of a parquet file's columns."""
+    import pyarrow.parquet as pq
+
+    with _readable_parquet(path):
+        return list(pq.read_schema(path).names)
+
+
+@contextmanager
+def _readable_parquet(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(f"{path}: cannot be read as parquet ({reason}); write it again") from None
+
+
 def _encodable(value: Any) -> bool:
     """JSON can spell a lone surrogate; tokenizers and files cannot take it."""
     try:
@@ -87,7 +131,7 @@ def _open(path: Path, member: str | None) -> Iterator[BinaryIO]:
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive, archive.open(_member(archive, path, member)) as data:
             yield data  # type: ignore[misc]
-    elif path.suffix == ".gz":
+    elif is_gzip_file(path):
         with gzip.open(path, "rb") as packed:
             yield packed  # type: ignore[misc]
     else:
@@ -96,7 +140,11 @@ def _open(path: Path, member: str | None) -> Iterator[BinaryIO]:
 
 
 def _member(archive: zipfile.ZipFile, path: Path, member: str | None) -> str:
-    names = [name for name in archive.namelist() if not name.endswith("/")]
+    names = [
+        name
+        for name in archive.namelist()
+        if not name.endswith("/") and not any(map(is_hidden, name.split("/")))
+    ]
     if member is None and len(names) == 1:
         return names[0]
     if member not in names:

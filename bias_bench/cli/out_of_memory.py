@@ -1,0 +1,60 @@
+"""What to lower when memory ran out, of the machine or of a GPU, by the work that ran out of it."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from traceback import walk_tb
+
+_TRAINING = (
+    "lower training.batch_size, or set training.gradient_cache=true, which bounds memory by "
+    "training.chunk_tokens"
+)
+# the first of these modules that was at work decides
+_LOWER = {
+    "bias_bench.training.step": _TRAINING,
+    "bias_bench.training.embedder": _TRAINING,
+    "bias_bench.encoders.encoder": "lower encoding.batch_tokens",
+    "bias_bench.negatives": "lower training.negatives.mining.memory_mb",
+    "bias_bench.training": _TRAINING,
+    "bias_bench.retrieval": "give a smaller --memory, or lower retrieval.depth",
+    "bias_bench.evaluation": "lower retrieval.depth",
+}
+_ELSEWHERE = (
+    "lower training.batch_size, encoding.batch_tokens or --memory, or take a smaller encoder"
+)
+# what torch, and C++ below it, say in a RuntimeError; Python, numpy and Arrow raise MemoryError
+_SAID = re.compile(r"out of memory|not enough memory|can't allocate memory|ALLOC_FAILED|bad_alloc")
+_WANTED = re.compile(r"(?:tried|unable) to allocate ([\d.]+ ?(?:bytes|[KMGTP]iB))", re.IGNORECASE)
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """One line that says what to lower; None for an error about anything else."""
+    found = next(filter(_is_memory, _causes(error)), None)
+    if found is None:
+        return None
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(found.__traceback__)]
+    known = (
+        hint for part, hint in _LOWER.items() if any(name.startswith(part) for name in modules)
+    )
+    on_gpu = re.search("CUDA|CUBLAS|MPS|XPU|HIP", str(found))
+    wanted = _WANTED.search(str(found))
+    return (
+        f"out of memory{' on the GPU' if on_gpu else ''}"
+        f"{f' ({wanted[1]} more were asked for)' if wanted else ''}; {next(known, _ELSEWHERE)}"
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _is_memory(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, RuntimeError):
+        return type(error).__name__ == "OutOfMemoryError" or bool(_SAID.search(str(error)))
+    return isinstance(error, MemoryError)
