@@ -13,10 +13,10 @@ import pytest
 from bias_bench.evaluation.settings import parse_setting
 from bias_bench.report.comparison_page import render_comparison_page
 from bias_bench.report.comparison_tables import command_of
-from bias_bench.significance.clusters import default_unit
 from bias_bench.significance.comparison import compare
 from bias_bench.significance.options import CompareOptions
 from bias_bench.significance.parametric import wilcoxon_test
+from bias_bench.units import default_unit
 from tests.compared import FEW, as_json, cells, make_runs
 from tests.comparisons import make_run
 from tests.external_rankings import Files
