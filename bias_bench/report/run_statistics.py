@@ -23,9 +23,9 @@ from bias_bench.significance.bootstrap import (
     bootstrap_means,
     percentile_intervals,
 )
-from bias_bench.significance.clusters import default_unit
 from bias_bench.significance.run_values import Cluster
 from bias_bench.significance.simultaneous import residuals, simultaneous_intervals, weighted
+from bias_bench.units import default_unit
 
 CONFIDENCE = 0.95
 FEWEST = 20  # units, below which percentile intervals are far too short to be shown

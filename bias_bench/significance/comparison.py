@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from bias_bench.significance.cautions import cautions
-from bias_bench.significance.clusters import default_unit
 from bias_bench.significance.cutoff import choose_measure
 from bias_bench.significance.differences import (
     Aligned,
@@ -29,6 +28,7 @@ from bias_bench.significance.options import CompareOptions
 from bias_bench.significance.pairwise import Groups, all_pairs, compare_pairs
 from bias_bench.significance.run_values import Cluster, read_overview, read_run, read_values
 from bias_bench.significance.systems import Compared, gather_systems, warnings_about
+from bias_bench.units import default_unit
 
 SCHEMA = 1
 

@@ -131,8 +131,8 @@ def any_family(result: dict[str, Any]) -> str:
     level = 1 - result["confidence"]
     most = 100 * (1 - (1 - level) ** families)
     return (
-        f"Each of these {families} families errs in {100 * level:.3g} % of comparisons without a "
-        f"difference, at least one of them in up to {most:.0f} %."
+        f"Each of these {families} families errs in about {100 * level:.3g} % of comparisons "
+        f"without a difference, at least one of them in up to about {most:.0f} %."
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,9 @@ from bias_bench.files import digest, read_json, read_parquet
 from bias_bench.manifest import EXTERNAL, read_manifest, require_undamaged
 from bias_bench.significance.differences import Observations
 from bias_bench.significance.measures import Measure
+from bias_bench.units import Unit
 
-Cluster = Literal["topic", "paragraph", "article"]
+Cluster = Unit
 _METRICS_SCHEMA = 1
 _READ = ("metrics.json", "scores.parquet", "ranks.parquet", "robustness.parquet")
 _POOLED = ("retrieval", "multilingual", "per_setting")
