@@ -65,6 +65,7 @@ class _Run(NamedTuple):
     attack: Attack | None
     teacher: Any
     trained: Trained
+    folders: Folders
     mined_after: int = 0  # the step that the hard negatives in use were mined after
 
 
@@ -86,8 +87,8 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
     settings = job.settings
     training, held_out = split_groups(pairs, settings.held_out, job.seed)
     plan = _plan(job, training, settings.batch_size)
-    run = _prepare(job, training)
-    progress, stale = _start(run, folders)
+    run = _prepare(job, training, folders)
+    progress, stale = _start(run)
     validation = _validation_batches(run, held_out)
     refresh = _refresh_steps(job, plan)
     new: list[dict[str, Any]] = []  # rows of the log since the last checkpoint
@@ -102,7 +103,7 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
                 break
             rate = set_learning_rate(run.trained.optimizer, settings, step)
             run = _with_due_negatives(run, step, refresh)
-            losses = _step(run, rows, folders, step)
+            losses = _step(run, rows, step)
             row = log_row(step, losses, run.objective, rate, training, np.concatenate(rows))
             advance(1)
             last = step == settings.steps
@@ -130,24 +131,24 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
     return progress
 
 
-def _start(run: _Run, folders: Folders) -> tuple[Progress, int]:
+def _start(run: _Run) -> tuple[Progress, int]:
     """Load the newest checkpoint or start from scratch; also how many evaluations in a row were no
     better than the best. The log is then as it was at that checkpoint.
     """
-    progress = load_newest(folders.checkpoints, run.trained, run.job.digest)
+    progress = load_newest(run.folders.checkpoints, run.trained, run.job.digest)
     if progress is None:
         progress = Progress(0, 0, None)
         initialise(run.objective, run.job, run.pairs, run.tokens)
-    rows = read_log(folders.log, progress.step)
+    rows = read_log(run.folders.log, progress.step)
     if run.job.processes.rank == 0:
-        cut_log(folders.log, progress.step)
+        cut_log(run.folders.log, progress.step)
     if progress.step:
         say(f"training goes on after step {progress.step}")
     after = (row for row in rows if row["step"] > progress.best_step)
     return progress, sum("validation" in row for row in after)
 
 
-def _prepare(job: Job, training: Pairs) -> _Run:
+def _prepare(job: Job, training: Pairs, folders: Folders) -> _Run:
     settings = job.settings
     dimensions = job.loaded.model.config.hidden_size
     languages = len(np.unique([training.query_language, training.candidate_language]))
@@ -157,7 +158,7 @@ def _prepare(job: Job, training: Pairs) -> _Run:
     teacher = make_teacher(objective, job.loaded.model, job.device)
     trained = make_trained(job.loaded.model, objective, settings, job.device)
     tokens = tokenize(job.loaded.tokenizer, job.profile, settings, training, job.negatives)
-    return _Run(job, training, tokens, objective, make_attack(settings), teacher, trained)
+    return _Run(job, training, tokens, objective, make_attack(settings), teacher, trained, folders)
 
 
 def _refresh_steps(job: Job, plan: BatchPlan) -> int:
@@ -204,7 +205,7 @@ def _batch(run: _Run, pairs: Pairs, rows: np.ndarray, progress: float, draw: int
     return with_negatives(batch, run.tokens, negatives, pairs, rows, drawn)
 
 
-def _step(run: _Run, rows_of_batches: Sequence[np.ndarray], folders: Folders, step: int) -> Losses:
+def _step(run: _Run, rows_of_batches: Sequence[np.ndarray], step: int) -> Losses:
     """One step of the optimizer over one or several batches; the losses are their means.
 
     BiasBenchError before anything changes where a loss or a gradient is not finite.
@@ -220,7 +221,7 @@ def _step(run: _Run, rows_of_batches: Sequence[np.ndarray], folders: Folders, st
     found = {"loss": _mean(losses).total.item()}
     norms = clip(run.trained, run.job.settings.clip)
     found |= {f"norm of the gradient of {owner}": norm for owner, norm in norms.items()}
-    _require_finite(found, step, rows_of_batches[0], folders)
+    _require_finite(found, step, rows_of_batches[0], run.folders)
     run.trained.optimizer.step()
     return _mean(losses)
 

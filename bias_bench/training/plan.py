@@ -64,8 +64,8 @@ class BatchPlan:
 
     After every batch each kind, language and data set has had its share of the batches so far to
     less than one batch (`schedule` says how far that is proven). A language of a data set with too
-    few groups for a batch is a DataError, or left out where `leave_out_small` says so, as are
-    languages that a data set does not have.
+    few groups for a batch is a DataError, or left out where `leave_out_small` says so; one that a
+    data set does not have is left out.
 
     The cost of an epoch grows with its number unless epochs are asked for in turn.
     """
