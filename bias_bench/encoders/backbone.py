@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bias_bench.console import say
 from bias_bench.encoders import bundled, scratch, use_multilingual
 from bias_bench.encoders.folder import Folder, load_folder, read_folder
 from bias_bench.encoders.folder import Loaded as Loaded
+from bias_bench.encoders.head import build_head
 from bias_bench.encoders.profile import Profile, profile_for
 from bias_bench.errors import BiasBenchError, DataError, UsageError, nearest
 from bias_bench.files import sha256_file
@@ -35,7 +36,8 @@ class Backbone(NamedTuple):
     """A resolved SPEC. `sha256` maps each file that defines it (weights, tokenizer) to its hash.
 
     `given` makes the vectors in place of `load` where the model is a Python object. `origin` says
-    of each field of the profile where it comes from, `steps` what is done to pooled vectors.
+    of each field of the profile where it comes from, `steps` what is done to pooled vectors;
+    `head` makes a torch module that does it to vectors float32 [texts, dimensions], or None.
     `positions` are the most tokens that a text can have (None: no such bound), `languages` those
     that it was trained for, where that is stated (None: not).
     """
@@ -47,6 +49,7 @@ class Backbone(NamedTuple):
     given: GivenModel | None = None
     origin: Mapping[str, str] = MappingProxyType({})
     steps: tuple[str, ...] = ()
+    head: Callable[[], Any] = lambda: None
     positions: int | None = None
     languages: tuple[str, ...] | None = None
 
@@ -166,6 +169,7 @@ def _of_folder(spec: str, folder: Folder) -> Backbone:
         lambda: load_folder(folder),
         origin=folder.stated.origin,
         steps=tuple(map(str, folder.layout.steps)),
+        head=lambda: build_head(folder.layout.steps),
         positions=folder.positions,
     )
 

@@ -95,7 +95,8 @@ class Encoder:
     def __init__(self, backbone: Backbone, settings: EncodingSettings) -> None:
         self.settings = settings
         self._spec = backbone.spec
-        self._model, self._tokenizer, self._head = backbone.load()
+        self._model, self._tokenizer = backbone.load()
+        self._head = backbone.head()
         self._model.to(settings.device)
         if self._head is not None:
             self._head.to(settings.device)

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bias_bench.encoders.head import build_head
 from bias_bench.encoders.modules import Layout, read_file, read_layout
 from bias_bench.encoders.profile import PROFILE_FILE, Files, Pooling, Stated, profile_for
 from bias_bench.errors import BiasBenchError, DataError
@@ -26,14 +25,10 @@ _ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5Enco
 
 
 class Loaded(NamedTuple):
-    """A transformers model in eval mode and its tokenizer.
-
-    `head`, where there is one, is a torch module on pooled vectors float32 [texts, dimensions].
-    """
+    """A transformers model in eval mode and its tokenizer."""
 
     model: Any
     tokenizer: Any
-    head: Any = None
 
 
 class Folder(NamedTuple):
@@ -182,7 +177,7 @@ def load_folder(folder: Folder) -> Loaded:
         _lower_case(tokenizer)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False  # a text is read once
-    return Loaded(model.eval(), tokenizer, build_head(folder.layout.steps))
+    return Loaded(model.eval(), tokenizer)
 
 
 def _load_model(path: Path, config: Any, has_pooler: bool) -> tuple[Any, dict[str, Any]]:
