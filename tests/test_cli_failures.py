@@ -62,9 +62,9 @@ def test_a_mistyped_run_folder_is_met_with_the_nearest(
 ) -> None:
     (tmp_path / "mini-hybrid-0").mkdir()
     (tmp_path / "mini-hybrid-0" / "manifest.json").write_text("{}", encoding="utf-8")
-    assert run_command(["report", str(tmp_path / "mini-hybrd-0")]) == 1
+    assert run_command(["report", str(tmp_path / "mini-hybrd-0")]) == 3
     assert_one_error(capsys.readouterr().err, "not a run folder", "'mini-hybrid-0'")
-    assert run_command(["report", str(tmp_path / "something-else")]) == 1
+    assert run_command(["report", str(tmp_path / "something-else")]) == 3
     assert_one_error(capsys.readouterr().err, "(no manifest.json)")
 
 
