@@ -157,7 +157,8 @@ def _scratch(spec: str, name: str, seed: int) -> Backbone:
 
 def _folder(spec: str, path: Path) -> Backbone:
     folder = read_folder(path, "")
-    _require_as_trained(path.resolve(), folder.files)
+    names = [file.relative_to(path).as_posix() for file in folder.files]
+    _require_as_trained(path.resolve(), names)
     return _of_folder(spec, folder)
 
 
@@ -174,17 +175,13 @@ def _of_folder(spec: str, folder: Folder) -> Backbone:
     )
 
 
-def _require_as_trained(folder: Path, files: list[Path]) -> None:
+def _require_as_trained(folder: Path, files: list[str]) -> None:
     """DataError where a run has trained this encoder and its manifest says that a file differs."""
     try:
         manifest = read_manifest(folder.parent)
     except BiasBenchError:
         return  # no run folder: nothing says what the files were
-    require_undamaged(
-        folder.parent,
-        manifest,
-        [f"{folder.name}/{path.resolve().relative_to(folder).as_posix()}" for path in files],
-    )
+    require_undamaged(folder.parent, manifest, [f"{folder.name}/{name}" for name in files])
 
 
 def _hub(hub_id: str, fetch: bool) -> Backbone:
