@@ -141,7 +141,9 @@ def test_a_run_leaves_out_languages_that_it_was_not_trained_for_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(["search", "mini", "--backbone", BACKBONE, "--out", str(tmp_path)]) == 0
-    assert "mini: left out el, hi, vi, for which" in capsys.readouterr().err
+    note = "8 of 11 languages; left out: el, hi, vi, for which"
+    assert f"mini: {note}" in capsys.readouterr().err
+    assert note in next(tmp_path.glob("*/manifest.json")).read_text("utf-8")
     settings = {path.name for path in tmp_path.rglob("*.run.gz")}
     assert len(settings) == 8 * 9
     assert "el.run.gz" not in settings

@@ -12,7 +12,6 @@ from time import perf_counter
 from typing import Literal, NamedTuple
 
 from bias_bench.console import say, warn
-from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.download import fetch_benchmark
 from bias_bench.datasets.registry import LoadedBenchmark, benchmarks, load_benchmark
 from bias_bench.encoders.backbone import Backbone, resolve_backbone
@@ -175,9 +174,7 @@ def prepare(experiment: Experiment, options: RunOptions, given: Given = NOTHING)
         backbone = given.backbone(benchmark_requests(benchmark.collection, context))
     else:
         backbone = resolve_backbone(experiment.backbone, experiment.seed, options.fetch)
-    benchmark = benchmark._replace(
-        collection=_known_part(benchmark.collection, backbone, experiment)
-    )
+    benchmark = _known_part(benchmark, backbone, experiment)
     encoding = experiment.encoding
     device = own_device(resolve_device(options.device))
     if not backbone.given:
@@ -195,22 +192,31 @@ def prepare(experiment: Experiment, options: RunOptions, given: Given = NOTHING)
     return prepared
 
 
-def _known_part(collection: Collection, backbone: Backbone, experiment: Experiment) -> Collection:
+def _known_part(
+    benchmark: LoadedBenchmark, backbone: Backbone, experiment: Experiment
+) -> LoadedBenchmark:
     """The part in languages that the encoder was trained for, unless languages are asked for.
 
-    Says what is left out; UsageError where nothing is left.
+    Says what is left out, also beside the figures; UsageError where nothing is left.
     """
     if backbone.languages is None or experiment.languages:
-        return collection
-    known = [code for code in collection.languages if base_language(code) in backbone.languages]
+        return benchmark
+    name, languages = benchmark.collection.name, benchmark.collection.languages
+    known = [code for code in languages if base_language(code) in backbone.languages]
     if not known:
         raise UsageError(
-            f"{backbone.spec}: was trained for {', '.join(backbone.languages)}, and "
-            f"{collection.name} has none of them; ask for others with --set 'languages=[…]'"
+            f"{backbone.spec}: was trained for {', '.join(backbone.languages)}, and {name} has "
+            "none of them; ask for others with --set 'languages=[…]'"
         )
-    if left_out := [code for code in collection.languages if code not in known]:
-        say(
-            f"{collection.name}: left out {', '.join(left_out)}, for which {backbone.spec} was not "
-            "trained; --set 'languages=[…]' takes what it lists"
-        )
-    return collection.keep(known)
+    left_out = [code for code in languages if code not in known]
+    if not left_out:
+        return benchmark
+    note = (
+        f"{len(known)} of {len(languages)} languages; left out: {', '.join(left_out)}, for which "
+        f"{backbone.spec} was not trained."
+    )
+    say(f"{name}: {note} --set 'languages=[…]' takes what it lists")
+    return benchmark._replace(
+        collection=benchmark.collection.keep(known),
+        note=" ".join(filter(None, (benchmark.note, note))),
+    )
