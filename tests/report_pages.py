@@ -72,7 +72,13 @@ def content(name: str = "mini-zero-shot-0") -> tuple[dict[str, Any], dict[str, A
         "encoding": {
             "precision": "float32",
             "device": "cpu",
-            "profile": {"pooling": "mean", "query_prefix": "q: ", "candidate_prefix": ""},
+            "profile": {
+                "pooling": "mean",
+                "query_prefix": "q: ",
+                "candidate_prefix": "",
+                "query_max_length": 64,
+                "candidate_max_length": 128,
+            },
         },
         "versions": {"biasbench": "0", "torch": "1"},
         "git": {"commit": None, "dirty": None},
