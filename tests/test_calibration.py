@@ -92,7 +92,7 @@ def test_intervals_by_too_small_a_unit_hold_too_rarely(dependent: Source) -> Non
         cluster: _row(table, cluster=cluster, method=SETTING, quantity=COVERAGE)
         for cluster in UNITS
     }
-    assert by["topic"].high < 0.8
+    assert by["topic"].high < 0.82
     assert by["article"].value > 0.87
 
 

@@ -73,6 +73,7 @@ def started(out: Path, limit: int = resource.RLIM_INFINITY) -> subprocess.Popen[
     script = (
         "import resource, signal\nfrom bias_bench.cli import main\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # tests may run under nohup
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\nmain({RUN})"
     )
     return subprocess.Popen(

@@ -108,7 +108,7 @@ def test_too_few_runs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "nothing to compare: given is one run" in one_line(capsys, 2, runs / "zero")
     seeds = [runs / "hybrid-0", runs / "hybrid-1"]
     assert "given is 2 seeds of one system" in one_line(capsys, 2, *seeds)
-    assert "no such file" not in one_line(capsys, 1, runs / "zero", runs / "none")
+    assert "no such file" not in one_line(capsys, 3, runs / "zero", runs / "none")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bias_bench.cli import run_command
+from bias_bench.cli.systems import make_experiments
 from bias_bench.report.index_page import ComparisonRow, Row, render_index, write_index
 from tests.comparisons import make_run
 from tests.report_pages import HOSTILE, content, require_own_scripts_only
@@ -124,10 +125,6 @@ def test_a_run_makes_the_index_of_the_pages(tmp_path: Path) -> None:
 
 
 def test_the_embedded_benchmark_compares_zero_shot_with_three_trained_recipes() -> None:
-    from bias_bench.cli.run import _recipe_layers
-
-    names = [layers[-1]["recipe"] for layers in _recipe_layers({}, None)]
+    names = [experiment.recipe for experiment in make_experiments(None, None)]
     assert names == ["zero-shot", "mono", "cross", "hybrid"]
-    assert [layers[-1]["recipe"] for layers in _recipe_layers({"benchmark": "xquad-r"}, None)] == [
-        "zero-shot"
-    ]
+    assert [experiment.recipe for experiment in make_experiments("xquad-r", None)] == ["zero-shot"]

@@ -151,11 +151,11 @@ def test_an_interrupted_encoding_goes_on_at_the_shard(
     encoded: list[str] = []
     encode = cache._encode
 
-    def interrupted(encoder: object, request: cache.Request, advance: object) -> np.ndarray:
+    def interrupted(encoder: object, request: cache.Request, *more: object) -> np.ndarray:
         if len(encoded) == 3:
             raise KeyboardInterrupt
         encoded.append(request.label)
-        return encode(encoder, request, advance)  # type: ignore[arg-type]
+        return encode(encoder, request, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(cache, "_encode", interrupted)
     again = command(tmp_path / "again", data, "search")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bias_bench.cli.run import make_experiments
+from bias_bench.cli.systems import make_experiments
 from bias_bench.errors import UsageError
 from bias_bench.experiment import experiment_yaml, load_recipe
 from bias_bench.files import plain_name

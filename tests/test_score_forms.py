@@ -158,7 +158,7 @@ def test_a_failed_attempt_leaves_what_was_there_and_blocks_nothing(
 
     files.write("a.run", run_text({**RUN, "de:t1": {"de:1": 1.0}}))
     with monkeypatch.context() as patched:
-        patched.setattr(trec_eval, "score", fail)
+        patched.setattr(trec_eval, "_trec_eval", fail)
         assert files.score("--name", "n", "--policy", "always") == 1
     assert _content(files.out) == kept
     assert (files.out / "n").exists() == before

@@ -190,7 +190,8 @@ def test_one_variable_of_torchrun_silences_nothing(
 def test_of_processes_that_torchrun_started_those_that_share_no_work_all_speak(
     biasbench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    together = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    together = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1"}
+    together["MASTER_PORT"] = "1"
     for name, value in together.items():
         monkeypatch.setenv(name, value)
     assert biasbench("data", "cite", "mini").out.startswith("@")

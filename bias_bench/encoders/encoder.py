@@ -141,7 +141,7 @@ class Encoder:
             encoded = self._tokenizer(part, truncation=True, max_length=limit)
             found += [np.array(ids, dtype=np.int32) for ids in encoded["input_ids"]]
         highest = max(int(ids.max(initial=0)) for ids in found)
-        if highest >= (rows := self._model.get_input_embeddings().weight.shape[0]):
+        if highest >= (rows := self._model.get_input_embeddings().num_embeddings):
             raise DataError(
                 f"{self._spec}: its tokenizer (tokenizer.json) gives the piece {highest:,}, and "
                 f"the model has embeddings of {rows:,}; copy or fetch the encoder's own tokenizer"

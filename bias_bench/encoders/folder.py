@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -175,8 +177,8 @@ def load_folder(folder: Folder) -> Loaded:
     _require_vocabulary(path, len(tokenizer), model.get_input_embeddings().weight.shape[0])
     if folder.layout.lower_case:
         _lower_case(tokenizer)
-    if hasattr(model.config, "use_cache"):
-        model.config.use_cache = False  # a text is read once
+    if "use_cache" in signature(model.forward).parameters:
+        model.forward = partial(model.forward, use_cache=False)  # a text is read once
     return Loaded(model.eval(), tokenizer)
 
 

@@ -1,7 +1,9 @@
 """Exact dense search of one pool that is read block by block, for all queries in one pass.
 
 Scores are computed tile by tile, each a matrix product of one shape by one thread, so that they
-depend on nothing but the two vectors: not on the number of threads, processes or passes. While a
+depend on nothing but the two vectors: not on the number of threads, processes or passes. The
+products are torch's: with OpenBLAS, numpy's, the last bit of a score depends on the place of the
+two vectors in a tile, where its kernels for Haswell run. While a
 tile is in the processor's cache, what can enter a ranking is picked out of it, and the candidates
 above each relevant one are counted. The scores of relevant candidates are computed first and put
 in place of the tiles', so ranks and rankings agree bit for bit.
@@ -13,6 +15,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import local
 from typing import NamedTuple
 
@@ -58,8 +61,6 @@ def search_blocks(
     Of several processes each searches its share of the blocks, and the first has the result; what
     the others return is of their share. BiasBenchError for vectors whose products are not finite.
     """
-    from threadpoolctl import threadpool_limits
-
     length = _length(queries)
     order = np.argsort(-_used(relevant), kind="stable")  # so that few rows are padding
     depth = min(depth, vectors.shape[0])
@@ -68,7 +69,7 @@ def search_blocks(
         for rows in np.split(order, range(QUERIES, len(order), QUERIES))
     ]
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with _one_thread_each(), ThreadPoolExecutor(threads) as pool:
         for part in parts:
             part.score_relevant(vectors, processes)
         for start, block in _read_ahead(vectors, processes):
@@ -115,7 +116,7 @@ class _Part:
         columns, place = np.unique(self._columns, return_inverse=True)
         for start in range(0, len(columns), TILE):
             found = vectors.rows(columns[start : start + TILE])
-            scores = self.queries @ _padded(found, TILE).T
+            scores = _products(self.queries, _padded(found, TILE))
             here = np.flatnonzero((place >= start) & (place < start + TILE))
             self._scores[here] = scores[self._rows[here], place[here] - start]
         self._scores = processes.of_first(self._scores)
@@ -125,7 +126,7 @@ class _Part:
         """Score `tile` float32 [TILE, dimensions], whose first `width` rows are the candidates at
         columns `start` and on.
         """
-        scores = np.matmul(self.queries, tile.T, out=_buffers.scores)[: self.number, :width]
+        scores = _products(self.queries, tile)[: self.number, :width]
         first, last = np.searchsorted(self._columns, (start, start + width))
         rows, own = self._rows[first:last], self._columns[first:last] - start
         scores[rows, own] = self._scores[first:last]
@@ -260,6 +261,31 @@ class _Buffers(local):
 _buffers = _Buffers()  # threading.local: every thread sees its own
 
 
+def _products(queries: np.ndarray, tile: np.ndarray) -> np.ndarray:
+    """float32 [QUERIES, TILE]: inner products. The next call of this thread overwrites them."""
+    import torch
+
+    torch.mm(
+        torch.from_numpy(queries),
+        torch.from_numpy(tile).T,
+        out=torch.from_numpy(_buffers.scores),
+    )
+    return _buffers.scores
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """While it lasts, a product takes one thread: its bits depend on how many there are."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _compared(
     compare: np.ufunc, scores: np.ndarray, rows: np.ndarray, bound: np.ndarray
 ) -> np.ndarray:
@@ -289,9 +315,9 @@ def _used(relevant: np.ndarray) -> np.ndarray:
 
 
 def _padded(vectors: np.ndarray, number: int) -> np.ndarray:
-    """`number` rows, zero after the vectors'."""
+    """`number` rows, zero after the vectors'; writeable, as torch wants it."""
     if len(vectors) == number:
-        return np.ascontiguousarray(vectors)
+        return np.require(vectors, np.float32, ["C", "W"])
     found = np.zeros((number, vectors.shape[1]), dtype=np.float32)
     found[: len(vectors)] = vectors
     return found

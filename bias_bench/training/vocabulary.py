@@ -33,6 +33,7 @@ class KeptRows(torch.nn.Embedding):
         places = torch.full((table.num_embeddings,), -1, device=kept.device)
         places[kept] = torch.arange(len(ids), device=kept.device)
         self.register_buffer("places", places, persistent=False)
+        self.num_embeddings = table.num_embeddings  # the ids that it knows of, kept or not
 
     def rows(self, ids: torch.Tensor) -> torch.Tensor:
         """Rows of `weight` for token ids, int64 of the same shape; BiasBenchError for others."""
