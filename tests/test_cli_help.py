@@ -15,8 +15,8 @@ import typer
 from bias_bench.cli import complete, run_command
 from bias_bench.cli.app import app
 from bias_bench.datasets.registry import benchmarks
+from bias_bench.encoders.backbone import BUNDLED
 from bias_bench.encoders.scratch import SIZES
-from bias_bench.experiment import DEFAULT_BACKBONE
 from tests.test_architecture import HEAVY
 
 ROOT: Any = typer.main.get_command(app)
@@ -119,7 +119,7 @@ def test_names_that_complete_are_those_that_there_are(
     monkeypatch.setattr(complete, "_hub_ids", list)
     assert complete.complete_benchmark("") == sorted(benchmarks())
     assert complete.complete_backbone("") == [
-        DEFAULT_BACKBONE, *(f"scratch:{size}" for size in SIZES)
+        *(f"bundled:{name}" for name in BUNDLED), *(f"scratch:{size}" for size in SIZES)
     ]  # fmt: skip
 
 
