@@ -24,6 +24,7 @@ from bias_bench.files import read_json
 
 SUMS = "SHA256SUMS"
 GENERATED = "GENERATED.json"
+ELSEWHERE = "these data were generated; fetch MIRACL into another --data-dir"
 _SUM = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
 Kind = Literal["topics", "qrels"]
 
@@ -110,7 +111,7 @@ def read_generated(folder: Path) -> Generated | None:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         place = ".".join(map(str, problem["loc"]))
-        raise DataError(f"{path}: {place}: {problem['msg']}; generate the data again") from None
+        raise DataError(f"{path}: {place}: {problem['msg']}; {ELSEWHERE}") from None
 
 
 def expected_passages(folder: Path, language: str) -> int:
