@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -21,6 +20,7 @@ from bias_bench.datasets.readers import read_lines
 from bias_bench.datasets.sources.miracl_files import shard_number
 from bias_bench.errors import DataError
 from bias_bench.files import read_json
+from bias_bench.yaml_values import package_yaml
 
 SUMS = "SHA256SUMS"
 GENERATED = "GENERATED.json"
@@ -78,10 +78,7 @@ class Shard(NamedTuple):
 @cache
 def miracl_facts() -> Facts:
     """What MIRACL's development part holds and where it comes from."""
-    import yaml
-
-    text = package_files("bias_bench.datasets").joinpath("miracl.yaml").read_text("utf-8")
-    return Facts(**yaml.safe_load(text))
+    return Facts(**package_yaml("bias_bench.datasets", "miracl.yaml"))
 
 
 def annotation_name(language: str, kind: Kind) -> str:
