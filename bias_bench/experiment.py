@@ -147,15 +147,6 @@ class System(NamedTuple):
         return f"{self.recipe}@{self.backbone}#{self.seed}"
 
 
-def parse_system(text: str) -> System:
-    """The inverse of ``str(system)``."""
-    recipe, _, rest = text.partition("@")
-    backbone, _, seed = rest.rpartition("#")
-    if not recipe or not backbone or not seed.isdecimal():
-        raise UsageError(f"'{text}' is not a system; write recipe@backbone#seed")
-    return System(recipe, backbone, int(seed))
-
-
 class Recipe(NamedTuple):
     """A recipe's name and the experiment settings that it changes."""
 

@@ -130,10 +130,14 @@ def join_processes(device: str) -> Processes:
     """Meet the other processes that `torchrun` started; alone without it."""
     if started_number() == 1:
         return ALONE
-    from accelerate import PartialState
+    import torch
 
-    state = PartialState(cpu=device == "cpu", timeout=_PATIENCE)
-    return Processes(state.process_index, state.num_processes)
+    place, cuda = started(), device.startswith("cuda")
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE)
+    if cuda:
+        torch.cuda.set_device(place.local)
+    return Processes(place.rank, place.number)
 
 
 def own_device(device: str) -> str:

@@ -89,27 +89,24 @@ def processor() -> str:
 
 def total_memory() -> int:
     """Bytes of main memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import psutil
+
+    return psutil.virtual_memory().total
 
 
 def peak_memory() -> int:
     """Largest resident size of this process so far, in bytes."""
-    own = _memory_of_linux("VmHWM")  # ru_maxrss also counts what the process was forked from
-    if own is not None:
-        return own
+    # psutil has it on Windows alone; ru_maxrss also counts what the process was forked from
+    status = Path("/proc/self/status")
+    for line in status.read_text(encoding="utf-8").splitlines() if status.is_file() else ():
+        if line.startswith("VmHWM:"):
+            return 1024 * int(line.split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024)
 
 
 def resident_memory() -> int:
-    """Resident size of this process, in bytes; the largest so far where only that is known."""
-    return _memory_of_linux("VmRSS") or peak_memory()
+    """Resident size of this process, in bytes."""
+    import psutil
 
-
-def _memory_of_linux(field: str) -> int | None:
-    try:
-        text = Path("/proc/self/status").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    values = [line.split()[1] for line in text.splitlines() if line.startswith(f"{field}:")]
-    return 1024 * int(values[0]) if values else None
+    return psutil.Process().memory_info().rss

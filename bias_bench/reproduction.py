@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from functools import cache
-from importlib.resources import files as package_files
 from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
@@ -12,6 +11,7 @@ from pydantic import Field, model_validator
 from bias_bench.errors import BiasBenchError, UsageError, nearest
 from bias_bench.evaluation.settings import KINDS
 from bias_bench.kinds import Strict
+from bias_bench.yaml_values import package_yaml
 
 PREFIX = "reproduce-"  # of run folders, so that no other run is in the way
 
@@ -92,10 +92,7 @@ class Checked(NamedTuple):
 @cache
 def reproductions() -> Reproductions:
     """What ``reproductions.yaml`` holds."""
-    import yaml
-
-    text = package_files("bias_bench").joinpath("reproductions.yaml").read_text("utf-8")
-    return Reproductions(**yaml.safe_load(text))
+    return Reproductions(**package_yaml("bias_bench", "reproductions.yaml"))
 
 
 def measure(metric: str) -> str:

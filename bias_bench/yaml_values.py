@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 from typing import Any
 
 LARGEST = 100_000  # values in a text
@@ -38,6 +39,13 @@ def load_yaml(text: str, texts: bool = False) -> Any:
         elif isinstance(value, list | tuple | set):
             left += value
     return content
+
+
+def package_yaml(package: str, name: str) -> Any:
+    """What a YAML file of this package holds; `package` is for example ``bias_bench.datasets``."""
+    import yaml
+
+    return yaml.safe_load(files(package).joinpath(name).read_text("utf-8"))
 
 
 def _texts_loader() -> Any:

@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bias_bench.bias.catalogue import METRICS, QUERY_METRICS, measure_bias, per_query_bias
+from bias_bench.bias.catalogue import METRICS, QUERY_METRICS, QueryValues, measure_bias, query_bias
 from bias_bench.datasets.ids import language_of
 from bias_bench.evaluation.ranks import RankTable, write_ranks
 from bias_bench.files import json_text
 from tests.bias_runs import World, random_world, write_world
 from tests.helpers import rank_rows
+
+
+def per_query(folder: Path) -> dict[str, QueryValues]:
+    return {name: query_bias(folder, name) for name in QUERY_METRICS}
+
 
 WORLDS = pytest.mark.parametrize("partly", [False, True], ids=["parallel", "partly parallel"])
 
@@ -169,15 +174,14 @@ def test_ranks_without_pooled_settings_have_no_bias_metrics(tmp_path: Path) -> N
     table = RankTable(tmp_path / "ranks.parquet")
     found = measure_bias(tmp_path, table, ["en"])
     assert not any(found[name] for name in METRICS if name != "top_hit")
-    assert all(len(long.values) == 0 for long in per_query_bias(table).values())
+    assert all(len(long.values) == 0 for long in per_query(tmp_path).values())
 
 
 @WORLDS
 def test_values_per_query_are_long_and_keyed(tmp_path: Path, partly: bool) -> None:
     world = random_world(6, partly=partly)
-    table = write_world(world, tmp_path)
-    found = per_query_bias(table)
-    assert set(found) == set(QUERY_METRICS)
+    write_world(world, tmp_path)
+    found = per_query(tmp_path)
     expected = {
         (f"{language}-all", f"{language}:{topic}", topic): world.ranks(language, topic)
         for language in world.rankings
@@ -206,7 +210,7 @@ def test_means_of_values_per_query_are_the_summaries(tmp_path: Path, partly: boo
     world = random_world(7, partly=partly)
     table = write_world(world, tmp_path)
     summary = measure_bias(tmp_path, table, world.languages)
-    found = per_query_bias(table)
+    found = per_query(tmp_path)
     for name in ("rank_distance", "worst_rank", "same_language_first", "target_removal"):
         settings = np.array(found[name].settings)
         means = {

@@ -1,12 +1,10 @@
-"""What embeddings show of language: the linear probe, cross-covariance, the two-language plane."""
+"""What embeddings show of language: the linear probe and the cross-covariance."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
 
-from bias_bench.bias.pca import two_language_pca
 from bias_bench.bias.probe import cross_covariance_norm, language_probe
 from bias_bench.errors import UsageError
 
@@ -118,45 +116,3 @@ def test_cross_covariance_equals_numpy_s() -> None:
 def test_cross_covariance_is_zero_when_all_languages_have_one_mean() -> None:
     vectors = np.array([[1.0, 2], [-1, 5], [1, 2], [-1, 5]])
     assert cross_covariance_norm(vectors, np.array([0, 0, 1, 1])) == pytest.approx(0)
-
-
-def pair(shift: float) -> tuple[np.ndarray, np.ndarray]:
-    vectors, languages, _ = embeddings(shift)
-    return vectors[languages < 2], languages[languages < 2]
-
-
-def test_plane_equals_scikit_learn_s_up_to_sign() -> None:
-    vectors, languages = pair(2)
-    found = two_language_pca(vectors, languages)
-    oracle = PCA(2).fit(vectors.astype(np.float64))
-    expected = oracle.transform(vectors.astype(np.float64))
-    np.testing.assert_allclose(np.abs(found.coordinates), np.abs(expected), atol=1e-8)
-    np.testing.assert_allclose(found.explained, oracle.explained_variance_ratio_)
-
-
-def test_plane_s_directions_do_not_depend_on_the_order_of_rows() -> None:
-    vectors, languages = pair(2)
-    order = np.random.default_rng(2).permutation(len(vectors))
-    found = two_language_pca(vectors[order], languages[order])
-    np.testing.assert_allclose(
-        found.coordinates, two_language_pca(vectors, languages).coordinates[order], atol=1e-9
-    )
-
-
-def test_separation_grows_with_the_distance_of_the_languages() -> None:
-    apart = [two_language_pca(*pair(shift)).separation for shift in (0, 3, 50)]
-    assert apart[0] < 0.1 < apart[1] < apart[2]
-    assert apart[2] > 0.9
-
-
-def test_equal_vectors_have_a_plane() -> None:
-    found = two_language_pca(np.ones((4, 3)), np.array([0, 0, 1, 1]))
-    assert found.separation == 0
-    assert not found.coordinates.any()
-
-
-@pytest.mark.parametrize("shape", [(9, 1), (9, 3)])
-def test_plane_needs_two_languages_and_dimensions(shape: tuple[int, int]) -> None:
-    languages = np.arange(9) % (2 if shape[1] == 1 else 3)
-    with pytest.raises(UsageError, match="two languages in two dimensions"):
-        two_language_pca(np.ones(shape), languages)

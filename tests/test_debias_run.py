@@ -18,7 +18,7 @@ from bias_bench.encoders.cache import cache_folder, encode_cached
 from bias_bench.encoders.debias import apply, fit
 from bias_bench.encoders.encoder import EncodingSettings
 from bias_bench.errors import UsageError
-from bias_bench.experiment import make_experiment, parse_system
+from bias_bench.experiment import make_experiment
 from bias_bench.stages import debias as debias_stage
 from bias_bench.stages.debias import Fitting, debias_data, debias_fitting
 from bias_bench.stages.evaluate import Evaluation
@@ -67,7 +67,7 @@ def test_folder_system_and_manifest_say_how_it_was_debiased(finished: Path) -> N
     assert record["data_sets"] == ["mini"]
     assert manifest(folder)["audit"]["verdict"].startswith("clean")
     metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
-    assert parse_system(metrics["system"]).recipe == "zero-shot-leace"
+    assert metrics["system"].startswith("zero-shot-leace@")
     page = (finished / "reports" / f"{NAME}.html").read_text("utf-8")
     assert "fitted without training on 1,584 texts of mini in 11 languages" in page
 

@@ -8,18 +8,14 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bias_bench.errors import UsageError
 from bias_bench.experiment import (
     Experiment,
-    System,
     experiment_yaml,
     load_recipe,
     make_experiment,
     parse_override,
-    parse_system,
     recipe_names,
 )
 from bias_bench.retrieval.settings import ExactIndex, HnswIndex, IvfPqIndex
@@ -168,22 +164,6 @@ def test_broken_recipe_file_says_what_is_wrong(tmp_path: Path, content: str, mes
 def test_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'zero-shot'"):
         load_recipe("zeroshot")
-
-
-NAMES = st.text(
-    st.characters(whitelist_categories=["L", "N"], whitelist_characters="-_./:"), min_size=1
-)
-
-
-@given(st.from_regex(r"[a-z][a-z-]*", fullmatch=True), NAMES, st.integers(0, 10**6))
-def test_system_prints_and_parses_back(recipe: str, backbone: str, seed: int) -> None:
-    system = System(recipe, backbone, seed)
-    assert parse_system(str(system)) == system
-
-
-def test_malformed_system_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="not a system"):
-        parse_system("hybrid")
 
 
 def test_a_mixture_replaces_another_and_is_not_mixed_with_it() -> None:

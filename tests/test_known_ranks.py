@@ -10,7 +10,7 @@ import pytest
 
 from bias_bench import rank_distance as of_a_frame
 from bias_bench.bias import rank_distance, target_removal, worst_rank
-from bias_bench.bias.catalogue import measure_bias, per_query_bias
+from bias_bench.bias.catalogue import measure_bias, query_bias
 from bias_bench.bias.parallel import is_ordered, known_ranks, parallel_ranks
 from bias_bench.bias.same_language_first import same_language_first
 from bias_bench.bias.single_target import single_target
@@ -95,10 +95,12 @@ def test_what_a_short_ranking_lacks_stands_right_behind_it(tmp_path: Path) -> No
     assert found.least().tolist() == [[1, 3, 3], [3, 30, 31], [1, 1, 1]]
     # AP and what else asks whether a candidate was found take the ranks as they are
     assert compute(Metric("AP", 30), found.ranks)[0] == pytest.approx(1 / 3)
-    values = per_query_bias(table)
-    assert values["rank_distance"].values.tolist() == [2, 28]
-    assert values["mean_pairwise_distance"].values.tolist() == [4 / 3, 56 / 3]
-    assert values["worst_rank"].values.tolist() == [3, 31, 3]  # never less than the candidates
+    for name, expected in (
+        ("rank_distance", [2, 28]),
+        ("mean_pairwise_distance", [4 / 3, 56 / 3]),
+        ("worst_rank", [3, 31, 3]),  # never less than the candidates
+    ):
+        assert query_bias(tmp_path, name).values.tolist() == expected
     summary = worst_rank.summarise(parallel_ranks(table))
     assert summary["complete@10"]["macro"] == summary["complete@20"]["macro"] == 0
     distances = rank_distance.summarise(parallel_ranks(table))
@@ -109,8 +111,7 @@ def test_what_a_short_ranking_lacks_stands_right_behind_it(tmp_path: Path) -> No
 def test_a_smaller_cut_off_shortens_longer_rankings_only(tmp_path: Path) -> None:
     table = RankTable(_short_and_long(tmp_path), cutoff=10)
     assert table.of("en-all").least().tolist() == [[1, 3, 3], [3, 11, 11], [1, 1, 1]]
-    values = per_query_bias(table)["rank_distance"].values
-    assert values.tolist() == [2, 8]
+    assert query_bias(tmp_path, "rank_distance", cutoff=10).values.tolist() == [2, 8]
 
 
 def test_the_rank_distance_of_a_frame_knows_short_rankings(tmp_path: Path) -> None:
@@ -122,16 +123,11 @@ def test_the_rank_distance_of_a_frame_knows_short_rankings(tmp_path: Path) -> No
 @pytest.mark.parametrize("seed", SEEDS)
 def test_distances_are_the_least_that_the_rankings_allow(tmp_path: Path, seed: int) -> None:
     world = random_world(seed, partly=True)
-    cut, exact = (
-        per_query_bias(_cut(world, tmp_path)),
-        per_query_bias(RankTable(tmp_path / "ranks.parquet")),
-    )
+    write_world(world, tmp_path)
     for name in ("rank_distance", "mean_pairwise_distance", "worst_rank"):
-        of = dict(zip(zip(exact[name].settings, exact[name].topics, strict=True),
-                      exact[name].values, strict=True))  # fmt: skip
-        for setting, topic, value in zip(
-            cut[name].settings, cut[name].topics, cut[name].values, strict=True
-        ):
+        cut, exact = query_bias(tmp_path, name, DEPTH), query_bias(tmp_path, name)
+        of = dict(zip(zip(exact.settings, exact.topics, strict=True), exact.values, strict=True))
+        for setting, topic, value in zip(cut.settings, cut.topics, cut.values, strict=True):
             assert value <= of[setting, topic]
             if max(world.ranks(setting.split("-")[0], topic).values()) <= DEPTH:
                 assert value == of[setting, topic]
@@ -140,7 +136,8 @@ def test_distances_are_the_least_that_the_rankings_allow(tmp_path: Path, seed: i
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_first_language_is_known_wherever_one_is_retrieved(tmp_path: Path, seed: int) -> None:
     world = random_world(seed)
-    found = per_query_bias(_cut(world, tmp_path))["same_language_first"]
+    write_world(world, tmp_path)
+    found = query_bias(tmp_path, "same_language_first", DEPTH)
     values = dict(zip(zip(found.settings, found.topics, strict=True), found.values, strict=True))
     for language in world.rankings:
         for topic in world.topics(language):

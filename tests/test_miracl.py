@@ -16,17 +16,18 @@ from bias_bench.datasets.ids import language_of
 from bias_bench.datasets.miracl import GENERATED_NOTE, JUDGED_NOTE
 from bias_bench.datasets.miracl_corpus import stream_corpus
 from bias_bench.datasets.miracl_folder import (
+    ELSEWHERE,
     SUMS,
     annotation_file,
     annotation_name,
     corpus_folder,
     miracl_facts,
 )
-from bias_bench.datasets.miracl_generate import Plan, generate
 from bias_bench.datasets.registry import benchmarks, check_files, data_folder, load_benchmark
 from bias_bench.datasets.sources.miracl_files import read_judgements, read_topics
 from bias_bench.errors import DataError, UsageError
 from bias_bench.files import sha256_file
+from tests.generated_miracl import Plan, generate
 from tests.miracl_data import SHARDS, put, put_shard, stand_in, write_miracl, write_sums
 
 # --- the published files ----------------------------------------------------------------------
@@ -263,8 +264,8 @@ def other_marker(folder: Path) -> None:
 
 
 FAULTS: list[tuple[Damage, str]] = [
-    (missing_shard, "{corpus}/docs-1.jsonl.gz: missing; generate the data again"),
-    (missing_shard_without_sums, "{corpus}: 3 passages, expected 5; generate the data again"),
+    (missing_shard, "{corpus}/docs-1.jsonl.gz: missing; {elsewhere}"),
+    (missing_shard_without_sums, "{corpus}: 3 passages, expected 5; {elsewhere}"),
     (wrong_checksum, "{corpus}/docs-1.jsonl.gz: damaged: sha256 "),
     (broken_gzip, "{corpus}/docs-1.jsonl.gz: damaged after line "),
     (duplicate, "{corpus}/docs-1.jsonl.gz: line 2: docid '1#1' occurs twice"),
@@ -286,6 +287,7 @@ def test_faults_are_one_line_with_their_place(
     with pytest.raises(DataError) as caught:
         load_benchmark("miracl", tmp_path)
     places = {
+        "elsewhere": ELSEWHERE,
         "folder": folder,
         "corpus": corpus(folder),
         "topics": folder / annotation_name("yo", "topics"),
@@ -385,48 +387,12 @@ def test_generated_answers_hold_more_of_the_question_but_not_all(tmp_path: Path)
     assert 0.1 < other < relevant - 0.1
 
 
-@pytest.mark.parametrize(
-    ("plan", "message"),
-    [
-        (Plan(5, ["sw"]), "--passages 5: the questions in 'sw' have "),
-        (Plan(50, ["swa"]), "--language swa: did you mean 'sw'?"),
-    ],
-)
-def test_what_cannot_be_generated_is_a_usage_error(
-    tmp_path: Path, plan: Plan, message: str
-) -> None:
-    with pytest.raises(UsageError) as caught:
-        generate(plan, tmp_path / "new")
-    assert str(caught.value).startswith(message)
-    assert not (tmp_path / "new").exists()
-
-
-def test_nothing_is_generated_over_files(tmp_path: Path) -> None:
-    put(tmp_path / "mine.txt", ["mine"])
-    with pytest.raises(UsageError, match="holds files already"):
-        generate(Plan(50, ["sw"]), tmp_path)
-
-
 # --- commands ---------------------------------------------------------------------------------
 
 
 def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     code = run_command([str(argument) for argument in arguments])
     return (code, *capsys.readouterr())
-
-
-def test_generate_makes_what_the_other_commands_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    languages = ("--language", "sw", "--language", "yo")
-    made = ("data", "generate", "miracl", "--passages", 40, "--topics", 2, *languages)
-    code, out, _ = command(capsys, *made, "--out", tmp_path)
-    assert (code, out) == (0, f"{tmp_path / 'miracl'}\n")
-    code, out, _ = command(capsys, "data", "verify", "miracl", "--data-dir", tmp_path)
-    assert (code, out.count(": ok\n")) == (0, 6)
-    code, out, _ = command(capsys, "data", "list", "--data-dir", tmp_path)
-    own = out.partition("\nmiracl: ")[2].partition("\nmiracl-judged: ")[0]
-    assert own.endswith(f"; ready\n  {GENERATED_NOTE}")
 
 
 def test_verify_and_fetch_can_be_asked_for_one_language(
@@ -442,14 +408,6 @@ def test_verify_and_fetch_can_be_asked_for_one_language(
     code, _, error = command(capsys, "data", "fetch", "miracl", *only, "tr")
     assert code == 2
     assert "miracl: no language 'tr'" in error
-
-
-def test_only_miracl_can_be_generated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, error = command(
-        capsys, "data", "generate", "miracl-r", "--passages", 9, "--out", tmp_path
-    )
-    assert code == 2
-    assert "data of 'miracl-r' cannot be generated: did you mean 'miracl'?" in error
 
 
 def test_citation_and_licence_are_miracls(capsys: pytest.CaptureFixture[str]) -> None:

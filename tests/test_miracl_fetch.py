@@ -188,6 +188,6 @@ def test_a_hub_that_cannot_be_reached_is_one_line_with_the_mend(hub: Hub, data: 
 
 def test_generated_data_are_not_mixed_with_fetched_ones(hub: Hub, data: Path) -> None:
     write_miracl(data)
-    with pytest.raises(DataError, match="holds generated data"):
+    with pytest.raises(DataError, match="these data were generated"):
         fetch_benchmark("miracl", data)
     assert hub.names == []

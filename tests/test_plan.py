@@ -58,6 +58,11 @@ def parallel_pairs(groups: int, languages: int, data_sets: int = 1, keep: float 
     )
 
 
+def sources(plan: BatchPlan, batches: int) -> list[Source]:
+    """Where the first batches of a plan come from."""
+    return [plan.shares[place].source for place in islice(plan._turns(), batches)]
+
+
 cases = given(
     groups=st.integers(24, 60),
     languages=st.integers(2, 5),
@@ -128,7 +133,7 @@ def test_order_of_rows_changes_nothing(seed: int, mixture: dict) -> None:
 
 def test_hybrid_halves_are_exact() -> None:
     plan = BatchPlan(parallel_pairs(40, 4), {"mono": 0.5, "cross": 0.5}, 10, 0)
-    kinds = [source.kind for source in plan.sources(0)]
+    kinds = [source.kind for source in sources(plan, len(plan))]
     assert (len(plan), kinds.count("mono"), kinds.count("cross")) == (64, 32, 32)
 
 
@@ -136,7 +141,7 @@ def test_mono_batches_take_every_language_equally_whatever_its_size() -> None:
     pairs = parallel_pairs(60, 3)
     thin = pairs.take(np.flatnonzero((pairs.query_language != 2) | (pairs.group < 10)))
     plan = BatchPlan(thin, {"mono": 1.0}, 5, 0)
-    languages = [source.language for source in plan.sources(0)]
+    languages = [source.language for source in sources(plan, len(plan))]
     counts = [languages.count(language) for language in range(3)]
     assert max(counts) - min(counts) <= 1
 
@@ -233,18 +238,17 @@ def test_over_epochs_every_kind_language_and_data_set_keeps_its_share_to_less_th
 ) -> None:  # fmt: skip
     pairs = join_pairs([parallel_pairs(groups * size, max(2, languages)) for size in sizes])
     plan = BatchPlan(pairs, mixture, batch_size, seed, exponent, order)  # type: ignore[arg-type]
-    epochs = 2 + 300 // len(plan)
-    sources = [source for number in range(epochs) for source in plan.sources(number)]
+    drawn_sources = sources(plan, 2 * len(plan) + 300)
     for level in range(3):
         weights: Counter[Any] = Counter()
         for share in plan.shares:
             weights[levels(share.source, order)[level]] += share.weight  # type: ignore[assignment]
-        drawn = [levels(source, order)[level] for source in sources]
+        drawn = [levels(source, order)[level] for source in drawn_sources]
         assert prefix_distance(drawn, dict(weights)) < 1
 
 
 def counted(plan: BatchPlan, epochs: int) -> Counter[tuple[str, int]]:
-    drawn = (source for number in range(epochs) for source in plan.sources(number))
+    drawn = sources(plan, epochs * len(plan))
     return Counter((source.kind, source.language) for source in drawn)
 
 

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
-from bias_bench.experiment import parse_system
 from tests.runs import manifest, results, run, trec_files
 
 NAME = "mini-zero-shot-0"
@@ -58,7 +57,7 @@ def test_metrics_have_the_contracts_shape(finished: Path) -> None:
     metrics = json.loads((finished / "runs" / NAME / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["schema"] == 1
     assert metrics["benchmark"] == "mini"
-    assert parse_system(metrics["system"]).recipe == "zero-shot"
+    assert metrics["system"].startswith("zero-shot@")
     for kind, setting in (
         ("monolingual", "en"),
         ("cross_lingual", "en-de"),

@@ -52,11 +52,11 @@ def _measure(size: Size, folder: Path) -> dict[str, Any]:
 
 
 def _work(size: Size, folder: Path) -> dict[str, Any]:
-    from bias_bench.datasets.miracl_generate import Plan, generate
     from bias_bench.experiment import make_experiment
     from bias_bench.memory import parse_size
     from bias_bench.pipeline import run
     from bias_bench.stages.prepare import Given, RunOptions, open_benchmark
+    from tests.generated_miracl import Plan, generate
 
     plan = Plan(size.passages, [LANGUAGE], topics=size.queries, words=WORDS)
     generate(plan, folder / "data" / "miracl")

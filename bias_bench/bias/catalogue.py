@@ -109,12 +109,6 @@ def measure_bias(folder: Path, table: RankTable, languages: Sequence[str]) -> di
     return found
 
 
-def per_query_bias(table: RankTable) -> dict[str, QueryValues]:
-    """Every metric of `QUERY_METRICS` for each query that has a value, in the order of settings."""
-    parts = list(parallel_ranks(table).parts.values())
-    return {name: _long(parts, metric) for name, metric in QUERY_METRICS.items()}
-
-
 def query_bias(folder: Path, name: str, cutoff: int | None = None) -> QueryValues:
     """One metric of a run folder per query: of `QUERY_METRICS`, or `FIRST_RESULT`.
 

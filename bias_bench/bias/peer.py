@@ -81,13 +81,6 @@ def other_p(languages: np.ndarray, relevant: np.ndarray, number: int) -> np.ndar
     return equal_rank_p(ranks, np.where(relevant, -1, languages), number)
 
 
-def constant(languages: int) -> float:
-    """The value of every query with one relevant candidate in each of so many languages."""
-    from scipy.stats import chi2
-
-    return float(chi2.sf(languages - 1, languages - 1))
-
-
 def says_something(languages: np.ndarray, number: int) -> np.ndarray:
     """Whether `relevant_p` depends on the ranks: bool [queries].
 

@@ -7,7 +7,7 @@ compared by
   goes on to the next rank with probability p. In [0, 1], 1 for equal rankings, 0 for disjoint ones;
 - Kendall's tau-b on the union of both top 10, where what only one ranking holds ties just below the
   end of the other. 1 for equal rankings, -1 only for one ranking reversed: disjoint ones of k and m
-  results have `disjoint_tau(k, m)`, of 10 and 10 -0.690.
+  results have -km / √((k(k-1)/2 + km)(m(m-1)/2 + km)), of 10 and 10 -0.690.
 
 Higher is better for both: the asker's language matters less. Mean over the topics asked in both
 languages, then over the pairs of a language, then over languages.
@@ -95,16 +95,6 @@ def kendall(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     agreeing = (order_first * order_second).sum(axis=1)
     untied = (order_first != 0).sum(axis=1) * (order_second != 0).sum(axis=1)
     return np.where(untied > 0, agreeing / np.sqrt(np.maximum(untied, 1)), np.nan)
-
-
-def disjoint_tau(first: int, second: int) -> float:
-    """`kendall` of rankings of so many results each that have none in common; from -1 to 0.
-
-    Every pair across the two is discordant, pairs within one are tied in the other.
-    """
-    across = first * second
-    pairs = [n * (n - 1) / 2 + across for n in (first, second)]
-    return -across / float(np.sqrt(pairs[0] * pairs[1]))
 
 
 def places_of(items: np.ndarray, ranking: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`biasbench data list|fetch|verify|generate|cite|audit`."""
+"""`biasbench data list|fetch|verify|cite|audit`."""
 
 from __future__ import annotations
 
@@ -141,44 +141,6 @@ def verify(
             f"{name}: {len(bad)} of {len(checks)} files missing or damaged ({shown}); "
             f"{mend(name, data_dir)}"
         )
-
-
-@app.command(
-    epilog=_examples(
-        "biasbench data generate miracl --passages 1000 --out data",
-        "biasbench data generate miracl --passages 4000 --language sw --judged miracl --out data",
-    )
-)
-def generate(
-    name: Annotated[str, typer.Argument(help="miracl, whose layout is the only one known here.")],
-    passages: Annotated[int, typer.Option(help="Passages of each language.", min=1)],
-    out: Annotated[Path, typer.Option(help="What --data-dir is to be; gets a folder `miracl`.")],
-    language: Languages = None,
-    topics: Annotated[
-        int | None,
-        typer.Option(help="Questions of each language. Default: 20.", min=1, show_default=False),
-    ] = None,
-    judged: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder with MIRACL's own topics and qrels, to generate passages for. Without "
-            "it questions and judgements are made up too.",
-            show_default=False,
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal data.", min=0)] = 0,
-) -> None:
-    """Make up data in a benchmark's layout, to try things out; their figures mean nothing."""
-    from bias_bench.console import result
-    from bias_bench.datasets.miracl_folder import miracl_facts
-    from bias_bench.datasets.miracl_generate import Plan
-    from bias_bench.datasets.miracl_generate import generate as make
-    from bias_bench.errors import UsageError, nearest
-
-    if name != "miracl":
-        raise UsageError(f"data of '{name}' cannot be generated: {nearest(name, ['miracl'])}")
-    languages = language or list(miracl_facts().languages)
-    result(str(make(Plan(passages, languages, seed, topics, judged), out / "miracl")))
 
 
 @app.command(epilog=_examples("biasbench data cite xquad-r >> references.bib"))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ from bias_bench.datasets.items import kept_languages
 from bias_bench.datasets.readers import Record, read_json_lines
 from bias_bench.errors import DataError
 from bias_bench.files import atomic_path, make_folder, sha256_file
+from bias_bench.yaml_values import package_yaml
 
 _CITATION = """\
 @inproceedings{bandarkar-etal-2024-belebele,
@@ -62,10 +62,7 @@ class Passage(NamedTuple):
 
 @cache
 def belebele_facts() -> Facts:
-    import yaml
-
-    text = package_files("bias_bench.datasets").joinpath("belebele.yaml").read_text("utf-8")
-    return Facts(**yaml.safe_load(text))
+    return Facts(**package_yaml("bias_bench.datasets", "belebele.yaml"))
 
 
 def belebele_benchmark() -> BenchmarkSpec:

@@ -23,6 +23,7 @@ from bias_bench.datasets.ids import query_id
 from bias_bench.datasets.miracl_corpus import checked_file, mend, shown_corpus, store_corpus
 from bias_bench.datasets.miracl_download import fetch_folder
 from bias_bench.datasets.miracl_folder import (
+    ELSEWHERE,
     annotated_files,
     check_folder,
     corpus_folder,
@@ -124,7 +125,7 @@ def _load(judged_only: bool, name: str, folder: Path, languages: Sequence[str] |
         for language in languages_in(folder, languages)
     }
     if not parts:
-        raise DataError(f"{folder}: holds none of {', '.join(languages or ())}; generate them too")
+        raise DataError(f"{folder}: holds none of {', '.join(languages or ())}; {ELSEWHERE}")
     return Content(
         collection=_collection(f"{name}-generated" if generated else name, parts),
         sha256={file: sha256 for part in parts.values() for file, sha256 in part.sha256.items()},

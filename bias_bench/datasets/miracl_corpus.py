@@ -9,6 +9,7 @@ from bias_bench.console import progress
 from bias_bench.datasets.corpus import StoredCorpus
 from bias_bench.datasets.corpus_store import StoredPassage, stored_corpus
 from bias_bench.datasets.miracl_folder import (
+    ELSEWHERE,
     corpus_folder,
     expected_passages,
     expected_shards,
@@ -87,5 +88,5 @@ def checked_file(folder: Path, language: str, path: Path, expected: str | None) 
 
 def mend(folder: Path, language: str) -> str:
     if read_generated(folder):
-        return "generate the data again"
+        return ELSEWHERE
     return f"run `biasbench data fetch miracl --language {language} --data-dir {folder.parent}`"

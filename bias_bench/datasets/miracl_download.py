@@ -14,6 +14,7 @@ from bias_bench.console import progress, say
 from bias_bench.datasets.benchmark import file_problem
 from bias_bench.datasets.hub import hub_errors
 from bias_bench.datasets.miracl_folder import (
+    ELSEWHERE,
     SUMS,
     Kind,
     Repository,
@@ -44,7 +45,7 @@ class Remote(NamedTuple):
 def fetch_folder(folder: Path, wanted: Sequence[str] | None) -> None:
     """Fetch what is missing or damaged of the languages; DataError names what could not be had."""
     if read_generated(folder):
-        raise DataError(f"{folder}: holds generated data; fetch MIRACL into another --data-dir")
+        raise DataError(f"{folder}: {ELSEWHERE}")
     missing = []
     for language in languages_in(folder, wanted):
         missing += _annotations(folder, language)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -21,9 +20,11 @@ from bias_bench.datasets.readers import read_lines
 from bias_bench.datasets.sources.miracl_files import shard_number
 from bias_bench.errors import DataError
 from bias_bench.files import read_json
+from bias_bench.yaml_values import package_yaml
 
 SUMS = "SHA256SUMS"
 GENERATED = "GENERATED.json"
+ELSEWHERE = "these data were generated; fetch MIRACL into another --data-dir"
 _SUM = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
 Kind = Literal["topics", "qrels"]
 
@@ -77,10 +78,7 @@ class Shard(NamedTuple):
 @cache
 def miracl_facts() -> Facts:
     """What MIRACL's development part holds and where it comes from."""
-    import yaml
-
-    text = package_files("bias_bench.datasets").joinpath("miracl.yaml").read_text("utf-8")
-    return Facts(**yaml.safe_load(text))
+    return Facts(**package_yaml("bias_bench.datasets", "miracl.yaml"))
 
 
 def annotation_name(language: str, kind: Kind) -> str:
@@ -110,7 +108,7 @@ def read_generated(folder: Path) -> Generated | None:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         place = ".".join(map(str, problem["loc"]))
-        raise DataError(f"{path}: {place}: {problem['msg']}; generate the data again") from None
+        raise DataError(f"{path}: {place}: {problem['msg']}; {ELSEWHERE}") from None
 
 
 def expected_passages(folder: Path, language: str) -> int:

@@ -21,6 +21,7 @@ from bias_bench.datasets.plugins import installed_benchmarks
 from bias_bench.errors import DataError, UsageError, nearest
 from bias_bench.files import cache_root, is_hidden, sha256_file
 from bias_bench.languages import language_code
+from bias_bench.yaml_values import package_yaml
 
 __all__ = [
     "BenchmarkSpec", "DataFile", "FileCheck", "LoadedBenchmark", "benchmark_place",
@@ -37,13 +38,13 @@ def benchmarks() -> dict[str, BenchmarkSpec]:
 
 
 def _own_benchmarks() -> dict[str, BenchmarkSpec]:
-    import yaml
-
     from bias_bench.datasets.belebele import belebele_benchmark
     from bias_bench.datasets.miracl import miracl_benchmarks
 
-    text = package_files("bias_bench.datasets").joinpath("benchmarks.yaml").read_text("utf-8")
-    read = {name: BenchmarkSpec(**fields) for name, fields in yaml.safe_load(text).items()}
+    read = {
+        name: BenchmarkSpec(**fields)
+        for name, fields in package_yaml("bias_bench.datasets", "benchmarks.yaml").items()
+    }
     return {**read, "belebele": belebele_benchmark(), **miracl_benchmarks()}
 
 

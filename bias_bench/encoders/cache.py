@@ -178,9 +178,3 @@ def store_vectors(
     with atomic_path(path) as temporary:
         np.save(temporary, vectors, allow_pickle=False)
     write_checksum(path, record)
-
-
-def load_vectors(folder: Path, key: str) -> np.ndarray | None:
-    """Cached vectors, or None; a damaged file is reported and counts as absent."""
-    path = folder / f"{key}.npy"
-    return np.load(path, allow_pickle=False) if _is_kept(path) else None

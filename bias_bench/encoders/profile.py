@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +17,7 @@ from pydantic import (
 
 from bias_bench.encoders.modules import NONE, Layout, read_file
 from bias_bench.errors import DataError
+from bias_bench.yaml_values import package_yaml
 
 Pooling = Literal[
     "mean", "cls", "pooler", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"
@@ -74,10 +74,11 @@ _NO_FILES = Files()
 
 @cache
 def _known_profiles() -> dict[str, dict[str, Any]]:
-    import yaml
-
-    text = package_files("bias_bench.encoders").joinpath("profiles.yaml").read_text("utf-8")
-    return {name.lower(): entry for entry in yaml.safe_load(text) for name in entry.pop("models")}
+    return {
+        name.lower(): entry
+        for entry in package_yaml("bias_bench.encoders", "profiles.yaml")
+        for name in entry.pop("models")
+    }
 
 
 def profile_for(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from bias_bench.evaluation.settings import KINDS, parse_setting
+from bias_bench.report.run_tables import signed
 from bias_bench.significance.measures import Measure, capped_name, parse_measure
 
 KIND_TITLES = {
@@ -73,10 +74,7 @@ class Numbers:
 
     def signed(self, number: float | None) -> str:
         """With its sign, as a true minus."""
-        if number is None:
-            return MISSING
-        text = f"{number:+,.{self.measure.digits}f}"
-        return text[1:] if not float(text.replace(",", "")) else text.replace("-", "−")
+        return MISSING if number is None else signed(number, self.measure.digits)
 
     def interval(self, bounds: list[float | None]) -> str:
         low, high = bounds

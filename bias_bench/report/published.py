@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.resources import files as package_files
 from typing import Any, NamedTuple
+
+from bias_bench.yaml_values import package_yaml
 
 
 class PublishedFigures(NamedTuple):
@@ -49,10 +50,7 @@ class Published(NamedTuple):
 
 def published_figures(benchmark: str) -> Published | None:
     """The figures known for a benchmark; None where there are none."""
-    import yaml
-
-    text = package_files("bias_bench.report").joinpath("published.yaml").read_text("utf-8")
-    content: dict[str, Any] = yaml.safe_load(text)
+    content: dict[str, Any] = package_yaml("bias_bench.report", "published.yaml")
     rows = content["benchmarks"].get(benchmark)
     if not rows:
         return None

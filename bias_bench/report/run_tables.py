@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files as package_files
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bias_bench.evaluation.settings import Setting
 from bias_bench.report.summary import perturbation_name
+from bias_bench.yaml_values import package_yaml
 
 MISSING = "–"
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
@@ -238,11 +238,8 @@ def robustness_matrix(perturbations: Mapping[str, Any], languages: Sequence[str]
 
 def bias_rows(bias: Mapping[str, Any]) -> list[BiasRow]:
     """Every bias metric of the catalogue that the run has, as one number with its reading."""
-    import yaml
-
-    text = package_files("bias_bench.report").joinpath("bias_readings.yaml").read_text("utf-8")
     rows = []
-    for row in yaml.safe_load(text):
+    for row in package_yaml("bias_bench.report", "bias_readings.yaml"):
         value: Any = bias
         for key in row["path"].split("/"):
             value = value.get(key) if isinstance(value, Mapping) else None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from importlib.resources import files as package_files
 from typing import Any
 
 from bias_bench.datasets.registry import benchmarks
 from bias_bench.recipes import recipe_names
+from bias_bench.yaml_values import package_yaml
 
 _DESCRIBED = ("mixture", "terms", "negatives")  # settings of training that descriptions speak of
 
@@ -30,10 +30,7 @@ def recipe_text(experiment: dict[str, Any]) -> str | None:
     name = experiment.get("recipe")
     if name not in recipe_names():
         return None
-    import yaml
-
-    text = package_files("bias_bench.recipes").joinpath(f"{name}.yaml").read_text("utf-8")
-    content: dict[str, Any] = yaml.safe_load(text)
+    content: dict[str, Any] = package_yaml("bias_bench.recipes", f"{name}.yaml")
     recipe = (content.get("settings") or {}).get("training") or {}
     training = experiment.get("training") or {}
     if bool(recipe) != bool(training.get("steps")):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files as package_files
 from itertools import pairwise
 from typing import NamedTuple
 
 from bias_bench.errors import BiasBenchError
 from bias_bench.java import start_java
 from bias_bench.languages import read_language
+from bias_bench.yaml_values import package_yaml
 
 _PACKAGE = "org.apache.lucene.analysis"
 _SEPARATOR = ", "  # of Java's lists; a token holds no space
@@ -42,12 +42,9 @@ def describe_rule(language: str) -> str:
 
 @cache
 def _rules() -> dict[str, Rule]:
-    import yaml
-
-    text = package_files("bias_bench.retrieval").joinpath("analyzers.yaml").read_text("utf-8")
     return {
         str(language): Rule(**rule) if isinstance(rule, dict) else Rule(rule)
-        for language, rule in yaml.safe_load(text).items()
+        for language, rule in package_yaml("bias_bench.retrieval", "analyzers.yaml").items()
     }
 
 

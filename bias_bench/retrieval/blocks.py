@@ -42,7 +42,7 @@ class VectorBlocks(Protocol):
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         """The first column of each block in order, and its vectors."""
-        ...
+        return ((start, self.block(start)) for start in block_starts(self))
 
     def rows(self, columns: np.ndarray) -> np.ndarray:
         """The vectors float32 [len(columns), dimensions] at `columns` int [n], in that order."""
@@ -50,7 +50,7 @@ class VectorBlocks(Protocol):
 
 
 @dataclass(frozen=True)
-class ArrayBlocks:
+class ArrayBlocks(VectorBlocks):
     """Blocks of one array float32 [n, dimensions] in memory, whose rows are in that order."""
 
     vectors: np.ndarray
@@ -63,9 +63,6 @@ class ArrayBlocks:
     def block(self, start: int) -> np.ndarray:
         """A view of the array."""
         return self.vectors[start : start + BLOCK]
-
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        return ((start, self.block(start)) for start in block_starts(self))
 
     def rows(self, columns: np.ndarray) -> np.ndarray:
         """The vectors at `columns`."""
@@ -80,7 +77,7 @@ class StoredPart(NamedTuple):
 
 
 @dataclass(frozen=True)
-class StoredBlocks:
+class StoredBlocks(VectorBlocks):
     """Blocks of vectors in files, of which each but the last holds a multiple of `BLOCK`.
 
     A block is read when it is asked for, and `change` (from a block to one of its shape) is made
@@ -109,9 +106,6 @@ class StoredBlocks:
         if len(found) != size * self.dimensions:
             raise BiasBenchError(f"{part.path}: too short; give the command again to encode anew")
         return self._changed(found.reshape(size, self.dimensions))
-
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        return ((start, self.block(start)) for start in block_starts(self))
 
     def rows(self, columns: np.ndarray) -> np.ndarray:
         """The vectors at `columns`; pages of one file at a time are in memory."""

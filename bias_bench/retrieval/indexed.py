@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bias_bench.retrieval.approximate import Check, Index, cached_index
-from bias_bench.retrieval.blocks import BLOCK, VectorBlocks, block_starts
+from bias_bench.retrieval.blocks import BLOCK, VectorBlocks
 from bias_bench.retrieval.exact import Order, Results
 from bias_bench.retrieval.nearest import exact_nearest, nearest_by_index, recall
 from bias_bench.retrieval.settings import ApproximateIndex
@@ -35,7 +34,7 @@ class IndexedPool(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PartOfBlocks:
+class PartOfBlocks(VectorBlocks):
     """Blocks of some of the columns of others, which begin at 0 again."""
 
     whole: VectorBlocks
@@ -49,9 +48,6 @@ class PartOfBlocks:
     def block(self, start: int) -> np.ndarray:
         """The vectors of one block, copied."""
         return self.rows(np.arange(start, min(start + BLOCK, self.shape[0])))
-
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        return ((start, self.block(start)) for start in block_starts(self))
 
     def rows(self, columns: np.ndarray) -> np.ndarray:
         """The vectors at `columns`."""

@@ -75,12 +75,6 @@ class Variant(NamedTuple):
 VARIANTS = tuple(Variant(kind, strength) for kind in PERTURBATIONS for strength in STRENGTHS)
 
 
-def parse_variant(text: str) -> Variant:
-    """The inverse of ``str(variant)``."""
-    kind, _, strength = text.partition("-")
-    return require_known(Variant(kind, strength))
-
-
 def require_known(variant: Variant) -> Variant:
     """The variant; a UsageError when its kind or strength is unknown."""
     if variant.kind not in PERTURBATIONS:

@@ -17,9 +17,10 @@ def holm(p: np.ndarray) -> np.ndarray:
     """Family-wise error under any dependence: float64 [tests] in [0, 1], in the order given.
 
     The i-th smallest of m times m - i + 1, at most 1, never below a smaller one's. Source: Holm
-    1979. Raises BiasBenchError for what is no p-value.
+    1979. Raises BiasBenchError for what is not a p-value.
     """
-    values, order = _checked(p)
+    values = _checked(p)
+    order = np.argsort(values, kind="stable")
     count = len(values)
     adjusted = np.empty(count)
     factors = np.arange(count, 0, -1)
@@ -31,14 +32,11 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """False discovery rate, for independent or positively dependent tests: float64 [tests].
 
     The i-th smallest of m times m / i, at most 1, never above a larger one's. Source: Benjamini
-    and Hochberg 1995. Raises BiasBenchError for what is no p-value.
+    and Hochberg 1995. Raises BiasBenchError for what is not a p-value.
     """
-    values, order = _checked(p)
-    count = len(values)
-    adjusted = np.empty(count)
-    raised = values[order] * (count / np.arange(1, count + 1))
-    adjusted[order] = np.minimum.accumulate(np.minimum(raised, 1.0)[::-1])[::-1]
-    return adjusted
+    from scipy.stats import false_discovery_control
+
+    return false_discovery_control(_checked(p))
 
 
 def draws_for_holm(tests: int, level: float, sides: int = 1) -> int:
@@ -49,11 +47,11 @@ def draws_for_holm(tests: int, level: float, sides: int = 1) -> int:
     return floor(round(tests * sides / level, 6))
 
 
-def _checked(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _checked(p: np.ndarray) -> np.ndarray:
     values = np.asarray(p, dtype=np.float64)
     if values.ndim != 1:
         raise BiasBenchError(f"p-values have shape {values.shape}; give one family [tests]")
     bad = np.flatnonzero(~((values >= 0) & (values <= 1)))
     if len(bad):
         raise BiasBenchError(f"p-value {bad[0]} is {values[bad[0]]}, not in [0, 1]; leave it out")
-    return values, np.argsort(values, kind="stable")
+    return values

@@ -28,7 +28,6 @@ class Stream(IntEnum):
     CLUSTERS = 1
     SYSTEM_SEEDS = 2
     BASELINE_SEEDS = 3
-    SYSTEMS = 4
 
 
 class Block(NamedTuple):

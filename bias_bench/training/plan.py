@@ -44,12 +44,11 @@ class Share(NamedTuple):
 
 
 class _Walk(NamedTuple):
-    """An epoch's number, the place in `shares` of the source of each batch, and all later ones."""
+    """An epoch's number, its batches, and those of all later epochs."""
 
     number: int
-    sources: np.ndarray
     batches: np.ndarray
-    later: Iterator[tuple[np.ndarray, np.ndarray]]
+    later: Iterator[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -104,36 +103,34 @@ class BatchPlan:
         """Rows of `pairs`, int64 [len(self), batch_size], of one epoch."""
         return self._walked_to(number).batches.copy()
 
-    def sources(self, number: int) -> list[Source]:
-        """The source of each batch of an epoch, in order."""
-        return [self.shares[place].source for place in self._walked_to(number).sources]
-
     def _walked_to(self, number: int) -> _Walk:
         walk: _Walk | None = self._walk  # type: ignore[attr-defined]
         if walk is None or number < walk.number:
             later = self._epochs()
-            walk = _Walk(0, *next(later), later)
+            walk = _Walk(0, next(later), later)
         if number > walk.number:
             found = next(islice(walk.later, number - walk.number - 1, None))
-            walk = _Walk(number, *found, walk.later)
+            walk = _Walk(number, found, walk.later)
         object.__setattr__(self, "_walk", walk)
         return walk
 
-    def _epochs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """All epochs from the first one: sources int64 [len(self)] and rows of each batch."""
+    def _turns(self) -> Iterator[int]:
+        """The place in `shares` of each batch's source, from the first batch of all on."""
         language = [share.source.language for share in self.shares]
         data_set = [share.source.data_set for share in self.shares]
         inner = (language, data_set) if self.order == "language_first" else (data_set, language)
         kinds = [share.source.kind for share in self.shares]
-        order = turns(
+        return turns(
             list(zip(kinds, *inner, strict=True)),
             [share.weight for share in self.shares],
             np.random.default_rng([self.seed, 0]),
         )
-        rows = [self._batches_of(share) for share in self.shares]
+
+    def _epochs(self) -> Iterator[np.ndarray]:
+        """The batches of all epochs from the first one: rows int64 [len(self), batch_size]."""
+        order, rows = self._turns(), [self._batches_of(share) for share in self.shares]
         while True:
-            sources = np.array(list(islice(order, len(self))))
-            yield sources, np.stack([next(rows[source]) for source in sources])
+            yield np.stack([next(rows[place]) for place in islice(order, len(self))])
 
     def _batches_of(self, share: Share) -> Iterator[np.ndarray]:
         kind, data_set, language = share.source

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files as package_files
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from bias_bench.datasets.registry import benchmark_spec
 from bias_bench.datasets.sources.source import Sha256, SourceSpec
+from bias_bench.yaml_values import package_yaml
 
 
 class NamedFile(BaseModel):
@@ -36,11 +36,8 @@ class NamedSource(BaseModel):
 @cache
 def named_sources() -> dict[str, NamedSource]:
     """All of them, in the order of ``sources.yaml``."""
-    import yaml
-
-    text = package_files("bias_bench.datasets").joinpath("sources.yaml").read_text("utf-8")
     known: dict[str, NamedSource] = {}
-    for name, fields in yaml.safe_load(text).items():
+    for name, fields in package_yaml("bias_bench.datasets", "sources.yaml").items():
         if benchmark := fields.get("benchmark"):
             spec = benchmark_spec(benchmark)
             fields.setdefault("licence", spec.licence)
