@@ -178,11 +178,11 @@ def test_settings_are_filtered_by_keyboard(opened: Any, result: dict[str, Any]) 
         assert status.inner_text() == f"{len(expected)} of 12 settings"
         page.page.keyboard.press("Escape")
         assert len(column(group, 0)) == 12
-    settings = result["systems"][0]["settings"]
+    settings = result.systems[0].settings
     page.page.keyboard.type("significant better")
     better = {
         name for name, cell in settings.items()
-        if cell["p_adjusted"] < 0.05 and cell["difference"] > 0
+        if cell.p_adjusted < 0.05 and cell.difference > 0
     }  # fmt: skip
     assert set(column(group, 0)) == better
 
@@ -223,8 +223,8 @@ def test_methods_and_command_are_copied(opened: Any, result: dict[str, Any]) -> 
     page.press(page.page.get_by_role("button", name="Copy methods"), "Enter")
     page.page.get_by_text("✓ copied").wait_for()
     text = page.copied()
-    assert text.startswith(" ".join(result["methods"]))
-    assert all(work in text for work in result["references"])
+    assert text.startswith(" ".join(result.methods))
+    assert all(work in text for work in result.references)
     page.press(page.page.get_by_role("button", name="Copy command"), "Space")
     page.page.get_by_text("✓ copied").nth(1).wait_for()
     command = page.copied()

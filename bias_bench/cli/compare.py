@@ -161,7 +161,7 @@ def compare(
     if report:
         check_page(report)
     found = compare_runs(runs, options, baseline)
-    for warning in found["warnings"]:
+    for warning in found.warnings:
         warn(warning)
     print_comparison(found, output_format, all_settings)
     if report:

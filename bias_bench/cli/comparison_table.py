@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import NamedTuple
 
 from bias_bench.cli.tables import Column as TableColumn
 from bias_bench.cli.tables import Table, render, wrapped
 from bias_bench.report.comparison_numbers import (
     KIND_TITLES,
-    Cell,
     Named,
     Numbers,
     beside,
@@ -17,8 +17,13 @@ from bias_bench.report.comparison_numbers import (
     labels,
     settings_of,
 )
+from bias_bench.significance.document import (
+    SEED_BOOTSTRAP,
+    Cell,
+    ComparedSystem,
+    ComparisonDocument,
+)
 from bias_bench.significance.methods import any_family
-from bias_bench.significance.pairwise import SEED_BOOTSTRAP
 
 _WIDE = 110  # characters from which effect sizes stand beside the tests
 
@@ -34,51 +39,49 @@ def columns_of(numbers: Numbers) -> tuple[list[Column], list[Column], list[Colum
     """Columns of means and tests, of effect sizes, and of the tests on request."""
     result = numbers.result
     main = [
-        Column("baseline", lambda cell: numbers.value(cell["baseline"])),
-        Column("system", lambda cell: numbers.value(cell["system"])),
-        Column("difference", lambda cell: numbers.signed(cell["difference"])),
+        Column("baseline", lambda cell: numbers.value(cell.baseline)),
+        Column("system", lambda cell: numbers.value(cell.system)),
+        Column("difference", lambda cell: numbers.signed(cell.difference)),
     ]
-    if result["significance"]:
+    if result.significance:
         main += [
-            Column(
-                f"{numbers.percent} % interval", lambda cell: numbers.interval(cell["interval"])
-            ),
-            Column("p", lambda cell: numbers.p(cell["p"])),
-            Column("p adj.", lambda cell: numbers.p(cell["p_adjusted"])),
+            Column(f"{result.percent} % interval", lambda cell: numbers.interval(cell.interval)),
+            Column("p", lambda cell: numbers.p(cell.p)),
+            Column("p adj.", lambda cell: numbers.p(cell.p_adjusted)),
         ]
     effect = [
-        Column("d_z", lambda cell: numbers.effect(cell["d_z"])),
+        Column("d_z", lambda cell: numbers.effect(cell.d_z)),
         Column(
             "/".join((numbers.count_words[0], "equal", numbers.count_words[1])),
-            lambda cell: f"{cell['wins']}/{cell['ties']}/{cell['losses']}",
+            lambda cell: f"{cell.wins}/{cell.ties}/{cell.losses}",
         ),
     ]
-    further = [_test_column(numbers, test, test, "p") for test in result["also"]]
-    if result["margin"] is not None:
-        within = f"within ±{result['margin']:g}"
+    further = [_p_column(numbers, test, f"{test}.p") for test in result.also]
+    if result.margin is not None:
+        within = f"within ±{result.margin:g}"
         further = [
-            _test_column(numbers, within, "equivalence", "equivalent"),
-            _test_column(numbers, "no worse", "equivalence", "no_worse"),
+            _p_column(numbers, within, "equivalence.equivalent"),
+            _p_column(numbers, "no worse", "equivalence.no_worse"),
             *further,
         ]
     return main, effect, further
 
 
-def _test_column(numbers: Numbers, heading: str, test: str, key: str) -> Column:
-    return Column(f"p, {heading}", lambda cell: numbers.p(cell[test][key]))
+def _p_column(numbers: Numbers, heading: str, place: str) -> Column:
+    return Column(f"p, {heading}", lambda cell: numbers.p(attrgetter(place)(cell)))
 
 
-def rows_of(entry: dict[str, Any], all_settings: bool) -> list[Named]:
+def rows_of(entry: ComparedSystem, all_settings: bool) -> list[Named]:
     """The macro averages of one system, and all its settings if asked for."""
     kinds = kinds_of(entry)
-    rows = [Named(KIND_TITLES[kind], entry["groups"][kind]) for kind in kinds]
+    rows = [Named(KIND_TITLES[kind], entry.groups[kind]) for kind in kinds]
     if all_settings:
         rows += [named for kind in kinds for named in settings_of(entry, kind)]
     return rows
 
 
 def as_table(
-    result: dict[str, Any], all_settings: bool, width: int | None, encoding: str = "utf-8"
+    result: ComparisonDocument, all_settings: bool, width: int | None, encoding: str = "utf-8"
 ) -> str:
     """Macro averages, the settings in short or in full, and all pairs of several systems.
 
@@ -87,7 +90,7 @@ def as_table(
     numbers = Numbers(result)
     main, effect, further = columns_of(numbers)
     title = "Macro averages and settings" if all_settings else "Macro averages"
-    beside_tests = not result["significance"] or width is None or width >= _WIDE
+    beside_tests = not result.significance or width is None or width >= _WIDE
     first = [*main, *effect] if beside_tests else main
     tables = [_rows_table(title, result, all_settings, first)]
     if not beside_tests:
@@ -96,36 +99,35 @@ def as_table(
         tables.append(_rows_table("Tests on request", result, all_settings, further))
     if not all_settings:
         tables.append(_summary_table(result, numbers))
-    if "tukey" in result:
+    if result.tukey:
         tables.append(_pairs_table(result, numbers))
     heading = wrapped(_heading(result, numbers), width)
     parts = [heading, *(render(table, width, encoding) for table in tables)]
-    if not result["significance"]:
+    if not result.significance:
         parts.append("Nothing was tested; --significance tests.")
     return "\n\n".join(parts)
 
 
-def _heading(result: dict[str, Any], numbers: Numbers) -> str:
-    systems = ", ".join(entry["system"] for entry in result["systems"])
+def _heading(result: ComparisonDocument, numbers: Numbers) -> str:
+    systems = ", ".join(entry.system for entry in result.systems)
     lines = [
-        f"{result['benchmark']}, {result['metric']} ({result['unit']}): {result['better']}",
-        f"{systems} minus {result['baseline']}",
+        f"{result.benchmark}, {result.metric} ({result.unit}): {result.better}",
+        f"{systems} minus {result.baseline}",
     ]
     if numbers.measure.source == "bias" and beside(result):
-        omitted = result["omitted"]
-        own = ", all queries of each run" if omitted["topics"] or omitted["cells"] else ""
+        omitted = result.omitted
+        own = ", all queries of each run" if omitted.topics or omitted.cells else ""
         lines.append(f"beside it, pooled{own}: {beside(result)}")
-    if result["significance"]:
-        seeds = any(entry["test"] == SEED_BOOTSTRAP for entry in result["systems"])
-        units = f"{result['clusters']:,} {result['cluster']}s{' and seeds' if seeds else ''}"
+    if result.significance:
+        seeds = SEED_BOOTSTRAP in result.tests
+        units = f"{result.clusters:,} {result.cluster}s{' and seeds' if seeds else ''}"
         over = (
             "over all that is tested"
-            if result["family"] == "all"
+            if result.family == "all"
             else "within each kind of setting, and within the macro averages"
         )
         lines.append(
-            f"{units}, {result['permutations']:,} draws; "
-            f"p adjusted by {result['correction']} {over}"
+            f"{units}, {result.permutations:,} draws; p adjusted by {result.correction} {over}"
         )
         if families := any_family(result):
             lines.append(f"{families} --family all adjusts over all of them.")
@@ -135,33 +137,33 @@ def _heading(result: dict[str, Any], numbers: Numbers) -> str:
 
 
 def _rows_table(
-    title: str, result: dict[str, Any], all_settings: bool, columns: list[Column]
+    title: str, result: ComparisonDocument, all_settings: bool, columns: list[Column]
 ) -> Table:
-    several = len(result["systems"]) > 1
+    several = len(result.systems) > 1
     texts = ["system"] if several else []
     table = _new_table(title, [*texts, "setting"], [column.heading for column in columns])
-    for entry in result["systems"]:
+    for entry in result.systems:
         for row in rows_of(entry, all_settings):
-            label = [entry["label"]] if several else []
+            label = [entry.label] if several else []
             table.add_row(*label, row.name, *(column.text(row.cell) for column in columns))
         table.add_section()
     return table
 
 
-def _summary_table(result: dict[str, Any], numbers: Numbers) -> Table:
-    tested = result["significance"]
-    several = len(result["systems"]) > 1
+def _summary_table(result: ComparisonDocument, numbers: Numbers) -> Table:
+    tested = result.significance
+    several = len(result.systems) > 1
     extremes = [f"{word} (p adj.)" if tested else word for word in numbers.extreme_words]
-    counted = f" (in brackets: adjusted p < {numbers.level:g})" if tested else ""
+    counted = f" (in brackets: adjusted p < {result.level:g})" if tested else ""
     table = _new_table(
         f"Settings{counted}; --all-settings lists them",
         ["system", "setting"] if several else ["setting"],
         ["number", *numbers.count_words],
         extremes,
     )
-    for entry in result["systems"]:
+    for entry in result.systems:
         for found in numbers.summaries(entry):
-            label = [entry["label"]] if several else []
+            label = [entry.label] if several else []
             table.add_row(
                 *label,
                 KIND_TITLES[found.kind],
@@ -175,23 +177,21 @@ def _summary_table(result: dict[str, Any], numbers: Numbers) -> Table:
     return table
 
 
-def _extreme(result: dict[str, Any], named: Named, numbers: Numbers) -> str:
-    adjusted = f" ({numbers.p(named.cell['p_adjusted'])})" if result["significance"] else ""
-    return f"{named.name} {numbers.signed(named.cell['difference'])}{adjusted}"
+def _extreme(result: ComparisonDocument, named: Named, numbers: Numbers) -> str:
+    adjusted = f" ({numbers.p(named.cell.p_adjusted)})" if result.significance else ""
+    return f"{named.name} {numbers.signed(named.cell.difference)}{adjusted}"
 
 
-def _pairs_table(result: dict[str, Any], numbers: Numbers) -> Table:
+def _pairs_table(result: ComparisonDocument, numbers: Numbers) -> Table:
     short = labels(result)
-    groups = result["tukey"]["groups"]
+    groups = result.tukey.groups if result.tukey else {}
     kinds = [kind for kind in KIND_TITLES if kind in groups]
     title = "All pairs: difference, and p of step-down max-T, adjusted over pairs"
     table = _new_table(title, ["pair"], [KIND_TITLES[kind] for kind in kinds])
     for pairs in zip(*(groups[kind] for kind in kinds), strict=True):
         first = pairs[0]
-        cells = [
-            f"{numbers.signed(pair['difference'])}, p {numbers.p(pair['p'])}" for pair in pairs
-        ]
-        table.add_row(f"{short[first['system']]} − {short[first['other']]}", *cells)
+        cells = [f"{numbers.signed(pair.difference)}, p {numbers.p(pair.p)}" for pair in pairs]
+        table.add_row(f"{short[first.system]} − {short[first.other]}", *cells)
     return table
 
 

@@ -8,6 +8,7 @@ from bias_bench.cli.comparison_table import as_table, columns_of, rows_of
 from bias_bench.cli.output import print_json, stdout_encoding, table_width
 from bias_bench.console import result as write_result
 from bias_bench.report.comparison_numbers import Numbers, kinds_of, settings_of
+from bias_bench.significance.document import ComparisonDocument
 
 Format = Literal["table", "json", "tsv", "latex"]
 TSV_COLUMNS = (
@@ -24,10 +25,10 @@ _LATEX = {
 }  # fmt: skip
 
 
-def print_comparison(result: dict[str, Any], output_format: Format, all_settings: bool) -> None:
+def print_comparison(result: ComparisonDocument, output_format: Format, all_settings: bool) -> None:
     """Write the comparison to stdout. JSON and TSV always hold all settings."""
     if output_format == "json":
-        print_json(result)
+        print_json(result.as_json())
     elif output_format == "tsv":
         write_result(as_tsv(result))
     elif output_format == "latex":
@@ -36,7 +37,7 @@ def print_comparison(result: dict[str, Any], output_format: Format, all_settings
         write_result(as_table(result, all_settings, table_width(), stdout_encoding()))
 
 
-def as_tsv(result: dict[str, Any]) -> str:
+def as_tsv(result: ComparisonDocument) -> str:
     """A row per macro average and setting; empty where there is no number."""
     lines = ["\t".join(TSV_COLUMNS)]
     for row in long_rows(result):
@@ -45,42 +46,44 @@ def as_tsv(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def long_rows(result: dict[str, Any]) -> list[list[Any]]:
+def long_rows(result: ComparisonDocument) -> list[list[Any]]:
     """The values of `TSV_COLUMNS`, a row per macro average (`MACRO`) and setting of each system."""
     rows = []
-    for entry in result["systems"]:
+    for entry in result.systems:
         kinds = kinds_of(entry)
-        cells = [(kind, MACRO, entry["groups"][kind]) for kind in kinds] + [
+        cells = [(kind, MACRO, entry.groups[kind]) for kind in kinds] + [
             (kind, named.name, named.cell) for kind in kinds for named in settings_of(entry, kind)
         ]
         for kind, setting, cell in cells:
             numbers = [
-                *(cell[key] for key in ("baseline", "system", "difference")),
-                *cell["interval"],
-                *cell["simultaneous"],
-                *(cell[key] for key in TSV_COLUMNS[11:]),
+                cell.baseline,
+                cell.system,
+                cell.difference,
+                *cell.interval,
+                *cell.simultaneous,
+                *(getattr(cell, name) for name in TSV_COLUMNS[11:]),
             ]
-            rows.append([entry["system"], kind, setting, result["metric"], *numbers])
+            rows.append([entry.system, kind, setting, result.metric, *numbers])
     return rows
 
 
-def as_latex(result: dict[str, Any], all_settings: bool) -> str:
+def as_latex(result: ComparisonDocument, all_settings: bool) -> str:
     """A booktabs table of the macro averages, or with all settings a longtable."""
     columns = [column for part in columns_of(Numbers(result)) for column in part]
     heads = ["System", "Setting", *(column.heading for column in columns)]
     form = f"ll{'r' * len(columns)}"
     body = [
         line
-        for entry in result["systems"]
+        for entry in result.systems
         for line in (
             r"\midrule",
             *(
-                _latex_row([entry["label"], row.name, *(part.text(row.cell) for part in columns)])
+                _latex_row([entry.label, row.name, *(part.text(row.cell) for part in columns)])
                 for row in rows_of(entry, all_settings)
             ),
         )
     ]
-    caption = rf"\caption{{{latex(' '.join(result['methods']))}}}"
+    caption = rf"\caption{{{latex(' '.join(result.methods))}}}"
     inner = [r"\toprule", _latex_row(heads), *body, r"\bottomrule"]
     if all_settings:
         lines = [rf"\begin{{longtable}}{{{form}}}", rf"{caption} \\", *inner, r"\end{longtable}"]
