@@ -14,10 +14,10 @@ import pytest
 
 from bias_bench import Run, compare, load_run, rank_distance
 from bias_bench.cli import run_command
-from bias_bench.cli.comparison_text import TSV_COLUMNS
 from bias_bench.errors import BiasBenchError, DataError, UsageError
 from bias_bench.evaluation.settings import parse_setting
 from bias_bench.files import write_json
+from bias_bench.report.comparison_forms import TSV_COLUMNS
 from bias_bench.significance.comparison import compare as compare_folders
 from bias_bench.significance.options import CompareOptions
 from tests.comparisons import LANGUAGES, make_run, metrics_of

@@ -15,9 +15,9 @@ import pytest
 
 from bias_bench.bias.catalogue import FIRST_RESULT, QUERY_METRICS
 from bias_bench.cli import run_command
-from bias_bench.cli.comparison_text import as_table
 from bias_bench.errors import DataError
 from bias_bench.evaluation.settings import parse_setting
+from bias_bench.report.comparison_forms import as_table
 from bias_bench.significance.comparison import compare
 from bias_bench.significance.corrections import holm
 from bias_bench.significance.measures import BIAS_MEASURES

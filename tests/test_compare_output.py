@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 from bias_bench.cli import run_command
-from bias_bench.cli.comparison_text import TSV_COLUMNS, as_latex, as_table, as_tsv
+from bias_bench.report.comparison_forms import TSV_COLUMNS, as_latex, as_table, as_tsv
 from bias_bench.significance.comparison import compare
 from bias_bench.significance.document import Omitted
 from bias_bench.significance.options import CompareOptions

@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bias_bench.cli import run_command
-from bias_bench.cli.comparison_table import as_table
-from bias_bench.cli.comparison_text import as_latex, as_tsv
+from bias_bench.report.comparison_forms import as_latex, as_table, as_tsv
 from bias_bench.report.comparison_page import render_comparison_page
 from bias_bench.significance.comparison import compare
 from bias_bench.significance.document import Cell, ComparisonDocument, load

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bias_bench.api.run import Run
-from bias_bench.cli.comparison_table import as_table
-from bias_bench.cli.comparison_text import MACRO, TSV_COLUMNS, as_latex, long_rows
 from bias_bench.console import warn
 from bias_bench.errors import UsageError
 from bias_bench.files import json_text
+from bias_bench.report.comparison_forms import MACRO, TSV_COLUMNS, as_latex, as_table, long_rows
 from bias_bench.significance.comparison import compare as compare_folders
 from bias_bench.significance.document import ComparisonDocument, load
 from bias_bench.significance.options import CompareOptions, Correction, Family
