@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 
@@ -129,17 +130,26 @@ def test_the_field_that_is_wrong_is_named_in_one_line(
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "3", "[" * 100_000, '{"schema": 1}'])
-def test_what_is_no_comparison_is_damaged_data(text: str, tmp_path: Path) -> None:
+def test_what_is_not_a_comparison_is_damaged_data(text: str, tmp_path: Path) -> None:
     with pytest.raises(DataError):
         load(text)
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match="cannot be read"):
         load(tmp_path / "none.json")
+    with pytest.raises(DataError, match="cannot be read"):
+        load(tmp_path)
 
 
 def test_another_schema_is_not_read() -> None:
     with pytest.raises(BiasBenchError, match="schema 2 is not known") as error:
         load('{"schema": 2}')
     assert error.value.exit_code == 1
+
+
+def test_options_may_be_numbers_of_numpy(runs: Path) -> None:
+    same = {"permutations": np.int64(199), "seed": np.int64(0), "confidence": np.float32(0.75)}
+    found = compare([runs / "zero", runs / "mono"], CompareOptions(**same))
+    plain = CompareOptions(permutations=199, confidence=0.75)
+    assert found == compare([runs / "zero", runs / "mono"], plain)
 
 
 def test_a_comparison_cannot_be_changed(full: ComparisonDocument) -> None:

@@ -42,7 +42,8 @@ class Comparison:
     def load(cls, path: str | PathLike[str]) -> Comparison:
         """What `to_json` or `biasbench compare --format json` wrote to a file.
 
-        Raises DataError, one line that names the field, for a file that holds no comparison.
+        Raises DataError, one line that names the field, for a file that does not hold a
+        comparison.
         """
         return cls(load(Path(path)))
 

@@ -69,9 +69,11 @@ class Cell(_Part):
         description="difference over the standard deviation of the units' mean differences; its "
         "sign is that of the difference"
     )
-    rank_biserial: Annotated[float, Field(strict=True, ge=-1, le=1)] | None = Field(
+    rank_biserial: Number | None = Field(
+        ge=-1,
+        le=1,
         description="matched-pairs rank-biserial correlation of the topics' differences; "
-        "positive where the system's are larger"
+        "positive where the system's are larger",
     )
     wins: Count = Field(
         description="topics on which the system is better (larger without direction)"
@@ -100,7 +102,7 @@ class System(_Part):
     system: str = Field(description="recipe@backbone#seed, without #seed where it has several")
     label: str = Field(description="the shortest name that sets it apart from the others")
     runs: tuple[str, ...] = Field(description="names of its run folders")
-    seeds: tuple[int, ...] = Field(description="the seed of each run")
+    seeds: tuple[Count, ...] = Field(description="the seed of each run")
     unanswered: dict[str, Unanswered] = Field(description="by run, where there are such queries")
 
 
@@ -143,9 +145,11 @@ class Overview(PooledFigures):
 
     system: str = Field(description="as in `systems`")
     label: str = Field(description="as in `systems`")
-    same_language_top1: Annotated[float, Field(strict=True, ge=0, le=1)] | None = Field(
+    same_language_top1: Number | None = Field(
+        ge=0,
+        le=1,
         description="share of queries whose first result is in the query's language; without bias "
-        "that language's share of the pool"
+        "that language's share of the pool",
     )
     seeds: tuple[PooledFigures, ...] = Field(description="AP and rank distance of each seed")
 
@@ -191,17 +195,19 @@ class ComparisonDocument(_Part):
     direction: Direction = Field(description="which values of the metric are better")
     unit: str = Field(description="of the metric, in words")
     better: str = Field(description="`direction` in words")
-    significance: bool = Field(description="whether differences were tested")
+    significance: Annotated[bool, Field(strict=True)] = Field(
+        description="whether differences were tested"
+    )
     baseline: str = Field(description="name of the baseline's system")
     cluster: Cluster = Field(description="the unit of resampling")
     permutations: Count | None = Field(description="draws and replicates; None without tests")
     correction: Correction | None = Field(description="None without tests")
     family: Family | None = Field(description="what `p_adjusted` is over; None without tests")
-    confidence: Annotated[float, Field(strict=True, gt=0.5, lt=1)] | None = Field(
-        description="of the intervals; None without tests"
+    confidence: Number | None = Field(
+        gt=0.5, lt=1, description="of the intervals; None without tests"
     )
-    margin: Annotated[int | float, Field(gt=0)] | None = Field(
-        description="of equivalence, in the metric's unit; None if not asked for"
+    margin: int | float | None = Field(
+        gt=0, description="of equivalence, in the metric's unit; None if not asked for"
     )
     seed: Count = Field(description="of the random draws")
     also: tuple[Further, ...] = Field(description="further tests asked for")
@@ -249,15 +255,15 @@ class ComparisonDocument(_Part):
 def load(source: Path | str) -> ComparisonDocument:
     """The comparison that a file (Path) or a JSON text (str) holds.
 
-    Raises DataError, one line that names the field, for what is no comparison; BiasBenchError for
-    one of another schema, or a file that is not there.
+    Raises DataError, one line that names the field, for what is not a comparison or cannot be
+    read; BiasBenchError for one of another schema.
     """
     where = source if isinstance(source, Path) else "the comparison"
     try:
         text = source.read_text("utf-8") if isinstance(source, Path) else source
         content = parse_json(text)
-    except FileNotFoundError:
-        raise DataError(f"{where}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read ({error.strerror})") from None
     except ValueError as error:  # of the bytes, or of the text
         raise DataError(f"{where}: not valid JSON ({error})") from None
     if isinstance(content, dict) and content.get("schema", SCHEMA) != SCHEMA:
