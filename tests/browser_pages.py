@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ from bias_bench.evaluation.ranks import RankTable
 from bias_bench.report.comparison_page import write_comparison_page
 from bias_bench.report.index_page import write_index
 from bias_bench.report.run_statistics import run_statistics
+from bias_bench.significance.document import ComparisonDocument
+from tests.compared import changed
 from tests.comparisons import make_run
 from tests.report_pages import AUDIT, HOSTILE, PROBE, ROBUSTNESS, example, log_row, page_of
 
@@ -18,7 +19,7 @@ TOPICS = tuple(f"t{number}" for number in range(48))
 _STRANGE = HOSTILE + "\u202e" + "شبكة" + "\u200f"
 
 
-def write_pages(reports: Path, result: dict[str, Any]) -> None:
+def write_pages(reports: Path, result: ComparisonDocument) -> None:
     """All `PAGES`; those called hostile have strange text wherever people can put any."""
     run = make_run(reports / "source", topics=TOPICS)
     for name, title, text in (
@@ -27,13 +28,15 @@ def write_pages(reports: Path, result: dict[str, Any]) -> None:
     ):
         (reports / f"{name}.html").write_text(_run_page(title, text, run), encoding="utf-8")
     write_comparison_page(result, reports / "comparison.html")
-    hostile = copy.deepcopy(result)
-    for part in (*hostile["overview"], *hostile["systems"]):
-        part["label"] = _STRANGE
-    hostile |= {"benchmark": _STRANGE, "warnings": [_STRANGE]}
-    hostile["systems"][0]["runs"] = [_STRANGE]
-    write_comparison_page(hostile, reports / "hostile-comparison.html")
+    write_comparison_page(changed(result, _made_hostile), reports / "hostile-comparison.html")
     write_index(reports)
+
+
+def _made_hostile(content: dict[str, Any]) -> None:
+    for part in (*content["overview"], *content["systems"]):
+        part["label"] = _STRANGE
+    content |= {"benchmark": _STRANGE, "warnings": [_STRANGE]}
+    content["systems"][0]["runs"] = [_STRANGE]
 
 
 def _run_page(name: str, text: str, folder: Path) -> str:

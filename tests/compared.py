@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bias_bench.cli import run_command
+from bias_bench.significance.document import Cell, ComparedSystem, ComparisonDocument, load
 from bias_bench.significance.options import CompareOptions
 from tests.comparisons import make_run
 
@@ -33,11 +35,24 @@ def make_pair(runs: Path, tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "zero", tmp_path / "hybrid-0"
 
 
-def as_json(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> dict[str, Any]:
+def as_json(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> ComparisonDocument:
+    """What the command prints, read back."""
+    return load(printed(capsys, *arguments))
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """The JSON that the command prints."""
     few = ("--permutations", "199") if "--significance" in arguments else ()
     assert run_command(["compare", *map(str, arguments), *few, "--format", "json"]) == 0
-    return json.loads(capsys.readouterr().out)
+    return capsys.readouterr().out
 
 
-def cells(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    return [*entry["groups"].values(), *entry["settings"].values()]
+def changed(found: ComparisonDocument, change: Callable[[Any], object]) -> ComparisonDocument:
+    """The comparison with another content, which `change` makes of its JSON."""
+    content = found.as_json()
+    change(content)
+    return load(json.dumps(content))
+
+
+def cells(entry: ComparedSystem) -> list[Cell]:
+    return [*entry.groups.values(), *entry.settings.values()]

@@ -14,10 +14,10 @@ import pytest
 
 from bias_bench import Run, compare, load_run, rank_distance
 from bias_bench.cli import run_command
-from bias_bench.cli.comparison_text import TSV_COLUMNS
 from bias_bench.errors import BiasBenchError, DataError, UsageError
 from bias_bench.evaluation.settings import parse_setting
 from bias_bench.files import write_json
+from bias_bench.report.comparison_forms import TSV_COLUMNS
 from bias_bench.significance.comparison import compare as compare_folders
 from bias_bench.significance.options import CompareOptions
 from tests.comparisons import LANGUAGES, make_run, metrics_of
@@ -227,7 +227,7 @@ def test_compare_is_the_command(runs: Path, capsys: pytest.CaptureFixture[str]) 
         capsys.readouterr()
         assert run_command([*command, "--format", form]) == 0
         forms[form] = capsys.readouterr().out
-    assert json.loads(forms["json"]) == json.loads(found.to_json()) == found.result
+    assert json.loads(forms["json"]) == json.loads(found.to_json()) == found.result.as_json()
     assert forms["latex"].strip() == found.to_latex()
     lines = [line.split("\t") for line in forms["tsv"].splitlines()]
     for frame, wanted in ((found.table, True), (found.settings, False)):
@@ -240,7 +240,7 @@ def test_compare_is_the_command(runs: Path, capsys: pytest.CaptureFixture[str]) 
                 assert np.array_equal(frame[column], numbers, equal_nan=True)
             else:
                 assert frame[column].tolist() == texts
-    assert found.warnings == found.result["warnings"]
+    assert found.warnings == list(found.result.warnings)
 
 
 def test_without_tests_the_frames_keep_their_columns(runs: Path) -> None:

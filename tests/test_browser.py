@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bias_bench.significance.comparison import compare
+from bias_bench.significance.document import ComparisonDocument
 from bias_bench.significance.options import CompareOptions
 from tests.browser import VARIABLE, find
 from tests.browser_pages import PAGES, TOPICS, Opened, column, write_pages
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def result(tmp_path_factory: pytest.TempPathFactory) -> ComparisonDocument:
     """A comparison of three systems, tested."""
     out = tmp_path_factory.mktemp("runs")
     made = [
@@ -36,7 +37,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, result: dict[str, Any]) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, result: ComparisonDocument) -> Path:
     """The pages, and an index of them."""
     reports = tmp_path_factory.mktemp("reports")
     write_pages(reports, result)
@@ -157,7 +158,7 @@ def test_what_is_missing_is_sorted_last_and_small_p_first(opened: Any) -> None:
         assert [text for text in column(table, 3) if text in texts] == expected
 
 
-def test_settings_are_filtered_by_keyboard(opened: Any, result: dict[str, Any]) -> None:
+def test_settings_are_filtered_by_keyboard(opened: Any, result: ComparisonDocument) -> None:
     page = opened("comparison")
     summary = page.page.locator("summary", has_text="settings of mono")
     page.press(summary, "Enter")
@@ -178,11 +179,11 @@ def test_settings_are_filtered_by_keyboard(opened: Any, result: dict[str, Any]) 
         assert status.inner_text() == f"{len(expected)} of 12 settings"
         page.page.keyboard.press("Escape")
         assert len(column(group, 0)) == 12
-    settings = result["systems"][0]["settings"]
+    settings = result.systems[0].settings
     page.page.keyboard.type("significant better")
     better = {
         name for name, cell in settings.items()
-        if cell["p_adjusted"] < 0.05 and cell["difference"] > 0
+        if cell.p_adjusted < 0.05 and cell.difference > 0
     }  # fmt: skip
     assert set(column(group, 0)) == better
 
@@ -218,13 +219,13 @@ def test_tables_are_copied_as_latex_as_they_stand(opened: Any) -> None:
     assert "copied" in page.page.locator("[role=status]").last.inner_text()
 
 
-def test_methods_and_command_are_copied(opened: Any, result: dict[str, Any]) -> None:
+def test_methods_and_command_are_copied(opened: Any, result: ComparisonDocument) -> None:
     page = opened("comparison", permissions=["clipboard-read", "clipboard-write"])
     page.press(page.page.get_by_role("button", name="Copy methods"), "Enter")
     page.page.get_by_text("✓ copied").wait_for()
     text = page.copied()
-    assert text.startswith(" ".join(result["methods"]))
-    assert all(work in text for work in result["references"])
+    assert text.startswith(" ".join(result.methods))
+    assert all(work in text for work in result.references)
     page.press(page.page.get_by_role("button", name="Copy command"), "Space")
     page.page.get_by_text("✓ copied").nth(1).wait_for()
     command = page.copied()

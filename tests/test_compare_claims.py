@@ -14,6 +14,7 @@ from bias_bench.evaluation.settings import parse_setting
 from bias_bench.report.comparison_page import render_comparison_page
 from bias_bench.report.comparison_tables import command_of
 from bias_bench.significance.comparison import compare
+from bias_bench.significance.document import Unanswered
 from bias_bench.significance.options import CompareOptions
 from bias_bench.significance.parametric import wilcoxon_test
 from bias_bench.units import default_unit
@@ -66,13 +67,13 @@ def test_the_unit_is_the_largest_that_is_known_and_numerous_enough(
 
 def test_twenty_articles_are_resampled_and_nineteen_are_not(many: list[Path]) -> None:
     found = compare(many[:2], FEW)
-    assert (found["cluster"], found["clusters"]) == ("article", 20)
-    assert {cell["n"] for cell in cells(found["systems"][0])} == {20}
+    assert (found.cluster, found.clusters) == ("article", 20)
+    assert {cell.n for cell in cells(found.systems[0])} == {20}
     asked = compare(many[:2], CompareOptions(cluster="article", permutations=199))
-    assert asked["systems"] == found["systems"]
+    assert asked.systems == found.systems
     fewer = compare([many[2], many[2]], FEW)
-    assert (fewer["cluster"], fewer["clusters"]) == ("paragraph", 38)
-    assert "Paragraphs of one article are taken as independent" in " ".join(fewer["methods"])
+    assert (fewer.cluster, fewer.clusters) == ("paragraph", 38)
+    assert "Paragraphs of one article are taken as independent" in " ".join(fewer.methods)
     assert "Paragraphs of one article are taken" in render_comparison_page(fewer)
     assert "Paragraphs of one article are taken" not in render_comparison_page(found)
 
@@ -100,19 +101,19 @@ def test_a_p_that_cannot_fall_below_the_level_is_warned_of_by_every_method(
     ]
     options = CompareOptions(cluster=cluster, correction=correction, permutations=permutations)
     found = compare(pair, options)
-    warned = [line for line in found["warnings"] if line.startswith("no p below 0.05 is possible")]
-    least = min(cell["p_adjusted"] for cell in cells(found["systems"][0]))
+    warned = [line for line in found.warnings if line.startswith("no p below 0.05 is possible")]
+    least = min(cell.p_adjusted for cell in cells(found.systems[0]))
     if why:
         assert len(warned) == 1
         assert why in warned[0]
         assert least >= 0.05
-        assert not any(line.startswith("holm can bring") for line in found["warnings"])
+        assert not any(line.startswith("holm can bring") for line in found.warnings)
     else:
         assert warned == []
         few = "38 permutations are too few for intervals of 0.95: take 39 or more"
-        assert (few in found["warnings"]) == (permutations == 38)
-        interval = found["systems"][0]["groups"]["multilingual"]["interval"]
-        assert (interval == [None, None]) == (permutations == 38)
+        assert (few in found.warnings) == (permutations == 38)
+        interval = found.systems[0].groups["multilingual"].interval
+        assert (interval == (None, None)) == (permutations == 38)
         assert correction == "holm" or least < 0.05
 
 
@@ -126,13 +127,13 @@ def test_too_few_units_have_no_interval_in_any_form(
     ]
     options = ("--significance", "--cluster", "article", "--margin", "0.9")
     found = as_json(capsys, *pair, *options)
-    for cell in cells(found["systems"][0]):
-        assert cell["interval"] == cell["simultaneous"] == [None, None]
-        assert cell["p"] >= 1 / 4
-        assert cell["equivalence"]["equivalent"] >= 1 / 8
-        assert cell["equivalence"]["no_worse"] >= 1 / 8
-    assert "only 3 articles to resample" in " ".join(found["warnings"])
-    assert "The differences that the sign flips do not reject".lower() in str(found["methods"])
+    for cell in cells(found.systems[0]):
+        assert cell.interval == cell.simultaneous == (None, None)
+        assert cell.p >= 1 / 4
+        assert cell.equivalence.equivalent >= 1 / 8
+        assert cell.equivalence.no_worse >= 1 / 8
+    assert "only 3 articles to resample" in " ".join(found.warnings)
+    assert "The differences that the sign flips do not reject".lower() in str(found.methods)
 
 
 def test_a_setting_with_too_few_units_is_named(tmp_path: Path) -> None:
@@ -141,13 +142,13 @@ def test_a_setting_with_too_few_units_is_named(tmp_path: Path) -> None:
         for noise in (1, 2)
     ]
     found = compare(pair, CompareOptions(cluster="topic", permutations=999))
-    (warning,) = [line for line in found["warnings"] if "too few topics" in line]
-    settings = found["systems"][0]["settings"]
-    few = [name for name, cell in settings.items() if cell["n"] < 6]
+    (warning,) = [line for line in found.warnings if "too few topics" in line]
+    settings = found.systems[0].settings
+    few = [name for name, cell in settings.items() if cell.n < 6]
     assert f"in {len(few)} of 12 settings" in warning
     assert few[0] in warning
-    assert all(settings[name]["interval"] == [None, None] for name in few)
-    assert all(settings[name]["p"] >= 1 / 2 ** (settings[name]["n"] - 1) for name in settings)
+    assert all(settings[name].interval == (None, None) for name in few)
+    assert all(settings[name].p >= 1 / 2 ** (settings[name].n - 1) for name in settings)
 
 
 def test_few_units_and_several_seeds_claim_no_more_than_one_seed_could(tmp_path: Path) -> None:
@@ -158,12 +159,12 @@ def test_few_units_and_several_seeds_claim_no_more_than_one_seed_could(tmp_path:
         for seed in range(3)
     ]
     options = CompareOptions(cluster="article", permutations=999, margin=0.01)
-    (entry,) = compare(folders, options)["systems"]
-    assert entry["test"] == "bootstrap of seeds and clusters"
+    (entry,) = compare(folders, options).systems
+    assert entry.test == "bootstrap of seeds and clusters"
     for cell in cells(entry):
-        assert cell["p"] >= 1 / 4
-        assert cell["interval"] == cell["simultaneous"] == [None, None]
-        assert cell["equivalence"]["no_worse"] >= 1 / 8
+        assert cell.p >= 1 / 4
+        assert cell.interval == cell.simultaneous == (None, None)
+        assert cell.equivalence.no_worse >= 1 / 8
 
 
 def test_wilcoxon_shows_no_more_than_its_signs_can() -> None:
@@ -208,16 +209,16 @@ def test_one_family_over_all_kinds_and_systems_is_step_down_max_t_over_all(runs:
         expected[left[0]] = max(before, float((largest >= draws[left[0]][0] - 1e-9).mean()))
         left.pop(0)
     assert len(expected) == 2 * 15
-    for name, entry in zip(names, found["systems"], strict=True):
-        for column, cell in {**entry["groups"], **entry["settings"]}.items():
-            assert cell["p_adjusted"] == pytest.approx(expected[name, column])
+    for name, entry in zip(names, found.systems, strict=True):
+        for column, cell in {**entry.groups, **entry.settings}.items():
+            assert cell.p_adjusted == pytest.approx(expected[name, column])
     by_kind = compare(
         [runs / "zero", *(runs / name for name in names)], CompareOptions(cluster="article")
     )
-    for one, other in zip(found["systems"], by_kind["systems"], strict=True):
+    for one, other in zip(found.systems, by_kind.systems, strict=True):
         for ours, theirs in zip(cells(one), cells(other), strict=True):
-            assert (ours["p"], ours["interval"]) == (theirs["p"], theirs["interval"])
-            assert ours["p_adjusted"] >= theirs["p_adjusted"]
+            assert (ours.p, ours.interval) == (theirs.p, theirs.interval)
+            assert ours.p_adjusted >= theirs.p_adjusted
 
 
 @pytest.mark.parametrize("correction", ["maxt", "holm", "bh"])
@@ -227,14 +228,14 @@ def test_one_family_with_seeds_never_adjusts_less_than_several(runs: Path, corre
         compare(folders, CompareOptions(family=family, correction=correction, permutations=199))
         for family in ("all", "kind")
     )
-    assert (one["family"], several["family"]) == ("all", "kind")
-    assert "over all settings and macro averages of all systems" in " ".join(one["methods"])
-    for ours, theirs in zip(one["systems"], several["systems"], strict=True):
+    assert (one.family, several.family) == ("all", "kind")
+    assert "over all settings and macro averages of all systems" in " ".join(one.methods)
+    for ours, theirs in zip(one.systems, several.systems, strict=True):
         for cell, other in zip(cells(ours), cells(theirs), strict=True):
-            assert cell["p"] == other["p"]
-            assert cell["p_adjusted"] >= cell["p"]
+            assert cell.p == other.p
+            assert cell.p_adjusted >= cell.p
             if correction == "holm":
-                assert cell["p_adjusted"] >= other["p_adjusted"]
+                assert cell.p_adjusted >= other.p_adjusted
 
 
 def test_the_page_says_how_often_any_of_several_families_errs(runs: Path) -> None:
@@ -242,7 +243,7 @@ def test_the_page_says_how_often_any_of_several_families_errs(runs: Path) -> Non
     phrase = "at least one of them in up to about 19 %"
     found = compare(folders, FEW)
     assert phrase in render_comparison_page(found)
-    assert phrase in " ".join(found["methods"])
+    assert phrase in " ".join(found.methods)
     one = compare(folders, CompareOptions(permutations=199, family="all"))
     assert "families errs" not in render_comparison_page(one)
     assert "--family all" in command_of(one)
@@ -253,13 +254,13 @@ def test_effects_point_where_the_differences_do(tmp_path: Path) -> None:
     for cluster in ("topic", "paragraph", "article"):
         found = compare(pair, CompareOptions(cluster=cluster, permutations=19))
         for name, cell in {
-            **found["systems"][0]["settings"],
-            **found["systems"][0]["groups"],
+            **found.systems[0].settings,
+            **found.systems[0].groups,
         }.items():
-            assert np.sign(cell["d_z"]) == np.sign(cell["difference"])
-            topics = cell["wins"] + cell["ties"] + cell["losses"]
-            assert topics == (23 if name in found["systems"][0]["groups"] else topics)
-            assert topics >= cell["n"]
+            assert np.sign(cell.d_z) == np.sign(cell.difference)
+            topics = cell.wins + cell.ties + cell.losses
+            assert topics == (23 if name in found.systems[0].groups else topics)
+            assert topics >= cell.n
 
 
 @pytest.fixture
@@ -280,22 +281,22 @@ def test_queries_without_results_are_counted_in_the_warning_the_json_and_the_pag
     halves: tuple[Path, Path],
 ) -> None:
     found = compare(halves, FEW)
-    assert found["systems"][0]["groups"]["multilingual"]["difference"] < -0.3
-    assert found["baseline_system"]["unanswered"] == {}
-    assert found["systems"][0]["unanswered"] == {"half": {"queries": 20, "of": 40}}
-    (warning,) = [line for line in found["warnings"] if "no results" in line]
+    assert found.systems[0].groups["multilingual"].difference < -0.3
+    assert found.baseline_system.unanswered == {}
+    assert found.systems[0].unanswered == {"half": Unanswered(queries=20, of=40)}
+    (warning,) = [line for line in found.warnings if "no results" in line]
     assert warning.startswith("half has no results for 20 of 40 queries")
     assert "no results for 20 of 40 queries" in render_comparison_page(found)
     untested = compare(halves, CompareOptions(significance=False))
-    assert warning in untested["warnings"]
-    assert not any("no results" in line for line in compare([halves[0]] * 2, FEW)["warnings"])
+    assert warning in untested.warnings
+    assert not any("no results" in line for line in compare([halves[0]] * 2, FEW).warnings)
 
 
 def test_the_same_folder_given_twice_is_said_to_be_the_same(runs: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(runs / "zero")
     for folders in ([runs / "zero", runs / "zero"], [runs / "zero", link]):
-        (warning,) = [line for line in compare(folders, FEW)["warnings"] if "twice" in line]
+        (warning,) = [line for line in compare(folders, FEW).warnings if "twice" in line]
         assert "zero was given twice" in warning
     other = compare([runs / "zero", runs / "mono"], FEW)
-    assert not any("was given" in line for line in other["warnings"])
+    assert not any("was given" in line for line in other.warnings)

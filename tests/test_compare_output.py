@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 import pytest
 
 from bias_bench.cli import run_command
-from bias_bench.cli.comparison_text import TSV_COLUMNS, as_latex, as_table, as_tsv
+from bias_bench.report.comparison_forms import TSV_COLUMNS, as_latex, as_table, as_tsv
 from bias_bench.significance.comparison import compare
+from bias_bench.significance.document import Omitted
 from bias_bench.significance.options import CompareOptions
-from tests.compared import FEW, as_json, cells, make_pair, make_runs
+from tests.compared import FEW, as_json, cells, changed, make_pair, make_runs
 from tests.comparisons import make_run, metrics_of, rewrite
 from tests.runs import run
 
@@ -55,10 +56,10 @@ def test_tsv_has_a_row_for_every_setting(runs: Path, capsys: pytest.CaptureFixtu
     assert {len(row) for row in rows} == {len(TSV_COLUMNS)}
     assert len(rows) == 2 * (3 + 12)
     expected = compare([Path(name) for name in arguments], CompareOptions(permutations=99))
-    cell = expected["systems"][1]["settings"]["en-th"]
+    cell = expected.systems[1].settings["en-th"]
     (row,) = [row for row in rows if row[0].startswith("hybrid") and row[2] == "en-th"]
-    assert float(row[head.index("difference")]) == cell["difference"]
-    assert float(row[head.index("high")]) == cell["interval"][1]
+    assert float(row[head.index("difference")]) == cell.difference
+    assert float(row[head.index("high")]) == cell.interval[1]
     assert int(row[head.index("n")]) == 12
 
 
@@ -66,7 +67,7 @@ def test_tsv_has_a_row_for_every_setting(runs: Path, capsys: pytest.CaptureFixtu
 def test_latex_escapes_everything(runs: Path, tmp_path: Path, all_settings: bool) -> None:
     hostile = make_run(tmp_path / "a_b%c&d$#{}~^\\", "a_b%c&d", quality=0.3)
     found = compare([runs / "zero", hostile], FEW)
-    found["systems"][0]["label"] = "a_b%c&d$#{}~^\\<"
+    found = changed(found, lambda c: c["systems"][0].update(label="a_b%c&d$#{}~^\\<"))
     text = as_latex(found, all_settings)
     assert r"a\_b\%c\&d\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}" in text
     rows = [line for line in text.splitlines() if line.endswith(r"\\") and "caption" not in line]
@@ -81,9 +82,9 @@ def test_latex_escapes_everything(runs: Path, tmp_path: Path, all_settings: bool
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_table_names_the_best_and_the_worst(runs: Path, width: int) -> None:
     found = compare([runs / "zero", runs / "hybrid-0"], FEW)
-    settings = found["systems"][0]["settings"]
+    settings = found.systems[0].settings
     ordered = sorted(
-        (cell["difference"], name) for name, cell in settings.items() if name.count("-") == 1
+        (cell.difference, name) for name, cell in settings.items() if name.count("-") == 1
         and not name.endswith("all")
     )  # fmt: skip
     text = as_table(found, False, width)
@@ -98,9 +99,9 @@ def test_table_names_the_best_and_the_worst(runs: Path, width: int) -> None:
 
 def test_markup_in_names_is_text(runs: Path) -> None:
     found = compare([runs / "zero", runs / "mono", runs / "hybrid-0"], FEW)
-    found["systems"][0]["label"] = "[red]x[/red]"
+    names = {"label": "[red]x[/red]", "system": "a\tb\nc"}
+    found = changed(found, lambda content: content["systems"][0].update(names))
     assert "[red]x[/red]" in as_table(found, True, 200)
-    found["systems"][0]["system"] = "a\tb\nc"
     assert "a b c\tmono" in as_tsv(found)
 
 
@@ -146,13 +147,13 @@ def test_a_setting_that_one_run_lacks_is_left_out_and_counted(
         tmp_path / "other", "mono", without=["en-th", "th"], topics=[f"t{n}" for n in range(20)]
     )
     found = as_json(capsys, runs / "zero", other, "--significance")
-    assert found["omitted"] == {"topics": 4, "settings": ["th", "en-th"], "cells": 0, "missing": 0}
-    assert "left out: 2 settings that not all runs have (th, en-th)" in found["warnings"][0]
-    assert "left out: 4 topics" in found["warnings"][1]
-    entry = found["systems"][0]
-    assert entry["groups"]["cross_lingual"]["settings"] == 5
-    assert "th" not in entry["settings"]
-    assert "2 settings, 4 topics" in " ".join(found["methods"])
+    assert found.omitted == Omitted(topics=4, settings=("th", "en-th"), cells=0, missing=0)
+    assert "left out: 2 settings that not all runs have (th, en-th)" in found.warnings[0]
+    assert "left out: 4 topics" in found.warnings[1]
+    entry = found.systems[0]
+    assert entry.groups["cross_lingual"].settings == 5
+    assert "th" not in entry.settings
+    assert "2 settings, 4 topics" in " ".join(found.methods)
 
 
 def test_one_topic_tests_nothing_and_says_so(
@@ -163,9 +164,9 @@ def test_one_topic_tests_nothing_and_says_so(
     arguments = (tmp_path / "a", tmp_path / "b", "--significance", "--margin", "0.1", "--also",
                  "t,wilcoxon")  # fmt: skip
     found = as_json(capsys, *arguments, "--report", tmp_path / "page.html")
-    assert "all topics are one topic: nothing can be tested" in found["warnings"][0]
-    for cell in cells(found["systems"][0]):
-        assert (cell["p"], cell["interval"], cell["d_z"], cell["n"]) == (1, [None, None], None, 1)
+    assert "all topics are one topic: nothing can be tested" in found.warnings[0]
+    for cell in cells(found.systems[0]):
+        assert (cell.p, cell.interval, cell.d_z, cell.n) == (1, (None, None), None, 1)
     assert (tmp_path / "page.html").is_file()
 
 
@@ -262,23 +263,23 @@ def test_real_runs_compare(real: Path, capsys: pytest.CaptureFixture[str], metri
     folders = [real / f"mini-{name}" for name in ("zero-shot-0", "hybrid-0", "hybrid-1")]
     page = real.parent / f"{metric}.html"
     found = as_json(capsys, *folders[:2], "--significance", "--metric", metric, "--report", page)
-    (entry,) = found["systems"]
-    assert (found["baseline"], entry["system"]) == (
+    (entry,) = found.systems
+    assert (found.baseline, entry.system) == (
         "zero-shot@scratch:tiny#0",
         "hybrid@scratch:tiny#0",
     )
-    assert (found["topics"], found["cluster"]) == (60, "paragraph")
-    assert len(entry["settings"]) == (132 if metric == "AP" else 11)
+    assert (found.topics, found.cluster) == (60, "paragraph")
+    assert len(entry.settings) == (132 if metric == "AP" else 11)
     macros = [metrics_of(folder) for folder in folders[:2]]
-    for kind, cell in entry["groups"].items():
+    for kind, cell in entry.groups.items():
         values = [
             part["retrieval"][kind]["macro"]["AP"]
             if metric == "AP"
             else part["bias"]["rank_distance"]["macro"]
             for part in macros
         ]
-        assert cell["difference"] == pytest.approx(values[1] - values[0], abs=1e-12)
+        assert cell.difference == pytest.approx(values[1] - values[0], abs=1e-12)
     assert page.stat().st_size < 2_000_000
     found = as_json(capsys, *folders, "--significance", "--metric", metric)
-    assert found["systems"][0]["seeds"] == [0, 1]
-    assert any("demonstration" in line for line in found["warnings"])
+    assert found.systems[0].seeds == (0, 1)
+    assert any("demonstration" in line for line in found.warnings)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from bias_bench.cli import run_command
-from bias_bench.cli.comparison_table import as_table
-from bias_bench.cli.comparison_text import as_latex, as_tsv
+from bias_bench.report.comparison_forms import as_latex, as_table, as_tsv
 from bias_bench.report.comparison_page import render_comparison_page
 from bias_bench.significance.comparison import compare
+from bias_bench.significance.document import Cell, ComparisonDocument, load
 from bias_bench.significance.measures import BIAS_MEASURES, MEASURES, parse_measure
 from bias_bench.significance.options import CompareOptions
 from tests.comparisons import make_run, metrics_of
@@ -61,9 +59,9 @@ def mean(values: list[float | None]) -> float:
     return float(np.mean([value for value in values if value is not None]))
 
 
-def cells(found: dict[str, Any]) -> list[dict[str, Any]]:
-    (entry,) = found["systems"]
-    return [*entry["groups"].values(), *entry["settings"].values()]
+def cells(found: ComparisonDocument) -> list[Cell]:
+    (entry,) = found.systems
+    return [*entry.groups.values(), *entry.settings.values()]
 
 
 def one_error(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -82,47 +80,48 @@ def test_a_run_equals_its_own_rankings_scored(
     found = compare([native, rescored], CompareOptions(metric, permutations=FEW))
     bias = metric in BIAS_MEASURES
     cut = bias and metric != "same_language_top1"  # the first result is known at any depth
-    assert found["metric"] == (f"{metric}@100" if cut else metric or "AP@100")
-    assert found["cutoff"] == 100
-    assert found["omitted"] == {**found["omitted"], "topics": 0, "settings": [], "cells": 0}
+    assert found.metric == (f"{metric}@100" if cut else metric or "AP@100")
+    assert found.cutoff == 100
+    omitted = found.omitted
+    assert (omitted.topics, omitted.settings, omitted.cells) == (0, (), 0)
     assert len(cells(found)) == (1 + 11 if bias else 3 + 132)
     for cell in cells(found):
-        assert (cell["difference"], cell["p"], cell["p_adjusted"]) == (0, 1, 1)
-        assert cell["interval"] in ([0, 0], [None, None])
-        assert cell["wins"] == cell["losses"] == 0
-    first, second = found["overview"]
+        assert (cell.difference, cell.p, cell.p_adjusted) == (0, 1, 1)
+        assert cell.interval in ((0, 0), (None, None))
+        assert cell.wins == cell.losses == 0
+    first, second = found.overview
     for name in ("AP@100", "rank_distance@100", "same_language_top1", "R@100"):
-        assert first[name] == second[name] is not None
+        assert getattr(first, name) == getattr(second, name) is not None
 
 
 def test_a_cut_rank_distance_is_not_the_exact_one(native: Path, rescored: Path) -> None:
     found = compare([native, rescored], CompareOptions("rank_distance", significance=False))
-    cell = found["systems"][0]["groups"]["multilingual"]
+    cell = found.systems[0].groups["multilingual"]
     exact = metrics_of(native)["bias"]["rank_distance"]["macro"]
     scored = metrics_of(rescored)["bias"]["rank_distance"]["macro"]
-    assert cell["baseline"] == pytest.approx(scored, abs=1e-9)
+    assert cell.baseline == pytest.approx(scored, abs=1e-9)
     assert exact > 2 * scored
 
 
 def test_ranks_are_cut_at_the_smallest_depth(native: Path, rescored: Path, shallow: Path) -> None:
     options = CompareOptions("rank_distance", permutations=FEW)
     found = compare([native, rescored, shallow], options)
-    assert (found["metric"], found["cutoff"]) == (f"rank_distance@{SHALLOW}", SHALLOW)
-    assert "the rankings of shallow end at 20, so ranks are cut there" in found["warnings"][0]
+    assert (found.metric, found.cutoff) == (f"rank_distance@{SHALLOW}", SHALLOW)
+    assert "the rankings of shallow end at 20, so ranks are cut there" in found.warnings[0]
     ranks = ranks_of(native)
-    for entry in found["systems"]:
-        assert list(entry["settings"]) == ["en-all", "th-all"]
-        for name, cell in entry["settings"].items():
+    for entry in found.systems:
+        assert list(entry.settings) == ["en-all", "th-all"]
+        for name, cell in entry.settings.items():
             expected = mean([plain_distance(part, SHALLOW) for part in ranks[name].values()])
-            assert cell["baseline"] == cell["system"] == pytest.approx(expected, abs=1e-12)
-            assert (cell["difference"], cell["p"]) == (0, 1)
+            assert cell.baseline == cell.system == pytest.approx(expected, abs=1e-12)
+            assert (cell.difference, cell.p) == (0, 1)
 
 
 def test_two_scored_depths_compare_at_the_smaller(rescored: Path, shallow: Path) -> None:
     for metric in (None, "worst_rank", "target_removal", "mean_pairwise_distance"):
         found = compare([shallow, rescored], CompareOptions(metric, permutations=FEW))
-        assert found["metric"].endswith(f"@{SHALLOW}")
-        assert {cell["difference"] for cell in cells(found)} == {0}
+        assert found.metric.endswith(f"@{SHALLOW}")
+        assert {cell.difference for cell in cells(found)} == {0}
 
 
 def test_without_a_metric_it_is_the_deepest_ap_that_all_know(
@@ -130,16 +129,16 @@ def test_without_a_metric_it_is_the_deepest_ap_that_all_know(
 ) -> None:
     assert run_command(["compare", str(native), str(shallow), "--format", "json"]) == 0
     captured = capsys.readouterr()
-    found = json.loads(captured.out)
-    assert found["metric"] == f"AP@{SHALLOW}"
+    found = load(captured.out)
+    assert found.metric == f"AP@{SHALLOW}"
     assert (
         "warning: the rankings of shallow end at 20, so there is no AP of whole ones, and the "
         "metric is AP@20" in captured.err
     )
     ranks = ranks_of(native)
-    for name, cell in found["systems"][0]["settings"].items():
+    for name, cell in found.systems[0].settings.items():
         expected = mean([plain_precision(part, SHALLOW) for part in ranks[name].values()])
-        assert cell["baseline"] == cell["system"] == pytest.approx(expected, abs=1e-12)
+        assert cell.baseline == cell.system == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_overview_is_cut_and_over_the_settings_that_all_runs_have(
@@ -155,10 +154,12 @@ def test_the_overview_is_cut_and_over_the_settings_that_all_runs_have(
         mean([plain_precision(part, SHALLOW) for part in ranks[name].values()]) for name in names
     ]
     same = metrics_of(native)["bias"]["same_language_top1"]["per_language"]
-    for row in found["overview"]:
-        assert row[f"AP@{SHALLOW}"] == pytest.approx(np.mean(precisions), abs=1e-12)
-        assert row[f"rank_distance@{SHALLOW}"] == pytest.approx(np.mean(distances), abs=1e-12)
-        assert row["same_language_top1"] == pytest.approx((same["en"] + same["th"]) / 2)
+    for row in found.overview:
+        assert row.precision == pytest.approx(np.mean(precisions), abs=1e-12)
+        assert row.distance == pytest.approx(np.mean(distances), abs=1e-12)
+        assert row.same_language_top1 == pytest.approx((same["en"] + same["th"]) / 2)
+    for row in found.as_json()["overview"]:
+        assert {f"AP@{SHALLOW}", f"rank_distance@{SHALLOW}"} <= row.keys()
         assert not {"AP", "rank_distance"} & row.keys()
     page = render_comparison_page(found)
     assert "Language bias against quality" in page
@@ -212,23 +213,23 @@ def test_a_cut_off_may_be_asked_for_where_ranks_are_exact(
 ) -> None:
     folders = [make_run(tmp_path / "a"), make_run(tmp_path / "b", "mono", quality=1.5, noise=2)]
     found = compare(folders, CompareOptions(metric, cluster="article", permutations=FEW))
-    assert (found["metric"], found["cutoff"]) == (metric, cutoff)
+    assert (found.metric, found.cutoff) == (metric, cutoff)
     first, second = (ranks_of(folder)["th-all"] for folder in folders)
     depth = int(metric.partition("@")[2])
     both = [(plain(first[query], depth), plain(second[query], depth)) for query in first]
     known = [pair for pair in both if None not in pair]
-    cell = found["systems"][0]["settings"]["th-all"]
+    cell = found.systems[0].settings["th-all"]
     assert 3 < len(known) <= len(both)
-    assert cell["baseline"] == pytest.approx(mean([pair[0] for pair in known]), abs=1e-12)
-    assert cell["system"] == pytest.approx(mean([pair[1] for pair in known]), abs=1e-12)
+    assert cell.baseline == pytest.approx(mean([pair[0] for pair in known]), abs=1e-12)
+    assert cell.system == pytest.approx(mean([pair[1] for pair in known]), abs=1e-12)
 
 
 def test_runs_alone_are_compared_by_exact_ranks(tmp_path: Path) -> None:
     folders = [make_run(tmp_path / "a"), make_run(tmp_path / "b", "mono", quality=0.4)]
     for metric in (None, "rank_distance"):
         found = compare(folders, CompareOptions(metric, significance=False))
-        assert (found["metric"], found["cutoff"]) == (metric or "AP", None)
-        assert found["warnings"] == []
+        assert (found.metric, found.cutoff) == (metric or "AP", None)
+        assert found.warnings == ()
 
 
 def test_names_of_measures_parse_back() -> None:
@@ -244,10 +245,10 @@ def test_names_of_measures_parse_back() -> None:
 def test_same_language_top1_is_that_of_the_runs(native: Path, rescored: Path) -> None:
     found = compare([native, rescored], CompareOptions("same_language_top1", permutations=FEW))
     bias = metrics_of(native)["bias"]["same_language_top1"]
-    (entry,) = found["systems"]
-    assert entry["groups"]["multilingual"]["baseline"] == pytest.approx(bias["macro"])
+    (entry,) = found.systems
+    assert entry.groups["multilingual"].baseline == pytest.approx(bias["macro"])
     for language, share in bias["per_language"].items():
-        assert entry["settings"][f"{language}-all"]["baseline"] == pytest.approx(share)
+        assert entry.settings[f"{language}-all"].baseline == pytest.approx(share)
 
 
 def test_a_query_without_a_retrieved_candidate_is_left_out_and_the_share_found_is_told(
@@ -261,11 +262,11 @@ def test_a_query_without_a_retrieved_candidate_is_left_out_and_the_share_found_i
     assert files.score("--system", "second", "--depth", "4", run="b.run") == 0
     folders = [files.out / f"a-{name}-0" for name in ("first", "second")]
     found = compare(folders, CompareOptions("rank_distance", significance=False))
-    assert found["systems"][0]["settings"].keys() == {"en-all"}
-    (cell,) = found["systems"][0]["settings"].values()
+    assert found.systems[0].settings.keys() == {"en-all"}
+    (cell,) = found.systems[0].settings.values()
     # t2 alone: German, English and French at 1, 2 and 3; English alone, the others behind it
-    assert (cell["baseline"], cell["system"], cell["n"]) == (2, 1, 1)
-    text = "\n".join(found["warnings"])
+    assert (cell.baseline, cell.system, cell.n) == (2, 1, 1)
+    text = "\n".join(found.warnings)
     assert "share of the relevant candidates in the top 4: first " in text
     assert "left out: 1 topics that not all runs have" in text
-    assert not any("encoding precision" in line for line in found["warnings"])
+    assert not any("encoding precision" in line for line in found.warnings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import shlex
@@ -22,7 +21,9 @@ from bias_bench.report.comparison_tables import (
     search_words,
 )
 from bias_bench.significance.comparison import compare
+from bias_bench.significance.document import ComparisonDocument, load
 from bias_bench.significance.options import CompareOptions
+from tests.compared import changed
 from tests.comparisons import make_run
 from tests.report_pages import (
     HOSTILE,
@@ -33,7 +34,7 @@ from tests.report_pages import (
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def result(tmp_path_factory: pytest.TempPathFactory) -> ComparisonDocument:
     """A comparison of two systems, one with two seeds, with everything that can be asked for."""
     out = tmp_path_factory.mktemp("runs")
     make_run(out / "zero")
@@ -45,7 +46,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def html(result: dict[str, Any]) -> str:
+def html(result: ComparisonDocument) -> str:
     return render_comparison_page(result)
 
 
@@ -54,9 +55,9 @@ def test_page_asks_for_nothing_from_outside(html: str) -> None:
     assert len(html.encode()) < 500_000
 
 
-def test_embedded_results_read_back(html: str, result: dict[str, Any]) -> None:
+def test_embedded_results_read_back(html: str, result: ComparisonDocument) -> None:
     embedded = html.split('id="results">', 1)[1].split("</script>", 1)[0]
-    assert json.loads(embedded) == result
+    assert load(embedded) == result
 
 
 def test_figures_have_text_alternatives_and_ids_are_unique(html: str) -> None:
@@ -80,14 +81,14 @@ def test_tables_have_captions_and_header_scopes(html: str) -> None:
 
 
 def test_matrix_shows_each_pair_and_marks_what_is_significant(
-    result: dict[str, Any],
+    result: ComparisonDocument,
 ) -> None:
-    entry = copy.deepcopy(result)["systems"][0]
-    cell = entry["settings"]["en-th"]
-    cell.update(difference=-0.1234, p_adjusted=0.001)
-    changed = {**result, "systems": [entry], "overview": result["overview"][:2]}
-    changed.pop("tukey")
-    page = render_comparison_page(changed)
+    def one_system(content: dict[str, Any]) -> None:
+        content["systems"][1:] = content["overview"][2:] = []
+        content["systems"][0]["settings"]["en-th"].update(difference=-0.1234, p_adjusted=0.001)
+        del content["tukey"]
+
+    page = render_comparison_page(changed(result, one_system))
     row = page.split("English (en)</th>", 1)[1].split("</tr>", 1)[0]
     found = re.findall(r'<td class="shaded( fall)?"[^>]*>([^<]+)<span class="star">(\*?)', row)
     assert found[2] == (" fall", "−0.1234", "*")
@@ -95,15 +96,14 @@ def test_matrix_shows_each_pair_and_marks_what_is_significant(
 
 
 def test_pairs_of_systems_stand_both_ways_round_with_their_effect_sizes(
-    result: dict[str, Any],
+    result: ComparisonDocument,
 ) -> None:
-    changed = copy.deepcopy(result)
-    pair = changed["tukey"]["groups"]["multilingual"][0]
-    assert (pair["system"], pair["other"]) == tuple(row["system"] for row in result["overview"])[
-        1::-1
-    ]
-    pair.update(difference=0.1234, p=0.004, d_z=0.567)
-    (_, _, matrix) = pair_matrices(changed, Numbers(changed))
+    assert result.tukey
+    pair = result.tukey.groups["multilingual"][0]
+    assert (pair.system, pair.other) == tuple(row.system for row in result.overview)[1::-1]
+    figures = {"difference": 0.1234, "p": 0.004, "d_z": 0.567}
+    other = changed(result, lambda c: c["tukey"]["groups"]["multilingual"][0].update(figures))
+    (_, _, matrix) = pair_matrices(other, Numbers(other))
     assert matrix.kind == "multilingual"
     better, worse = matrix.matrix.cells[1][0], matrix.matrix.cells[0][1]
     assert better
@@ -115,35 +115,39 @@ def test_pairs_of_systems_stand_both_ways_round_with_their_effect_sizes(
 
 
 def test_effect_sizes_of_pairs_are_those_of_the_comparison_with_the_baseline(
-    result: dict[str, Any],
+    result: ComparisonDocument,
 ) -> None:
-    entry = result["systems"][0]
-    for kind, pairs in result["tukey"]["groups"].items():
-        assert pairs[0]["system"] == entry["system"]
-        assert pairs[0]["d_z"] == pytest.approx(entry["groups"][kind]["d_z"])
+    entry = result.systems[0]
+    assert result.tukey
+    for kind, pairs in result.tukey.groups.items():
+        assert pairs[0].system == entry.system
+        assert pairs[0].d_z == pytest.approx(entry.groups[kind].d_z)
 
 
-def test_p_values_and_effect_sizes_stand_by_language_pair(result: dict[str, Any]) -> None:
-    entry = copy.deepcopy(result)["systems"][0]
-    entry["settings"]["en-th"].update(difference=-0.1, p_adjusted=0.0123, d_z=-0.456)
-    entry["settings"]["th"].update(p_adjusted=0.3)
+def test_p_values_and_effect_sizes_stand_by_language_pair(result: ComparisonDocument) -> None:
+    def change(content: dict[str, Any]) -> None:
+        settings = content["systems"][0]["settings"]
+        settings["en-th"].update(difference=-0.1, p_adjusted=0.0123, d_z=-0.456)
+        settings["th"].update(p_adjusted=0.3)
+
+    entry = changed(result, change).systems[0]
     found = language_matrices(entry, Numbers(result))
     assert found
     assert found.p_adjusted
     assert found.p_adjusted.cells[1][2] == ("0.012", 0.5, True, True, ())
     assert found.p_adjusted.cells[2][2][:2] == ("0.300", 0.0)
     assert found.d_z.cells[1][2][0] == "−0.46"
-    untested = {**result, "significance": False}
+    untested = changed(result, lambda content: content.update(significance=False))
     assert language_matrices(entry, Numbers(untested)).p_adjusted is None
 
 
-def test_settings_are_found_by_language_kind_and_outcome(result: dict[str, Any]) -> None:
-    cell = {**result["systems"][0]["settings"]["en-th"], "difference": -0.1, "p_adjusted": 0.01}
-    numbers = Numbers(result)
-    words = search_words(Named("en-th", cell), numbers)
+def test_settings_are_found_by_language_kind_and_outcome(result: ComparisonDocument) -> None:
+    cell, numbers = result.systems[0].settings["en-th"], Numbers(result)
+    worse = cell.model_copy(update={"difference": -0.1, "p_adjusted": 0.01})
+    words = search_words(Named("en-th", worse), numbers)
     assert words == "English Thai cross-lingual worse significant"
-    cell |= {"difference": 0.1, "p_adjusted": 0.5}
-    assert search_words(Named("th-all", cell), numbers) == "Thai all pool of all better"
+    better = cell.model_copy(update={"difference": 0.1, "p_adjusted": 0.5})
+    assert search_words(Named("th-all", better), numbers) == "Thai all pool of all better"
 
 
 def test_the_command_of_a_page_makes_the_comparison_again(tmp_path: Path) -> None:
@@ -165,47 +169,49 @@ def test_the_command_of_a_page_makes_the_comparison_again(tmp_path: Path) -> Non
     assert run_command(arguments) == 0
     page = (tmp_path / "comparison.html").read_text("utf-8")
     embedded = page.split('id="results">', 1)[1].split("</script>", 1)[0]
-    assert json.loads(embedded) == found
+    assert load(embedded) == found
 
 
 def test_a_page_says_where_topics_are_taken_as_independent(
-    html: str, result: dict[str, Any]
+    html: str, result: ComparisonDocument
 ) -> None:
     phrase = "The tests take topics as independent"
+    by_topic = changed(result, lambda content: content.update(cluster="topic"))
     assert phrase not in html
-    assert phrase in render_comparison_page({**result, "cluster": "topic"})
+    assert phrase in render_comparison_page(by_topic)
 
 
-def test_hostile_names_show_as_text(result: dict[str, Any]) -> None:
-    names = {row["system"]: HOSTILE + row["system"] + "$x^2$" for row in result["overview"]}
-    text = json.dumps(result)
-    for name, hostile in names.items():
-        text = text.replace(json.dumps(name), json.dumps(hostile))
-    changed = json.loads(text)
-    for part in (*changed["overview"], *changed["systems"]):
-        part["label"] = HOSTILE + "$x^2$"
-    changed["systems"][0]["runs"] = changed["warnings"] = [HOSTILE]
-    changed["benchmark"] = HOSTILE
-    page = render_comparison_page(changed)
+def test_hostile_names_show_as_text(result: ComparisonDocument) -> None:
+    text = json.dumps(result.as_json())
+    for row in result.overview:
+        text = text.replace(json.dumps(row.system), json.dumps(HOSTILE + row.system + "$x^2$"))
+
+    def change(content: dict[str, Any]) -> None:
+        for part in (*content["overview"], *content["systems"]):
+            part["label"] = HOSTILE + "$x^2$"
+        content["systems"][0]["runs"] = content["warnings"] = [HOSTILE]
+        content["benchmark"] = HOSTILE
+
+    page = render_comparison_page(changed(load(text), change))
     assert "<script>alert(1)" not in page
     require_own_scripts_only(page)
 
 
-def test_names_in_any_script_are_drawn_without_a_warning(result: dict[str, Any]) -> None:
-    changed = copy.deepcopy(result)
-    for part in (*changed["overview"], *changed["systems"]):
-        part["label"] = "模型 نموذج"
-    assert "模型 نموذج</text>" in render_comparison_page(changed)
+def test_names_in_any_script_are_drawn_without_a_warning(result: ComparisonDocument) -> None:
+    def change(content: dict[str, Any]) -> None:
+        for part in (*content["overview"], *content["systems"]):
+            part["label"] = "模型 نموذج"
+
+    assert "模型 نموذج</text>" in render_comparison_page(changed(result, change))
 
 
-def test_equal_results_give_equal_bytes(html: str, result: dict[str, Any]) -> None:
+def test_equal_results_give_equal_bytes(html: str, result: ComparisonDocument) -> None:
     assert render_comparison_page(result) == html
-    shuffled = json.loads(json.dumps(result, sort_keys=True))
-    assert render_comparison_page(shuffled) == html
+    assert render_comparison_page(load(json.dumps(result.as_json()))) == html
 
 
-def test_methods_say_what_was_done(html: str, result: dict[str, Any]) -> None:
-    text = " ".join(result["methods"])
+def test_methods_say_what_was_done(html: str, result: ComparisonDocument) -> None:
+    text = " ".join(result.methods)
     for phrase in (
         "higher is better",
         "12 of them",
@@ -220,7 +226,7 @@ def test_methods_say_what_was_done(html: str, result: dict[str, Any]) -> None:
         "seeds of each system drawn on their own",
     ):
         assert phrase in text
-    cited = {work.split(",")[0].split(".")[0] for work in result["references"]}
+    cited = {work.split(",")[0].split(".")[0] for work in result.references}
     assert {"Smucker", "Westfall", "Owen", "Schuirmann", "Cohen"} <= cited
     assert "Holm" not in cited
     assert all(phrase in html for phrase in ("Smucker et al. 2007", "Owen 2007"))
@@ -244,17 +250,20 @@ def test_runs_without_a_pool_have_a_page_without_its_figure(tmp_path: Path) -> N
         for name, quality in (("a", 0.0), ("b", 0.5))
     ]
     found = compare(folders, CompareOptions(permutations=19))
-    assert found["overview"][0]["AP"] is None
+    assert found.overview[0].precision is None
     assert "Language bias against quality" not in render_comparison_page(found)
 
 
-def test_the_summary_claims_what_the_test_shows_and_no_more(result: dict[str, Any]) -> None:
-    entry = copy.deepcopy(result)["systems"][0]
-    shown = {"p_adjusted": 0.001, "interval": [0.1, 0.3]}
-    entry["groups"]["monolingual"].update(system=0.7, baseline=0.5, difference=0.2, **shown)
-    entry["groups"]["cross_lingual"].update(system=0.3, baseline=0.5, difference=-0.2, **shown)
-    entry["groups"]["multilingual"].update(difference=0.2, p_adjusted=0.2)
-    one = {**result, "systems": [entry]}
+def test_the_summary_claims_what_the_test_shows_and_no_more(result: ComparisonDocument) -> None:
+    def change(content: dict[str, Any]) -> None:
+        del content["systems"][1:]
+        groups = content["systems"][0]["groups"]
+        shown = {"p_adjusted": 0.001, "interval": [0.1, 0.3]}
+        groups["monolingual"].update(system=0.7, baseline=0.5, difference=0.2, **shown)
+        groups["cross_lingual"].update(system=0.3, baseline=0.5, difference=-0.2, **shown)
+        groups["multilingual"].update(difference=0.2, p_adjusted=0.2)
+
+    one = changed(result, change)
     better, worse, neither = comparison_sentences(one, Numbers(one))
     assert better == (
         "In one language, mono is better than zero-shot (AP 0.7000 against 0.5000, difference "
@@ -278,9 +287,14 @@ def test_the_summary_of_what_was_not_tested_says_so(tmp_path: Path) -> None:
     assert all(text in page for text in sentences)
 
 
-def test_a_lower_rank_distance_is_called_better(result: dict[str, Any]) -> None:
-    cell = {"system": 10.0, "baseline": 20.0, "difference": -10.0, "interval": [-12.0, -8.0]}
-    entry = {"label": "mono", "groups": {"multilingual": {**cell, "p_adjusted": 0.001}}}
-    one = {**result, "metric": "rank_distance", "systems": [entry]}
+def test_a_lower_rank_distance_is_called_better(result: ComparisonDocument) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["metric"], content["systems"] = "rank_distance", content["systems"][:1]
+        cell = content["systems"][0]["groups"].pop("multilingual")
+        shown = {"interval": [-12.0, -8.0], "p_adjusted": 0.001}
+        cell.update(system=10.0, baseline=20.0, difference=-10.0, **shown)
+        content["systems"][0]["groups"] = {"multilingual": cell}
+
+    one = changed(result, change)
     (sentence,) = comparison_sentences(one, Numbers(one))
     assert "mono is better than zero-shot (rank_distance 10.0 against 20.0" in sentence

@@ -49,7 +49,7 @@ def test_the_probe_is_measured_before_and_after_training(finished: Path) -> None
 
 def test_the_suite_asks_perturbed_questions_of_the_drawn_topics(finished: Path) -> None:
     found = metrics(finished, "mini-zero-shot-0")["robustness"]
-    assert (found["topics"], found["of"]) == (30, 60)
+    assert (found.topics, found["of"]) == (30, 60)
     kinds = found["perturbations"]
     assert {"typo", "diacritics", "case", "word_order", "code_switching"} <= set(kinds)
     typo = kinds["typo"]["strong"]
@@ -96,16 +96,16 @@ def test_each_querys_effects_are_kept_and_their_means_are_those_of_metrics_json(
 def test_robustness_is_compared_query_by_query(finished: Path, measure: str) -> None:
     folders = [finished / "runs" / f"mini-{name}-0" for name in ("zero-shot", "hybrid-distilled")]
     found = compare(folders, CompareOptions(measure, permutations=99))
-    (entry,) = found["systems"]
-    assert set(entry["groups"]) == {"multilingual"}
+    (entry,) = found.systems
+    assert set(entry.groups) == {"multilingual"}
     for folder, side in zip(folders, ("baseline", "system"), strict=True):
         rows = pandas.read_parquet(folder / "robustness.parquet")
         rows["perturbation_loss"] = rows["ap_clean"] - rows["ap"]
         rows["perturbed_AP"], rows["perturbation_overlap"] = rows["ap"], rows["overlap"]
         of_query = rows.groupby(["setting", "topic"], observed=True)[measure].mean()
         of_language = of_query.groupby("setting", observed=True).mean()
-        assert entry["groups"]["multilingual"][side] == pytest.approx(of_language.mean())
-        assert entry["settings"]["el-all"][side] == pytest.approx(of_language["el-all"])
+        assert getattr(entry.groups["multilingual"], side) == pytest.approx(of_language.mean())
+        assert getattr(entry.settings["el-all"], side) == pytest.approx(of_language["el-all"])
 
 
 def test_a_run_without_the_suite_has_no_robustness_to_compare(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bias_bench.cli.tables import Column, Table, render
+from bias_bench.report.tables import Column, Table, render
 from tests.helpers import unhurried
 from tests.test_cli_failures import PROGRAM
 

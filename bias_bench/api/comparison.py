@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bias_bench.api.run import Run
-from bias_bench.cli.comparison_table import as_table
-from bias_bench.cli.comparison_text import MACRO, TSV_COLUMNS, as_latex, long_rows
 from bias_bench.console import warn
 from bias_bench.errors import UsageError
 from bias_bench.files import json_text
+from bias_bench.report.comparison_forms import MACRO, TSV_COLUMNS, as_latex, as_table, long_rows
 from bias_bench.significance.comparison import compare as compare_folders
+from bias_bench.significance.document import ComparisonDocument, load
 from bias_bench.significance.options import CompareOptions, Correction, Family
 from bias_bench.significance.run_values import Cluster
 
@@ -27,7 +27,7 @@ _WIDTH = 100
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Systems beside a baseline. `result` is what `biasbench compare --format json` prints.
+    """Systems beside a baseline. `result` has all of it, as `biasbench compare --format json`.
 
     Frames have a row per system and kind, or setting: the means of baseline and system (`value`),
     their difference, its interval (`low`, `high`; `simultaneous_…` hold for the whole family), p
@@ -36,19 +36,28 @@ class Comparison:
     not exist, it is NaN.
     """
 
-    result: dict[str, Any]
+    result: ComparisonDocument
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Comparison:
+        """What `to_json` or `biasbench compare --format json` wrote to a file.
+
+        Raises DataError, one line that names the field, for a file that does not hold a
+        comparison.
+        """
+        return cls(load(Path(path)))
 
     def __str__(self) -> str:
         return as_table(self.result, False, _WIDTH)
 
     def __repr__(self) -> str:
-        systems = ", ".join(entry["label"] for entry in self.result["systems"])
-        return f"Comparison({self.metric}: {systems} minus {self.result['baseline']})"
+        systems = ", ".join(entry.label for entry in self.result.systems)
+        return f"Comparison({self.metric}: {systems} minus {self.result.baseline})"
 
     @property
     def metric(self) -> str:
-        """The metric's name; `result["better"]` says which way is better."""
-        return self.result["metric"]
+        """The metric's name; `result.better` says which way is better."""
+        return self.result.metric
 
     @property
     def table(self) -> pd.DataFrame:
@@ -65,16 +74,16 @@ class Comparison:
     @property
     def warnings(self) -> list[str]:
         """What a reader must know before believing the numbers."""
-        return list(self.result["warnings"])
+        return list(self.result.warnings)
 
     @property
     def methods(self) -> str:
         """A paragraph for a paper that says how the differences were tested."""
-        return " ".join(self.result["methods"])
+        return " ".join(self.result.methods)
 
     def to_json(self) -> str:
         """The result as `biasbench compare --format json` prints it."""
-        return json_text(self.result, indent=1)
+        return json_text(self.result.as_json(), indent=1)
 
     def to_latex(self, all_settings: bool = False) -> str:
         """A booktabs table of the macro averages, or with all settings a longtable."""
@@ -117,7 +126,7 @@ def compare(
     The arguments are those of `biasbench compare` (docs/significance.md), but that differences are
     tested unless `significance` is False. `metric` is AP by default; `cluster` is article where all
     runs know their topics' articles and there are at least 20, else paragraph where several topics
-    share one, else topic (`result["cluster"]` says which); `family` "all" adjusts p-values over
+    share one, else topic (`result.cluster` says which); `family` "all" adjusts p-values over
     everything that is tested, not within the settings of a kind and the macro averages; `also`
     names further tests (``t``, ``wilcoxon``). Warnings go to stderr, and are in the result.
 
@@ -146,7 +155,7 @@ def compare(
     result = compare_folders(
         [_folder(run) for run in runs], options, None if baseline is None else _folder(baseline)
     )
-    for warning in result["warnings"]:
+    for warning in result.warnings:
         warn(warning)
     return Comparison(result)
 

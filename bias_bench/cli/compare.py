@@ -138,8 +138,9 @@ def compare(
     Give at least two systems. The settings of one kind are one family of tests, and so are the
     macro averages of the kinds, for each system on its own; --family all makes them one.
     """
-    from bias_bench.cli.comparison_text import print_comparison
-    from bias_bench.console import say, warn
+    from bias_bench.cli.output import print_json, stdout_encoding, table_width
+    from bias_bench.console import result, say, warn
+    from bias_bench.report.comparison_forms import as_latex, as_table, as_tsv
     from bias_bench.report.comparison_page import check_page, write_comparison_page
     from bias_bench.report.index_page import INDEX, write_index
     from bias_bench.significance.comparison import compare as compare_runs
@@ -161,9 +162,16 @@ def compare(
     if report:
         check_page(report)
     found = compare_runs(runs, options, baseline)
-    for warning in found["warnings"]:
+    for warning in found.warnings:
         warn(warning)
-    print_comparison(found, output_format, all_settings)
+    if output_format == "json":
+        print_json(found.as_json())
+    elif output_format == "tsv":
+        result(as_tsv(found))
+    elif output_format == "latex":
+        result(as_latex(found, all_settings))
+    else:
+        result(as_table(found, all_settings, table_width(), stdout_encoding()))
     if report:
         say(f"report: {write_comparison_page(found, report)}")
         if (report.parent / INDEX).is_file():

@@ -233,8 +233,8 @@ def _shown(languages: list[str]) -> str:
 def _print_findings(found: Audit) -> None:
     """The findings as a table, at most `_ROWS_SHOWN` of them; JSON has all."""
     from bias_bench.cli.output import print_table
-    from bias_bench.cli.tables import Column, Table
     from bias_bench.console import result
+    from bias_bench.report.tables import Column, Table
 
     columns = [Column("kind", "name"), Column("data set", "name")]
     columns += [Column(heading, "text") for heading in ("topic", "matched", "in the benchmark")]

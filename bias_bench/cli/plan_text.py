@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from bias_bench.cli.output import print_json, print_table
-from bias_bench.cli.tables import Column, Table
 from bias_bench.console import duration, result
 from bias_bench.dry_run.planned import Plan, Step, SystemPlan, plan_json, totals
+from bias_bench.report.tables import Column, Table
 
 _UNKNOWN = "unknown"
 

@@ -139,8 +139,8 @@ def _check(
 
 def _print_checked(known: Reproductions, name: str, checked: list[Checked]) -> None:
     from bias_bench.cli.output import print_table
-    from bias_bench.cli.tables import Column, Table
     from bias_bench.console import result
+    from bias_bench.report.tables import Column, Table
 
     row = known.row(name)
     tolerance = known.tolerances[row.tolerance]
@@ -169,7 +169,7 @@ def _place(known: Reproductions, name: str) -> str:
 
 def _list(known: Reproductions, output_format: str) -> None:
     from bias_bench.cli.output import print_json, print_table
-    from bias_bench.cli.tables import Column, Table
+    from bias_bench.report.tables import Column, Table
 
     if output_format == "json":
         rows = [

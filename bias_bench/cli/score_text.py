@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bias_bench.cli.output import print_json, print_table
-from bias_bench.cli.tables import Column, Table
 from bias_bench.console import result
 from bias_bench.evaluation.metrics import metrics_within
 from bias_bench.evaluation.settings import KINDS
 from bias_bench.files import read_json
+from bias_bench.report.tables import Column, Table
 
 _KIND_NAMES = {
     "monolingual": "one language",

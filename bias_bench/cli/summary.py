@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bias_bench.cli.output import print_json, print_table
-from bias_bench.cli.tables import Column, Table
 from bias_bench.evaluation.settings import KINDS
 from bias_bench.report.run_page import read_metrics
+from bias_bench.report.tables import Column, Table
 
 _AVERAGED = ("nDCG@10", "R@100")
 

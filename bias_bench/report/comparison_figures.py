@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from bias_bench.evaluation.settings import parse_setting
 from bias_bench.languages import language_name
@@ -11,7 +10,7 @@ from bias_bench.report.comparison_numbers import (
     KIND_TITLES,
     Numbers,
     kinds_of,
-    overviews,
+    pooled_names,
     settings_of,
 )
 from bias_bench.report.figure_parts import Figure, colour
@@ -27,14 +26,15 @@ from bias_bench.report.forest import (
     shortened,
 )
 from bias_bench.report.svg import INK, PAPER, as_svg, figure_style
+from bias_bench.significance.document import ComparedSystem, ComparisonDocument
 
 
-def macro_forest(result: dict[str, Any], numbers: Numbers) -> Figure:
+def macro_forest(result: ComparisonDocument, numbers: Numbers) -> Figure:
     """Differences of the macro averages, all systems."""
-    entries = result["systems"]
+    entries = result.systems
     kinds = kinds_of(entries[0])
     rows = [
-        Row(place + dodge(number, len(entries)), entry["groups"][kind], number)
+        Row(place + dodge(number, len(entries)), entry.groups[kind], number)
         for place, kind in enumerate(kinds)
         for number, entry in enumerate(entries)
     ]
@@ -42,16 +42,14 @@ def macro_forest(result: dict[str, Any], numbers: Numbers) -> Figure:
     with figure_style():
         figure, (axes,) = new_panels(1, height)
         draw_forest(axes, rows, numbers, [KIND_TITLES[kind] for kind in kinds])
-        add_legend(figure, axes, [entry["label"] for entry in entries])
+        add_legend(figure, axes, [entry.label for entry in entries])
         title = "Differences of the macro averages"
         svg = as_svg(figure, "macro", title, _words(entries, numbers))
-    return Figure(
-        title, svg, _caption(result, numbers, "the macro averages of the kinds of setting")
-    )
+    return Figure(title, svg, _caption(result, "the macro averages of the kinds of setting"))
 
 
 def settings_forest(
-    result: dict[str, Any], entry: dict[str, Any], numbers: Numbers, prefix: str
+    result: ComparisonDocument, entry: ComparedSystem, numbers: Numbers, prefix: str
 ) -> Figure | None:
     """Monolingual and pooled settings of one system by query language; None if it has none."""
     kinds = [kind for kind in ("monolingual", "multilingual") if kind in kinds_of(entry)]
@@ -71,7 +69,7 @@ def settings_forest(
             ]
             draw_forest(axes, rows, numbers, [language_name(name) for name in languages])
             axes.set_title(KIND_TITLES[kind], fontsize=10)
-        label = entry["label"]
+        label = entry.label
         title = f"{label}: differences by query language"
         svg = as_svg(
             figure,
@@ -80,21 +78,21 @@ def settings_forest(
             "; ".join(
                 f"{KIND_TITLES[kind]}: "
                 + ", ".join(
-                    f"{language_name(name)} {numbers.signed(cell['difference'])}"
+                    f"{language_name(name)} {numbers.signed(cell.difference)}"
                     for name, cell in by_kind[kind].items()
                 )
                 for kind in kinds
             ),
         )
-    return Figure(title, svg, _caption(result, numbers, f"{label}, by query language"))
+    return Figure(title, svg, _caption(result, f"{label}, by query language"))
 
 
 def pairs_forest(
-    result: dict[str, Any], entry: dict[str, Any], numbers: Numbers, prefix: str
+    result: ComparisonDocument, entry: ComparedSystem, numbers: Numbers, prefix: str
 ) -> Figure | None:
     """Cross-lingual settings of one system in the order of their differences; None without any."""
     named = sorted(
-        settings_of(entry, "cross_lingual"), key=lambda part: part.cell["difference"], reverse=True
+        settings_of(entry, "cross_lingual"), key=lambda part: part.cell.difference, reverse=True
     )
     if not named:
         return None
@@ -111,27 +109,27 @@ def pairs_forest(
         axes.set_ylabel(axis_label(numbers))
         axes.set_xlim(-1, len(named))
         ends = [*named[:3], *named[-3:]] if len(named) > 6 else named
-        label = entry["label"]
+        label = entry.label
         title = f"{label}: differences of the cross-lingual settings"
         svg = as_svg(
             figure,
             prefix,
             title,
             f"{len(named)} settings, from {named[0].name} "
-            f"{numbers.signed(named[0].cell['difference'])} to {named[-1].name} "
-            f"{numbers.signed(named[-1].cell['difference'])}.",
+            f"{numbers.signed(named[0].cell.difference)} to {named[-1].name} "
+            f"{numbers.signed(named[-1].cell.difference)}.",
         )
-    extremes = ", ".join(f"{part.name} {numbers.signed(part.cell['difference'])}" for part in ends)
-    caption = _caption(result, numbers, f"{label}, cross-lingual settings")
+    extremes = ", ".join(f"{part.name} {numbers.signed(part.cell.difference)}" for part in ends)
+    caption = _caption(result, f"{label}, cross-lingual settings")
     return Figure(title, svg, f"{caption} The ends: {extremes}.")
 
 
-def bias_against_quality(result: dict[str, Any]) -> Figure | None:
+def bias_against_quality(result: ComparisonDocument) -> Figure | None:
     """Pooled AP against rank distance, a point per seed; None where a system lacks either."""
-    precision, distance, rows = overviews(result)
+    (precision, distance), rows = pooled_names(result), result.overview
     if any(row.precision is None or row.distance is None for row in rows):
         return None
-    points = [(row.label, *seed) for row in rows for seed in row.seeds]
+    points = [(row.label, seed.precision, seed.distance) for row in rows for seed in row.seeds]
     with figure_style():
         import seaborn as sns
 
@@ -185,20 +183,20 @@ def bias_against_quality(result: dict[str, Any]) -> Figure | None:
     )
 
 
-def _caption(result: dict[str, Any], numbers: Numbers, what: str) -> str:
-    text = f"System minus baseline, {what}; {result['better']}."
-    if not result["significance"]:
+def _caption(result: ComparisonDocument, what: str) -> str:
+    text = f"System minus baseline, {what}; {result.better}."
+    if not result.significance:
         return f"{text} Nothing was tested."
     return (
-        f"{text} Lines are {numbers.percent} % intervals that hold for a whole family at once; a "
-        f"filled point has an adjusted p below {numbers.level:g}."
+        f"{text} Lines are {result.percent} % intervals that hold for a whole family at once; a "
+        f"filled point has an adjusted p below {result.level:g}."
     )
 
 
-def _words(entries: Sequence[dict[str, Any]], numbers: Numbers) -> str:
+def _words(entries: Sequence[ComparedSystem], numbers: Numbers) -> str:
     return "; ".join(
-        f"{entry['label']}, {KIND_TITLES[kind]}: {numbers.signed(cell['difference'])}, "
-        f"interval {numbers.interval(cell['simultaneous'])}"
+        f"{entry.label}, {KIND_TITLES[kind]}: {numbers.signed(cell.difference)}, "
+        f"interval {numbers.interval(cell.simultaneous)}"
         for entry in entries
-        for kind, cell in ((kind, entry["groups"][kind]) for kind in kinds_of(entry))
+        for kind, cell in ((kind, entry.groups[kind]) for kind in kinds_of(entry))
     )

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bias_bench.evaluation.settings import KINDS, parse_setting
 from bias_bench.report.run_tables import signed
+from bias_bench.significance.document import (
+    AllPairs,
+    Cell,
+    ComparedSystem,
+    ComparisonDocument,
+    Interval,
+)
 from bias_bench.significance.measures import Measure, capped_name, parse_measure
 
 KIND_TITLES = {
@@ -14,8 +21,6 @@ KIND_TITLES = {
     "multilingual": "pool of all",
 }
 MISSING = "–"
-
-Cell = dict[str, Any]
 
 
 class Named(NamedTuple):
@@ -45,19 +50,9 @@ class KindSummary(NamedTuple):
 class Numbers:
     """Formats one comparison's numbers, in its metric's decimals."""
 
-    def __init__(self, result: dict[str, Any]) -> None:
+    def __init__(self, result: ComparisonDocument) -> None:
         self.result = result
-        self.measure: Measure = parse_measure(result["metric"])
-
-    @property
-    def level(self) -> float:
-        """The level of significance that goes with the intervals' confidence."""
-        return round(1 - (self.result["confidence"] or 0.95), 10)
-
-    @property
-    def percent(self) -> str:
-        """The confidence of the intervals in per cent."""
-        return f"{100 * (self.result['confidence'] or 0.95):g}"
+        self.measure: Measure = parse_measure(result.metric)
 
     @property
     def count_words(self) -> tuple[str, str]:
@@ -76,7 +71,7 @@ class Numbers:
         """With its sign, as a true minus."""
         return MISSING if number is None else signed(number, self.measure.digits)
 
-    def interval(self, bounds: list[float | None]) -> str:
+    def interval(self, bounds: Interval) -> str:
         low, high = bounds
         return MISSING if low is None else f"[{self.signed(low)}, {self.signed(high)}]"
 
@@ -92,20 +87,20 @@ class Numbers:
 
     def shown(self, cell: Cell) -> bool:
         """Whether the adjusted p-value is below the level."""
-        return cell["p_adjusted"] is not None and cell["p_adjusted"] < self.level
+        return cell.p_adjusted is not None and cell.p_adjusted < self.result.level
 
-    def gain(self, cell: Cell) -> float:
+    def gain(self, difference: float) -> float:
         """The difference, positive where it is an improvement (an increase without direction)."""
-        return cell["difference"] if self.measure.higher_is_better else -cell["difference"]
+        return difference if self.measure.higher_is_better else -difference
 
-    def summaries(self, entry: dict[str, Any]) -> list[KindSummary]:
+    def summaries(self, entry: ComparedSystem) -> list[KindSummary]:
         """One system's settings in short, kind by kind."""
         found = []
         for kind in kinds_of(entry):
             settings = settings_of(entry, kind)
-            ordered = sorted(settings, key=lambda named: self.gain(named.cell))
-            better = [named.cell for named in settings if self.gain(named.cell) > 0]
-            worse = [named.cell for named in settings if self.gain(named.cell) < 0]
+            ordered = sorted(settings, key=lambda named: self.gain(named.cell.difference))
+            better = [named.cell for named in settings if self.gain(named.cell.difference) > 0]
+            worse = [named.cell for named in settings if self.gain(named.cell.difference) < 0]
             found.append(
                 KindSummary(
                     kind,
@@ -121,67 +116,35 @@ class Numbers:
         return found
 
 
-def kinds_of(entry: dict[str, Any]) -> list[str]:
-    """The kinds of setting that a system was compared on, in their usual order."""
-    return [kind for kind in KINDS if kind in entry["groups"]]
+def kinds_of(entry: ComparedSystem | AllPairs) -> list[str]:
+    """The kinds of setting that systems were compared on, in their usual order."""
+    return [kind for kind in KINDS if kind in entry.groups]
 
 
-def settings_of(entry: dict[str, Any], kind: str) -> list[Named]:
+def settings_of(entry: ComparedSystem, kind: str) -> list[Named]:
     """One system's settings of a kind, in their usual order."""
-    found = [Named(*item) for item in entry["settings"].items()]
+    found = [Named(*item) for item in entry.settings.items()]
     return sorted(
         (named for named in found if parse_setting(named.name).kind == kind),
         key=lambda named: parse_setting(named.name),
     )
 
 
-def labels(result: dict[str, Any]) -> dict[str, str]:
+def labels(result: ComparisonDocument) -> dict[str, str]:
     """The short name of each system, the baseline first."""
-    return {row["system"]: row["label"] for row in result["overview"]}
+    return {row.system: row.label for row in result.overview}
 
 
-class Overview(NamedTuple):
-    """One system's pooled figures, macro averages (None where a run lacks one), also by seed."""
-
-    label: str
-    precision: float | None
-    distance: float | None
-    same_language: float | None
-    seeds: list[tuple[float | None, float | None]]
+def pooled_names(result: ComparisonDocument) -> tuple[str, str]:
+    """What pooled AP and rank distance are called, with the cut-off where there is one."""
+    return capped_name("AP", result.cutoff), capped_name("rank distance", result.cutoff)
 
 
-class Overviews(NamedTuple):
-    """Quality and bias of all systems; `precision` and `distance` are what the figures are called.
-
-    Both names carry the cut-off where ranks are known down to one only.
-    """
-
-    precision: str
-    distance: str
-    rows: list[Overview]
-
-
-def overviews(result: dict[str, Any]) -> Overviews:
-    """The overview of a comparison, the baseline first."""
-    precision, distance = (capped_name(name, result["cutoff"]) for name in ("AP", "rank_distance"))
-    rows = [
-        Overview(
-            row["label"],
-            row[precision],
-            row[distance],
-            row["same_language_top1"],
-            [(seed[precision], seed[distance]) for seed in row["seeds"]],
-        )
-        for row in result["overview"]
-    ]
-    return Overviews(precision, distance.replace("_", " "), rows)
-
-
-def beside(result: dict[str, Any]) -> str:
+def beside(result: ComparisonDocument) -> str:
     """Pooled AP and rank distance of each system, without which a bias metric says little."""
-    found = overviews(result)
+    precision, distance = pooled_names(result)
     return "; ".join(
-        f"{row.label} {found.precision} {row.precision:.4f}, {found.distance} {row.distance:,.1f}"
-        for row in found.rows
+        f"{row.label} {precision} {row.precision:.4f}, {distance} {row.distance:,.1f}"
+        for row in result.overview
         if row.precision is not None and row.distance is not None
     )

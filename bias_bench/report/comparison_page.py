@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bias_bench import __version__
 from bias_bench.console import warn
@@ -23,7 +24,7 @@ from bias_bench.report.comparison_numbers import (
     Numbers,
     kinds_of,
     labels,
-    overviews,
+    pooled_names,
     settings_of,
 )
 from bias_bench.report.comparison_summary import comparison_sentences
@@ -37,6 +38,8 @@ from bias_bench.report.comparison_tables import (
 from bias_bench.report.figure_parts import Figure
 from bias_bench.report.index_page import INDEX, comparison_entry, run_of_page
 from bias_bench.report.render import embeddable, render
+from bias_bench.significance.document import ComparedSystem, ComparisonDocument
+from bias_bench.significance.document import Pair as TestedPair
 from bias_bench.significance.methods import PARAGRAPHS, any_family
 
 LARGEST_PAGE = 2_000_000  # bytes
@@ -45,7 +48,7 @@ LARGEST_PAGE = 2_000_000  # bytes
 class Section(NamedTuple):
     """What the page says of one system."""
 
-    entry: dict[str, Any]
+    entry: ComparedSystem
     summaries: list[KindSummary]
     matrices: LanguageMatrices | None
     figures: list[Figure]
@@ -56,7 +59,7 @@ class Pair(NamedTuple):
     """Two systems and what the test of all pairs says of them, a cell for each kind of setting."""
 
     name: str
-    cells: list[dict[str, Any]]
+    cells: Sequence[TestedPair]
 
 
 def check_page(path: Path) -> None:
@@ -70,7 +73,7 @@ def check_page(path: Path) -> None:
     require_writable(path.parent)
 
 
-def write_comparison_page(result: dict[str, Any], path: Path) -> Path:
+def write_comparison_page(result: ComparisonDocument, path: Path) -> Path:
     """Write the page of a comparison; returns its path."""
     check_page(path)
     page = render_comparison_page(result)
@@ -81,27 +84,27 @@ def write_comparison_page(result: dict[str, Any], path: Path) -> Path:
     return path
 
 
-def render_comparison_page(result: dict[str, Any]) -> str:
+def render_comparison_page(result: ComparisonDocument) -> str:
     """The page's HTML; equal results give equal bytes."""
-    numbers, found = Numbers(result), overviews(result)
+    numbers, (precision, distance) = Numbers(result), pooled_names(result)
     return render(
         "comparison.html.j2",
         result=result,
         numbers=numbers,
-        label=labels(result)[result["baseline"]],
+        label=labels(result)[result.baseline],
         sentences=comparison_sentences(result, numbers),
         any_family=any_family(result),
         paragraphs=PARAGRAPHS,
-        overview=found,
-        members=list(zip(found.rows, [result["baseline_system"], *result["systems"]], strict=True)),
+        precision=precision,
+        distance=distance,
+        members=list(zip(result.overview, [result.baseline_system, *result.systems], strict=True)),
         kind_titles=KIND_TITLES,
         kinds_of=kinds_of,
         language_name=language_name,
         macro=macro_forest(result, numbers),
         bias=bias_against_quality(result),
         sections=[
-            _section(result, entry, numbers, number)
-            for number, entry in enumerate(result["systems"])
+            _section(result, entry, numbers, number) for number, entry in enumerate(result.systems)
         ],
         pairs=_pairs(result),
         pair_matrices=pair_matrices(result, numbers),
@@ -109,12 +112,12 @@ def render_comparison_page(result: dict[str, Any]) -> str:
         command=command_of(result),
         version=__version__,
         entry=embeddable(comparison_entry(result)),
-        embedded=embeddable(result),
+        embedded=embeddable(result.as_json()),
     )
 
 
 def _section(
-    result: dict[str, Any], entry: dict[str, Any], numbers: Numbers, number: int
+    result: ComparisonDocument, entry: ComparedSystem, numbers: Numbers, number: int
 ) -> Section:
     figures = [
         settings_forest(result, entry, numbers, f"languages{number}"),
@@ -129,11 +132,11 @@ def _section(
     )
 
 
-def _pairs(result: dict[str, Any]) -> list[Pair]:
-    if "tukey" not in result:
+def _pairs(result: ComparisonDocument) -> list[Pair]:
+    if not result.tukey:
         return []
-    short, found = labels(result), result["tukey"]["groups"]
+    short, found = labels(result), result.tukey.groups
     return [
-        Pair(f"{short[cells[0]['system']]} − {short[cells[0]['other']]}", list(cells))
-        for cells in zip(*(found[kind] for kind in kinds_of(result["tukey"])), strict=True)
+        Pair(f"{short[cells[0].system]} − {short[cells[0].other]}", cells)
+        for cells in zip(*(found[kind] for kind in kinds_of(result.tukey)), strict=True)
     ]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from bias_bench.evaluation.settings import ALL, Setting, parse_setting
 from bias_bench.languages import language_name
 from bias_bench.report.comparison_numbers import (
     KIND_TITLES,
-    Cell,
     Named,
     Numbers,
     kinds_of,
@@ -18,6 +17,7 @@ from bias_bench.report.comparison_numbers import (
     settings_of,
 )
 from bias_bench.report.run_tables import Matrix, Shaded
+from bias_bench.significance.document import Cell, ComparedSystem, ComparisonDocument, Pair
 
 _CERTAIN = 0.001  # p below which a cell has the full shade
 
@@ -40,9 +40,9 @@ class PairMatrix(NamedTuple):
     matrix: Matrix
 
 
-def language_matrices(entry: dict[str, Any], numbers: Numbers) -> LanguageMatrices | None:
+def language_matrices(entry: ComparedSystem, numbers: Numbers) -> LanguageMatrices | None:
     """The settings of one and of two languages; None without the latter."""
-    if "cross_lingual" not in entry["groups"]:
+    if "cross_lingual" not in entry.groups:
         return None
     cells: dict[Setting, Cell] = {
         parse_setting(named.name): named.cell
@@ -56,17 +56,15 @@ def language_matrices(entry: dict[str, Any], numbers: Numbers) -> LanguageMatric
         rows = [[shaded(cell) if cell else None for cell in row] for row in found]
         return Matrix(languages, languages, rows)
 
-    tested = numbers.result["significance"]
-    most = max(abs(cell["difference"]) for cell in cells.values())
-    largest = max(
-        (abs(cell["d_z"]) for cell in cells.values() if cell["d_z"] is not None), default=0
-    )
+    tested = numbers.result.significance
+    most = max(abs(cell.difference) for cell in cells.values())
+    largest = max((abs(cell.d_z) for cell in cells.values() if cell.d_z is not None), default=0)
     return LanguageMatrices(
         difference=matrix(
             lambda cell: Shaded(
-                numbers.signed(cell["difference"]),
-                _share(cell["difference"], most),
-                numbers.gain(cell) < 0,
+                numbers.signed(cell.difference),
+                _share(cell.difference, most),
+                numbers.gain(cell.difference) < 0,
                 numbers.shown(cell) if tested else None,
             )
         ),
@@ -74,42 +72,42 @@ def language_matrices(entry: dict[str, Any], numbers: Numbers) -> LanguageMatric
         d_z=matrix(
             lambda cell: (
                 None
-                if cell["d_z"] is None
+                if cell.d_z is None
                 else Shaded(
-                    numbers.effect(cell["d_z"]),
-                    _share(cell["d_z"], largest),
-                    numbers.gain(cell) < 0,
+                    numbers.effect(cell.d_z),
+                    _share(cell.d_z, largest),
+                    numbers.gain(cell.difference) < 0,
                 )
             )
         ),
     )
 
 
-def pair_matrices(result: dict[str, Any], numbers: Numbers) -> list[PairMatrix]:
+def pair_matrices(result: ComparisonDocument, numbers: Numbers) -> list[PairMatrix]:
     """All pairs of systems by kind of setting; none without the test of all pairs."""
-    if "tukey" not in result:
+    if not result.tukey:
         return []
     short = labels(result)
     return [
-        PairMatrix(kind, _pairs(result["tukey"]["groups"][kind], short, numbers))
-        for kind in kinds_of(result["tukey"])
+        PairMatrix(kind, _pairs(result.tukey.groups[kind], short, numbers))
+        for kind in kinds_of(result.tukey)
     ]
 
 
-def _pairs(pairs: list[Cell], short: dict[str, str], numbers: Numbers) -> Matrix:
+def _pairs(pairs: Sequence[Pair], short: dict[str, str], numbers: Numbers) -> Matrix:
     """Every pair twice, once each way round."""
-    most = max(abs(pair["difference"]) for pair in pairs)
+    most = max(abs(pair.difference) for pair in pairs)
     found: dict[tuple[str, str], Shaded] = {}
     for pair in pairs:
-        for sign, ends in ((1, ("system", "other")), (-1, ("other", "system"))):
-            d_z = None if pair["d_z"] is None else sign * pair["d_z"]
-            turned = {"difference": sign * pair["difference"]}
-            found[pair[ends[0]], pair[ends[1]]] = Shaded(
-                numbers.signed(turned["difference"]),
-                _share(turned["difference"], most),
-                numbers.gain(turned) < 0,
-                pair["p"] < numbers.level,
-                (f"p {numbers.p(pair['p'])}", f"d {numbers.effect(d_z)}"),
+        for sign, ends in ((1, (pair.system, pair.other)), (-1, (pair.other, pair.system))):
+            d_z = None if pair.d_z is None else sign * pair.d_z
+            difference = sign * pair.difference
+            found[ends] = Shaded(
+                numbers.signed(difference),
+                _share(difference, most),
+                numbers.gain(difference) < 0,
+                pair.p < numbers.result.level,
+                (f"p {numbers.p(pair.p)}", f"d {numbers.effect(d_z)}"),
             )
     rows = [[found.get((row, column)) for column in short] for row in short]
     return Matrix(list(short.values()), list(short.values()), rows)
@@ -119,24 +117,24 @@ def search_words(named: Named, numbers: Numbers) -> str:
     """What a setting's row is found by besides its name."""
     setting = parse_setting(named.name)
     pool = "all" if setting.pool == ALL else language_name(setting.pool)
-    gain = numbers.gain(named.cell)
+    gain = numbers.gain(named.cell.difference)
     side = numbers.count_words[gain < 0] if gain else "equal"
     shown = ["significant"] if numbers.shown(named.cell) else []
     parts = [language_name(setting.query_language), pool, KIND_TITLES[setting.kind], side, *shown]
     return " ".join(parts)
 
 
-def command_of(result: dict[str, Any]) -> str:
+def command_of(result: ComparisonDocument) -> str:
     """The command that makes the comparison again where its runs are in ``runs/``."""
-    systems = [result["baseline_system"], *result["systems"]]
-    folders = [f"runs/{name}" for system in systems for name in system["runs"]]
-    options = {"metric": result["metric"]}
-    if result["significance"]:
+    systems = [result.baseline_system, *result.systems]
+    folders = [f"runs/{name}" for system in systems for name in system.runs]
+    options = {"metric": result.metric}
+    if result.significance:
         names = ("cluster", "correction", "family", "permutations", "confidence", "seed", "margin")
-        options |= {name: result[name] for name in names if result[name] is not None}
-        options |= {"also": ",".join(result["also"])} if result["also"] else {}
+        options |= {name: value for name in names if (value := getattr(result, name)) is not None}
+        options |= {"also": ",".join(result.also)} if result.also else {}
     parts = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items()]
-    flag = ["--significance"] if result["significance"] else []
+    flag = ["--significance"] if result.significance else []
     return " ".join(
         ["biasbench compare", *map(shlex.quote, folders), *flag, *parts, "--report comparison.html"]
     )
@@ -144,12 +142,12 @@ def command_of(result: dict[str, Any]) -> str:
 
 def _p(cell: Cell, numbers: Numbers) -> Shaded | None:
     """An adjusted p-value, shaded where it is below the level."""
-    if cell["p_adjusted"] is None:
+    if cell.p_adjusted is None:
         return None
-    depth = 1.0 if cell["p_adjusted"] < _CERTAIN else 0.5
+    depth = 1.0 if cell.p_adjusted < _CERTAIN else 0.5
     shown = numbers.shown(cell)
-    text = numbers.p(cell["p_adjusted"])
-    return Shaded(text, depth if shown else 0.0, numbers.gain(cell) < 0, shown)
+    text = numbers.p(cell.p_adjusted)
+    return Shaded(text, depth if shown else 0.0, numbers.gain(cell.difference) < 0, shown)
 
 
 def _share(value: float, largest: float) -> float:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bias_bench.report.comparison_numbers import Cell, Numbers
+from bias_bench.report.comparison_numbers import Numbers
 from bias_bench.report.figure_parts import WIDTH, colour
 from bias_bench.report.svg import INK, PAPER
+from bias_bench.significance.document import Cell
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 _LONGEST = 28  # characters of a name
@@ -60,12 +61,12 @@ def draw_points(
     if not cells:
         return
     own = colour(system)
-    known = [row for row, cell in enumerate(cells) if cell["simultaneous"][0] is not None]
-    bounds = [cells[row]["simultaneous"] for row in known]
+    known = [row for row, cell in enumerate(cells) if cell.simultaneous[0] is not None]
+    bounds = [cells[row].simultaneous for row in known]
     if bounds:
         lines = axes.vlines if upright else axes.hlines
         lines([places[row] for row in known], *zip(*bounds, strict=True), color=own, linewidth=1.3)
-    differences = [cell["difference"] for cell in cells]
+    differences = [cell.difference for cell in cells]
     x, y = (places, differences) if upright else (differences, places)
     axes.plot(
         x,
@@ -73,7 +74,7 @@ def draw_points(
         linestyle="none",
         marker=marker_of(system),
         markersize=4 if upright else 6,
-        markerfacecolor=own if filled or not numbers.result["significance"] else PAPER,
+        markerfacecolor=own if filled or not numbers.result.significance else PAPER,
         markeredgecolor=own,
         clip_on=False,
         zorder=3,

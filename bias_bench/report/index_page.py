@@ -29,6 +29,7 @@ from bias_bench.report.comparison_numbers import labels
 from bias_bench.report.render import render
 from bias_bench.report.run_content import RunContent
 from bias_bench.report.run_summary import precision_by_kind
+from bias_bench.significance.document import ComparisonDocument
 
 INDEX = "index.html"
 _OWNERS = ".runs.json"  # which page is of which folder; a page itself says nothing of places
@@ -86,15 +87,15 @@ def run_entry(content: RunContent) -> dict[str, Any]:
     }
 
 
-def comparison_entry(result: dict[str, Any]) -> dict[str, Any]:
+def comparison_entry(result: ComparisonDocument) -> dict[str, Any]:
     """What the page of a comparison tells the index: a `ComparisonRow` but for the page's name."""
     short = labels(result)
     return {
-        "benchmark": result["benchmark"],
-        "metric": result["metric"],
-        "baseline": short[result["baseline"]],
-        "systems": [entry["label"] for entry in result["systems"]],
-        "tested": result["significance"],
+        "benchmark": result.benchmark,
+        "metric": result.metric,
+        "baseline": short[result.baseline],
+        "systems": [entry.label for entry in result.systems],
+        "tested": result.significance,
     }
 
 

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from bias_bench.significance.corrections import draws_for_holm
+from bias_bench.significance.document import SIGN_FLIPS, Cell, ComparedSystem, ComparisonDocument
 from bias_bench.significance.draws import FEW_UNITS, all_signs_fit, least_p
 from bias_bench.significance.measures import Measure
 from bias_bench.significance.methods import KIND_WORDS
 from bias_bench.significance.options import ALSO
-from bias_bench.significance.pairwise import SIGN_FLIPS
 
 FEW_CLUSTERS = 30
 
 
-def cautions(result: dict[str, Any], measure: Measure) -> list[str]:
+def cautions(result: ComparisonDocument, measure: Measure) -> list[str]:
     """What was left out, and where the tests at hand say little."""
     found = _left_out(result, measure)
-    if not result["significance"]:
+    if not result.significance:
         return found
-    clusters, unit = result["clusters"], result["cluster"]
+    clusters, unit = result.clusters, result.cluster
     if clusters < 2:
         found.append(
             f"all topics are one {unit}: nothing can be tested, every p is 1 and there is no "
             "interval"
         )
     elif clusters < FEW_UNITS:
-        none = least_p(np.array(clusters)) > round(1 - result["confidence"], 10)
+        none = least_p(np.array(clusters)) > result.level
         found.append(
             f"only {clusters} {unit}s to resample: "
             + (
@@ -47,40 +47,39 @@ def cautions(result: dict[str, Any], measure: Measure) -> list[str]:
             "skewed)"
         )
     found += _out_of_reach(result)
-    return found + [warning for entry in result["systems"] for warning in _flags(entry)]
+    return found + [warning for entry in result.systems for warning in _flags(entry, result.also)]
 
 
-def _left_out(result: dict[str, Any], measure: Measure) -> list[str]:
+def _left_out(result: ComparisonDocument, measure: Measure) -> list[str]:
     found = []
-    cutoff, omitted = measure.cutoff, result["omitted"]
-    for entry in (result["baseline_system"], *result["systems"]):
-        for run, counts in entry["unanswered"].items():
+    cutoff, omitted = measure.cutoff, result.omitted
+    for entry in (result.baseline_system, *result.systems):
+        for run, counts in entry.unanswered.items():
             found.append(
-                f"{run} has no results for {counts['queries']:,} of {counts['of']:,} queries, "
+                f"{run} has no results for {counts.queries:,} of {counts.of:,} queries, "
                 "which count as if nothing relevant was found; compare complete rankings to learn "
                 "how good they are"
             )
     if cutoff:
-        shares = ", ".join(f"{row['label']} {row[f'R@{cutoff}']:.2f}" for row in result["overview"])
+        shares = ", ".join(f"{row.label} {row.retrieved:.2f}" for row in result.overview)
         found.append(
             f"share of the relevant candidates in the top {cutoff}: {shares}; the others "
             "count as right behind the query's ranking, so a system that finds fewer, or whose "
             "rankings end earlier, can seem less biased"
         )
-    settings = omitted["settings"]
+    settings = omitted.settings
     if settings:
         more = f" and {len(settings) - 3} more" if len(settings) > 3 else ""
         found.append(
             f"left out: {len(settings)} settings that not all runs have "
             f"({', '.join(settings[:3])}{more}); macro averages are over the others"
         )
-    if omitted["topics"]:
-        found.append(f"left out: {omitted['topics']:,} topics that not all runs have")
-    if omitted["cells"]:
+    if omitted.topics:
+        found.append(f"left out: {omitted.topics:,} topics that not all runs have")
+    if omitted.cells:
         why = f", such as where all relevant ones are deeper than {cutoff}" if cutoff else ""
         found.append(
-            f"left out: {omitted['cells']:,} values of a topic in a setting that some runs "
-            f"lack{why}"
+            f"left out: {omitted.cells:,} values of a topic in a setting that some runs lack{why}"
         )
     return found
 
@@ -92,35 +91,35 @@ class _Tested(NamedTuple):
     units: list[int]
 
 
-def _tested(result: dict[str, Any]) -> Iterator[_Tested]:
+def _tested(result: ComparisonDocument) -> Iterator[_Tested]:
     """The families of a comparison; systems have the same ones."""
-    entry = result["systems"][0]
-    settings = entry["settings"]
-    kinds = {kind: cell["settings"] for kind, cell in entry["groups"].items()}
-    averages = [cell["n"] for cell in entry["groups"].values()]
-    if result["family"] == "all":
-        units = [*averages, *(cell["n"] for cell in settings.values())] * len(result["systems"])
+    entry = result.systems[0]
+    settings = entry.settings
+    kinds = {kind: cell.settings or 0 for kind, cell in entry.groups.items()}
+    averages = [cell.n for cell in entry.groups.values()]
+    if result.family == "all":
+        units = [*averages, *(cell.n for cell in settings.values())] * len(result.systems)
         yield _Tested(f"{len(units)} tests", units)
         return
     names = iter(settings)
     for kind, number in kinds.items():  # settings are in the order of their kinds
-        units = [settings[next(names)]["n"] for _ in range(number)]
+        units = [settings[next(names)].n for _ in range(number)]
         yield _Tested(f"{number} {KIND_WORDS[kind]} settings", units)
     yield _Tested(f"{len(kinds)} macro averages", averages)
 
 
-def _out_of_reach(result: dict[str, Any]) -> list[str]:
+def _out_of_reach(result: ComparisonDocument) -> list[str]:
     """Where no p, or no adjusted p, can lie below the level: units or draws are too few.
 
     One line, of the first family that it concerns. With Benjamini-Hochberg and max-T a single
     small p is enough for a small adjusted one; Holm multiplies it by the number of tests.
     """
-    if result["clusters"] < 2:
+    if result.clusters < 2:
         return []
-    level = round(1 - result["confidence"], 10)
-    draws, unit = result["permutations"], result["cluster"]
-    sides = 1 if all(entry["test"] == SIGN_FLIPS for entry in result["systems"]) else 2
-    exact = all_signs_fit(result["clusters"], draws) and sides == 1
+    level = result.level
+    draws, unit = result.permutations or 0, result.cluster
+    sides = 1 if all(entry.test == SIGN_FLIPS for entry in result.systems) else 2
+    exact = all_signs_fit(result.clusters, draws) and sides == 1
     by_draws = 0.0 if exact else sides / (draws + 1)
     found, families = [], list(_tested(result))
     for _, units in families:
@@ -140,12 +139,12 @@ def _out_of_reach(result: dict[str, Any]) -> list[str]:
             found.append(f"no p below {level:g} is possible, adjusted or not: {why}")
             break
     intervals = draws_for_holm(1, level, 2) - 1
-    if not found and result["clusters"] >= FEW_UNITS and draws < intervals:
+    if not found and result.clusters >= FEW_UNITS and draws < intervals:
         found.append(
             f"{draws} permutations are too few for intervals of {1 - level:g}: take {intervals} or "
             "more"
         )
-    if result["correction"] != "holm" or any("no p" in line for line in found):
+    if result.correction != "holm" or any("no p" in line for line in found):
         return found + _few_cells(result, level)
     name, units = max(families, key=lambda family: len(family.units))
     by_units = float(least_p(np.array(max(units))))
@@ -159,31 +158,31 @@ def _out_of_reach(result: dict[str, Any]) -> list[str]:
     return found + _few_cells(result, level)
 
 
-def _few_cells(result: dict[str, Any], level: float) -> list[str]:
+def _few_cells(result: ComparisonDocument, level: float) -> list[str]:
     """Settings that have fewer units than the others, too few for any p below the level."""
-    settings = result["systems"][0]["settings"]
-    if float(least_p(np.array(result["clusters"]))) >= level:
+    settings = result.systems[0].settings
+    if float(least_p(np.array(result.clusters))) >= level:
         return []
-    few = {name: cell["n"] for name, cell in settings.items() if least_p(cell["n"]) >= level}
+    few = {name: cell.n for name, cell in settings.items() if least_p(np.array(cell.n)) >= level}
     if not few:
         return []
     name, units = next(iter(few.items()))
     where = f"in {len(few)} of {len(settings)} settings"
-    why = f"too few {result['cluster']}s (first, {name}: {units})"
+    why = f"too few {result.cluster}s (first, {name}: {units})"
     return [f"no p below {level:g} is possible {where}, which have {why}"]
 
 
-def _flags(entry: dict[str, Any]) -> list[str]:
+def _flags(entry: ComparedSystem, also: Sequence[str]) -> list[str]:
     """One line per test on request whose assumptions fail somewhere."""
     found = []
-    cells = {**entry["groups"], **entry["settings"]}
-    for test in ALSO:
-        flagged = [(name, cell[test]["flags"]) for name, cell in cells.items() if test in cell]
+    cells: dict[str, Cell] = {**entry.groups, **entry.settings}
+    for test in (name for name in ALSO if name in also):
+        flagged = [(name, getattr(cell, test).flags) for name, cell in cells.items()]
         failing = [(name, flags) for name, flags in flagged if flags]
         if failing:
             name, flags = failing[0]
             found.append(
-                f"{test} of {entry['label']}: assumptions fail in {len(failing)} of {len(flagged)} "
+                f"{test} of {entry.label}: assumptions fail in {len(failing)} of {len(flagged)} "
                 f"tests (first, {name}: {flags[0]})"
             )
     return found

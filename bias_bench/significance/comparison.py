@@ -10,33 +10,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bias_bench.significance.cautions import cautions
 from bias_bench.significance.cutoff import choose_measure
 from bias_bench.significance.differences import (
-    Aligned,
     Observations,
     align,
     groups_by_kind,
 )
+from bias_bench.significance.document import (
+    ComparedSystem,
+    ComparisonDocument,
+    Omitted,
+    Overview,
+    System,
+    Unanswered,
+)
 from bias_bench.significance.measures import Measure, capped_name
 from bias_bench.significance.methods import describe
 from bias_bench.significance.options import CompareOptions
-from bias_bench.significance.pairwise import Groups, all_pairs, compare_pairs
+from bias_bench.significance.pairwise import all_pairs, compare_pairs
 from bias_bench.significance.run_values import Cluster, read_overview, read_run, read_values
 from bias_bench.significance.systems import Compared, gather_systems, warnings_about
 from bias_bench.units import default_unit
 
-SCHEMA = 1
-
 
 def compare(
     folders: Sequence[Path], options: CompareOptions, baseline: Path | None = None
-) -> dict[str, Any]:
-    """The result as JSON writes it. The baseline is the system of `baseline`, or the first run's.
+) -> ComparisonDocument:
+    """Systems beside the baseline, which is that of `baseline`, or the first run's.
 
     Raises UsageError, DataError or BiasBenchError, one line each, for runs that cannot be compared.
     """
@@ -49,38 +53,51 @@ def compare(
     aligned = align(_values(systems, measure, cluster))
     groups = groups_by_kind(aligned.settings)
     pooled = [aligned.settings[column] for column in groups.get("multilingual", [])]
-    result: dict[str, Any] = {
-        "schema": SCHEMA,
-        "benchmark": systems[0].runs[0].benchmark,
-        "metric": measure.name,
-        "cutoff": cutoff,
-        "direction": measure.direction,
-        "unit": measure.unit,
-        "better": measure.better,
-        "significance": options.significance,
-        "baseline": systems[0].name,
-        "cluster": cluster,
-        "permutations": options.permutations if options.significance else None,
-        "correction": options.correction if options.significance else None,
-        "family": options.family if options.significance else None,
-        "confidence": options.confidence if options.significance else None,
-        "margin": options.margin,
-        "seed": options.seed,
-        "also": list(options.also),
-        "topics": len(aligned.topics),
-        "clusters": len(aligned.cluster_names),
-        "omitted": {
-            "topics": len(aligned.omitted.topics),
-            "settings": list(aligned.omitted.settings),
-            "cells": aligned.omitted.cells,
-            "missing": aligned.omitted.missing,
-        },
-        "overview": [_overview(system, pooled, cutoff) for system in systems],
-        **_pairs(systems, aligned, groups, measure, options),
-    }
-    result["warnings"] = [*notes, *warnings_about(systems), *cautions(result, measure)]
-    result["methods"], result["references"] = describe(result)
-    return result
+    names, tested = [system.name for system in systems], options.significance
+    pairs = compare_pairs(aligned, names, groups, measure, options)
+    base, *others = (_identity(system, aligned.settings) for system in systems)
+    found = ComparisonDocument(
+        schema=1,
+        benchmark=systems[0].runs[0].benchmark,
+        metric=measure.name,
+        cutoff=cutoff,
+        direction=measure.direction,
+        unit=measure.unit,
+        better=measure.better,
+        significance=tested,
+        baseline=names[0],
+        cluster=cluster,
+        permutations=int(options.permutations) if tested else None,
+        correction=options.correction if tested else None,
+        family=options.family if tested else None,
+        confidence=float(options.confidence) if tested else None,
+        margin=options.margin,
+        seed=int(options.seed),
+        also=options.also,
+        topics=len(aligned.topics),
+        clusters=len(aligned.cluster_names),
+        omitted=Omitted(
+            topics=len(aligned.omitted.topics),
+            settings=aligned.omitted.settings,
+            cells=aligned.omitted.cells,
+            missing=aligned.omitted.missing,
+        ),
+        overview=tuple(_overview(system, pooled, cutoff) for system in systems),
+        baseline_system=base,
+        systems=tuple(
+            ComparedSystem(**dict(one), **pair._asdict())
+            for one, pair in zip(others, pairs, strict=True)
+        ),
+        **({"tukey": all_pairs(aligned, names, groups, options)} if tested and others[1:] else {}),
+        warnings=(),
+        methods=(),
+        references=(),
+    )
+    warnings = (*notes, *warnings_about(systems), *cautions(found, measure))
+    methods, references = map(tuple, describe(found))
+    return found.model_copy(
+        update={"warnings": warnings, "methods": methods, "references": references}
+    )
 
 
 def _values(
@@ -115,45 +132,25 @@ def _baseline_first(folders: Sequence[Path], baseline: Path | None) -> list[Path
     return [baseline, *others]
 
 
-def _pairs(
-    systems: Sequence[Compared],
-    aligned: Aligned,
-    groups: Groups,
-    measure: Measure,
-    options: CompareOptions,
-) -> dict[str, Any]:
-    """The part `systems`, and `tukey` when there are more than two and tests are asked for."""
-    names = [system.name for system in systems]
-    pairs = compare_pairs(aligned, names, groups, measure, options)
-    base, *others = (_identity(system, aligned.settings) for system in systems)
-    entries = [{**one, **pair} for one, pair in zip(others, pairs, strict=True)]
-    found: dict[str, Any] = {"baseline_system": base, "systems": entries}
-    if options.significance and len(systems) > 2:
-        found["tukey"] = all_pairs(aligned, names, groups, options)
-    return found
-
-
-def _identity(system: Compared, settings: Sequence[str]) -> dict[str, Any]:
-    """A system, its runs and its seeds; `unanswered` has the queries of these settings without any
-    result, and of how many, for the runs that have such.
-    """
+def _identity(system: Compared, settings: Sequence[str]) -> System:
+    """A system and its runs, with the queries of these settings that have no result."""
     without = {}
     for run in system.runs:
         counts = [run.answered[name] for name in settings if name in run.answered]
         missing, asked = (sum(count[place] for count in counts) for place in (0, 1))
         if missing:
-            without[run.name] = {"queries": missing, "of": asked}
-    return {
-        "system": system.name,
-        "label": system.label,
-        "runs": [run.name for run in system.runs],
-        "seeds": list(system.seeds),
-        "unanswered": without,
-    }
+            without[run.name] = Unanswered(queries=missing, of=asked)
+    return System(
+        system=system.name,
+        label=system.label,
+        runs=tuple(run.name for run in system.runs),
+        seeds=system.seeds,
+        unanswered=without,
+    )
 
 
-def _overview(system: Compared, settings: Sequence[str], cutoff: int | None) -> dict[str, Any]:
-    """Pooled AP (higher is better) and rank distance (lower is better), mean and by seed.
+def _overview(system: Compared, settings: Sequence[str], cutoff: int | None) -> Overview:
+    """Pooled AP and rank distance, mean and by seed.
 
     Over the compared pooled settings, but all of a run's queries; None where it has no such figure.
     """
@@ -161,7 +158,7 @@ def _overview(system: Compared, settings: Sequence[str], cutoff: int | None) -> 
     precision, distance = (capped_name(name, cutoff) for name in ("AP", "rank_distance"))
     names = [precision, distance, "same_language_top1", *([f"R@{cutoff}"] if cutoff else [])]
     columns = dict(zip(names, zip(*found, strict=True), strict=False))
-    return {
+    content = {
         "system": system.name,
         "label": system.label,
         **{name: _number(float(np.mean(values))) for name, values in columns.items()},
@@ -170,6 +167,7 @@ def _overview(system: Compared, settings: Sequence[str], cutoff: int | None) -> 
             for run in found
         ],
     }
+    return Overview.model_validate(content)
 
 
 def _number(value: float) -> float | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from bias_bench.significance.document import SEED_BOOTSTRAP, SIGN_FLIPS, ComparisonDocument
 from bias_bench.significance.draws import FEW_UNITS, all_signs_fit
 
 KIND_WORDS = {
@@ -49,10 +48,10 @@ _CORRECTIONS = {
 _ALSO = {"t": "Student's t-test", "wilcoxon": "Wilcoxon's signed-rank test"}
 
 
-def describe(result: dict[str, Any]) -> tuple[list[str], list[str]]:
+def describe(result: ComparisonDocument) -> tuple[list[str], list[str]]:
     """Sentences that say what was done with these options, and the works that they cite."""
     sentences = [_data(result)]
-    if result["significance"]:
+    if result.significance:
         sentences += [_unit(result), *_tests(result), _correction(result), _intervals(result)]
         sentences += _further(result)
     else:
@@ -61,93 +60,89 @@ def describe(result: dict[str, Any]) -> tuple[list[str], list[str]]:
     return sentences, [work for cited, work in _REFERENCES.items() if cited in text]
 
 
-def _data(result: dict[str, Any]) -> str:
-    omitted = result["omitted"]
+def _data(result: ComparisonDocument) -> str:
+    omitted = result.omitted
     text = (
-        f"Systems are compared by {result['metric']} ({result['unit']}; {result['better']}) on "
-        f"{result['benchmark']}, each with the baseline {result['baseline']}, over "
-        f"{result['topics']:,} topics; a topic is one question in all its languages. A macro "
+        f"Systems are compared by {result.metric} ({result.unit}; {result.better}) on "
+        f"{result.benchmark}, each with the baseline {result.baseline}, over "
+        f"{result.topics:,} topics; a topic is one question in all its languages. A macro "
         "average is the mean over settings of each setting's mean over queries."
     )
-    if omitted["settings"] or omitted["topics"] or omitted["cells"]:
+    if omitted.settings or omitted.topics or omitted.cells:
         text += (
-            f" Left out, as not all runs have them: {len(omitted['settings'])} settings, "
-            f"{omitted['topics']:,} topics, {omitted['cells']:,} single values."
+            f" Left out, as not all runs have them: {len(omitted.settings)} settings, "
+            f"{omitted.topics:,} topics, {omitted.cells:,} single values."
         )
     return text
 
 
-def _unit(result: dict[str, Any]) -> str:
-    unit = result["cluster"]
+def _unit(result: ComparisonDocument) -> str:
+    unit = result.cluster
     whole = "topics" if unit == "topic" else f"{unit}s with all their topics"
     too = "" if unit == "topic" else f", and questions about one {unit},"
     text = (
-        f"The unit of resampling is the {unit} ({result['clusters']:,} of them): {whole} are drawn "
+        f"The unit of resampling is the {unit} ({result.clusters:,} of them): {whole} are drawn "
         f"or flipped as one, in all settings together, since the translations of a question{too} "
         "are not independent."
     )
     return f"{text} {PARAGRAPHS}" if unit == "paragraph" else text
 
 
-def _tests(result: dict[str, Any]) -> list[str]:
-    tests = {entry["test"] for entry in result["systems"]}
-    draws, seed, found = f"{result['permutations']:,}", result["seed"], []
-    if any("flips" in test for test in tests):
-        clusters = result["clusters"]
-        exact = all_signs_fit(clusters, result["permutations"])
+def _tests(result: ComparisonDocument) -> list[str]:
+    draws, seed, found = f"{result.permutations:,}", result.seed, []
+    if SIGN_FLIPS in result.tests:
+        clusters = result.clusters
+        exact = all_signs_fit(clusters, result.permutations or 0)
         number = f"all 2^{clusters}" if exact else f"{draws} random"
         found.append(
             f"P-values are two-sided, from the paired randomization test with {number} joint sign "
             f"flips, seed {seed} (Smucker et al. 2007)."
         )
-    if any("seeds" in test for test in tests):
+    if SEED_BOOTSTRAP in result.tests:
         found.append(
             "Where a system or the baseline has several training seeds, p-values and intervals "
-            f"come from {draws} bootstrap replicates over seeds and {result['cluster']}s, the "
+            f"come from {draws} bootstrap replicates over seeds and {result.cluster}s, the "
             f"seeds of each system drawn on their own, seed {seed} (Owen 2007)."
         )
     return found
 
 
-def _correction(result: dict[str, Any]) -> str:
-    control = f"Adjusted p-values control the {_CORRECTIONS[result['correction']]}"
-    if result["family"] == "all":
+def _correction(result: ComparisonDocument) -> str:
+    control = f"Adjusted p-values control the {_CORRECTIONS[result.correction or '']}"
+    if result.family == "all":
         return f"{control} over all settings and macro averages of all systems at once."
-    counts = {kind: cell["settings"] for kind, cell in result["systems"][0]["groups"].items()}
+    counts = {kind: cell.settings for kind, cell in result.systems[0].groups.items()}
     families = [f"the {number} {KIND_WORDS[kind]} settings" for kind, number in counts.items()]
     averages = f"the {len(counts)} macro averages" if len(counts) > 1 else "the macro average"
     families.append(averages)
-    more = " Nothing is adjusted over systems." if len(result["systems"]) > 1 else ""
+    more = " Nothing is adjusted over systems." if len(result.systems) > 1 else ""
     text = f"{control} within each family of tests: {'; '.join(families)}.{more}"
     return f"{text} {any_family(result)}".rstrip()
 
 
-def any_family(result: dict[str, Any]) -> str:
+def any_family(result: ComparisonDocument) -> str:
     """How often any family shows a difference where there is none; "" where all are one."""
-    kinds, systems = len(result["systems"][0]["groups"]), len(result["systems"])
+    kinds, systems = len(result.systems[0].groups), len(result.systems)
     families = (kinds + 1) * systems  # the macro averages are one
-    if not result["significance"] or result["family"] == "all":
+    if not result.significance or result.family == "all":
         return ""
-    level = 1 - result["confidence"]
-    most = 100 * (1 - (1 - level) ** families)
+    most = 100 * (1 - (1 - result.level) ** families)
     return (
-        f"Each of these {families} families errs in about {100 * level:.3g} % of comparisons "
-        f"without a difference, at least one of them in up to about {most:.0f} %."
+        f"Each of these {families} families errs in about {100 * result.level:.3g} % of "
+        f"comparisons without a difference, at least one of them in up to about {most:.0f} %."
     )
 
 
-def _intervals(result: dict[str, Any]) -> str:
-    seeds = any("seeds" in entry["test"] for entry in result["systems"])
-    unit, level = result["cluster"], f"{100 * result['confidence']:g} %"
+def _intervals(result: ComparisonDocument) -> str:
+    seeds = SEED_BOOTSTRAP in result.tests
+    unit, level = result.cluster, f"{result.percent} %"
     also = " and, where there are several, seeds" if seeds else ""
-    adjusted = (
-        " With several seeds so is max-T." if seeds and result["correction"] == "maxt" else ""
-    )
+    adjusted = " With several seeds so is max-T." if seeds and result.correction == "maxt" else ""
     own = (
-        f"Intervals are {level} percentile intervals of {result['permutations']:,} bootstrap "
+        f"Intervals are {level} percentile intervals of {result.permutations:,} bootstrap "
         f"replicates over {unit}s (Efron and Tibshirani 1993)."
     )
-    if result["clusters"] < FEW_UNITS:
+    if result.clusters < FEW_UNITS:
         by_t = ", or by Student's t where seeds vary too" if seeds else ""
         own = (
             f"With so few {unit}s, {level} intervals are the differences that the sign flips do "
@@ -163,23 +158,23 @@ def _intervals(result: dict[str, Any]) -> str:
     )
 
 
-def _further(result: dict[str, Any]) -> list[str]:
+def _further(result: ComparisonDocument) -> list[str]:
     found = []
-    seeds = any("seeds" in entry["test"] for entry in result["systems"])
-    if result["margin"] is not None:
+    seeds = SEED_BOOTSTRAP in result.tests
+    if result.margin is not None:
         found.append(
-            f"Equivalence within ±{result['margin']:g}: two one-sided tests from what the "
+            f"Equivalence within ±{result.margin:g}: two one-sided tests from what the "
             "intervals are from (Schuirmann 1987), not adjusted for the number of settings."
         )
-    if "tukey" in result:
+    if result.tukey:
         found.append(
             "All pairs of systems are compared on the macro averages by step-down max-T over the "
             "pairs of a kind, with the same random signs of clusters"
             f"{' and seeds' if seeds else ''} in all pairs, each in its own spread (Westfall and "
             "Young 1993)."
         )
-    if result["also"]:
-        names = " and ".join(_ALSO[name] for name in result["also"])
+    if result.also:
+        names = " and ".join(_ALSO[name] for name in result.also)
         found.append(
             f"{names} on request, not adjusted: blind to clusters, and on large query sets too "
             "often significant (Ihemelandu and Ekstrand 2023)."

@@ -1,4 +1,4 @@
-"""Systems against the baseline: means, tests, intervals and effect sizes as JSON holds them.
+"""Systems against the baseline: means, tests, intervals and effect sizes.
 
 With one seed of each, p-values come from sign flips and intervals from the bootstrap, both over
 clusters of topics. With several seeds of either, both come from the bootstrap over seeds and
@@ -23,6 +23,17 @@ from bias_bench.significance.bootstrap import (
 )
 from bias_bench.significance.corrections import benjamini_hochberg, holm
 from bias_bench.significance.differences import Aligned, Differences, difference, macro_values
+from bias_bench.significance.document import (
+    SEED_BOOTSTRAP,
+    SIGN_FLIPS,
+    AllPairs,
+    Cell,
+    Equivalence,
+    FurtherTest,
+    Interval,
+    Pair,
+    Test,
+)
 from bias_bench.significance.draws import least_p
 from bias_bench.significance.effects import effects
 from bias_bench.significance.equivalence import equivalence
@@ -40,8 +51,6 @@ from bias_bench.significance.simultaneous import (
 )
 from bias_bench.significance.sums import cluster_sums
 
-SIGN_FLIPS = "sign flips of clusters"
-SEED_BOOTSTRAP = "bootstrap of seeds and clusters"
 _ROUNDING = 1e-12  # of the scores' size: what equal means of several seeds can differ by
 _CORRECTIONS = {"holm": holm, "bh": benjamini_hochberg}
 _PARAMETRIC = {"t": t_test, "wilcoxon": wilcoxon_test}
@@ -65,15 +74,23 @@ class _Columns(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """Columns to test: `cells` by name as JSON has them, `replicates` [replicates, columns] of
+    """Columns to test: `cells` by name, `replicates` [replicates, columns] of
     their means, `spread`, how these vary, and `several`, whether these systems have seeds.
     """
 
     columns: _Columns
-    cells: dict[str, dict[str, Any]]
+    cells: dict[str, Cell]
     replicates: np.ndarray
     spread: Spread
     several: bool
+
+
+class PairResult(NamedTuple):
+    """A system against the baseline: where p-values are from, and cells by kind and by setting."""
+
+    test: Test | None
+    groups: dict[str, Cell]
+    settings: dict[str, Cell]
 
 
 class _Family(NamedTuple):
@@ -93,21 +110,21 @@ def compare_pairs(
     groups: Groups,
     measure: Measure,
     options: CompareOptions,
-) -> list[dict[str, Any]]:
-    """`groups` and `settings` of each system of `names` but the first, the baseline, and its test.
+) -> list[PairResult]:
+    """Each system of `names` but the first, the baseline.
 
     A family is the settings of a kind, or the macro averages, of one system, or with
     `options.family` "all" everything that is tested.
-    """  # fmt: skip
+    """
     baseline, *others = names
     entries, tables = [], []
     for name in others:
         found = difference(aligned, name, baseline)
         columns = _columns(found, groups)
         cells = [_descriptive(part, found.clusters, measure) for part in columns]
-        for kind, cell in cells[0].items():
-            cell["settings"] = len(groups[kind])
-        test = None
+        for kind, columns_of in groups.items():
+            _put(cells[0], kind, settings=len(columns_of))
+        test: Test | None = None
         if options.significance:
             several = _several_seeds(found)
             test = SEED_BOOTSTRAP if several else SIGN_FLIPS
@@ -120,7 +137,7 @@ def compare_pairs(
                 replicates = with_few_units(mean, part.values, found.clusters, seeds)
                 tables.append(_Table(part, cell, replicates, spread, several))
                 _add_requested(tables[-1], found.clusters, measure, options)
-        entries.append({"test": test, "groups": cells[0], "settings": cells[1]})
+        entries.append(PairResult(test, *cells))
     for family in _families(tables, options):
         _add_tests(family, aligned.clusters, options)
     return entries
@@ -135,7 +152,7 @@ def _families(tables: Sequence[_Table], options: CompareOptions) -> list[Members
 
 def all_pairs(
     aligned: Aligned, names: Sequence[str], groups: Groups, options: CompareOptions
-) -> dict[str, Any]:
+) -> AllPairs:
     """All pairs of systems on the macro average of each kind, by step-down max-T.
 
     The signs of whole clusters, and of seeds where there are several, are drawn for all pairs
@@ -146,21 +163,21 @@ def all_pairs(
     found = [_columns(difference(aligned, *pair), groups)[0] for pair in pairs]
     spreads = [_spreads(aligned, pair, aligned.systems, groups)[0] for pair in pairs]
     sizes = [effects(part.values, aligned.clusters).d_z for part in found]
-    kinds: dict[str, list[dict[str, Any]]] = {}
+    kinds: dict[str, tuple[Pair, ...]] = {}
     for column, kind in enumerate(groups):
         values = np.stack([part.values[:, column] for part in found], axis=1)
         p = _step_down(values, [_of(part, [column]) for part in spreads], aligned, options)
-        kinds[kind] = [
-            {
-                "system": a,
-                "other": b,
-                "difference": float(part.system[column] - part.baseline[column]),
-                "p": float(value),
-                "d_z": _number(size[column]),
-            }
+        kinds[kind] = tuple(
+            Pair(
+                system=a,
+                other=b,
+                difference=float(part.system[column] - part.baseline[column]),
+                p=float(value),
+                d_z=_number(size[column]),
+            )
             for (a, b), part, value, size in zip(pairs, found, p, sizes, strict=True)
-        ]
-    return {"permutations": options.permutations, "groups": kinds}
+        )
+    return AllPairs(permutations=options.permutations, groups=kinds)
 
 
 def _step_down(
@@ -242,27 +259,25 @@ def _spreads(
     )
 
 
-def _descriptive(
-    columns: _Columns, clusters: np.ndarray, measure: Measure
-) -> dict[str, dict[str, Any]]:
+def _descriptive(columns: _Columns, clusters: np.ndarray, measure: Measure) -> dict[str, Cell]:
     """Means and effect sizes; the tests' places hold None."""
     found = effects(columns.values, clusters, higher_is_better=measure.higher_is_better)
     return {
-        name: {
-            "baseline": float(columns.baseline[column]),
-            "system": float(columns.system[column]),
-            "difference": float(columns.system[column] - columns.baseline[column]),
-            "interval": [None, None],
-            "simultaneous": [None, None],
-            "p": None,
-            "p_adjusted": None,
-            "d_z": _number(found.d_z[column]),
-            "rank_biserial": _number(found.rank_biserial[column]),
-            "wins": int(found.wins[column]),
-            "ties": int(found.ties[column]),
-            "losses": int(found.losses[column]),
-            "n": int(found.units[column]),
-        }
+        name: Cell(
+            baseline=float(columns.baseline[column]),
+            system=float(columns.system[column]),
+            difference=float(columns.system[column] - columns.baseline[column]),
+            interval=(None, None),
+            simultaneous=(None, None),
+            p=None,
+            p_adjusted=None,
+            d_z=_number(found.d_z[column]),
+            rank_biserial=_number(found.rank_biserial[column]),
+            wins=int(found.wins[column]),
+            ties=int(found.ties[column]),
+            losses=int(found.losses[column]),
+            n=int(found.units[column]),
+        )
         for column, name in enumerate(columns.names)
     }
 
@@ -317,7 +332,9 @@ def _add_tests(members: Members, clusters: np.ndarray, options: CompareOptions) 
     for table, columns in members:
         own = percentile_intervals(table.replicates[:, columns], options.confidence)
         for number, column in enumerate(columns):
-            table.cells[table.columns.names[column]].update(
+            _put(
+                table.cells,
+                table.columns.names[column],
                 interval=_bounds(own, number),
                 simultaneous=_bounds(found.joint, place),
                 p=_number(found.p[place]),
@@ -340,23 +357,30 @@ def _add_requested(
         )
         directed = measure.direction != "none"
         for column, name in enumerate(columns.names):
-            table.cells[name]["equivalence"] = {
-                "equivalent": _number(found.equivalent[column]),
-                "no_worse": _number(found.no_worse[column]) if directed else None,
-                "interval": _bounds(found.interval, column),
-            }
+            shown = Equivalence(
+                equivalent=_number(found.equivalent[column]),
+                no_worse=_number(found.no_worse[column]) if directed else None,
+                interval=_bounds(found.interval, column),
+            )
+            _put(table.cells, name, equivalence=shown)
     for test in options.also:
         result: Parametric = _PARAMETRIC[test](columns.values, clusters)
         for column, name in enumerate(columns.names):
-            table.cells[name][test] = {
-                "statistic": _number(result.statistic[column]),
-                "p": _number(result.p[column]),
-                "flags": list(result.flags[column]),
-            }
+            further = FurtherTest(
+                statistic=_number(result.statistic[column]),
+                p=_number(result.p[column]),
+                flags=result.flags[column],
+            )
+            _put(table.cells, name, **{test: further})
 
 
-def _bounds(intervals: Intervals, column: int) -> list[float | None]:
-    return [_number(intervals.low[column]), _number(intervals.high[column])]
+def _put(cells: dict[str, Cell], name: str, **parts: Any) -> None:
+    """Fill in more of a cell."""
+    cells[name] = cells[name].model_copy(update=parts)
+
+
+def _bounds(intervals: Intervals, column: int) -> Interval:
+    return _number(intervals.low[column]), _number(intervals.high[column])
 
 
 def _number(value: Any) -> float | None:

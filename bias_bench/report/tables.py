@@ -1,4 +1,4 @@
-"""Tables of the command line: a figure is never cut; names give way, and wide tables become two."""
+"""Tables of text: a figure is never cut; names give way, and wide tables become two."""
 
 from __future__ import annotations
 
