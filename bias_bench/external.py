@@ -20,6 +20,7 @@ from bias_bench.evaluation.external_files import write_external
 from bias_bench.evaluation.external_notes import notes
 from bias_bench.evaluation.given_files import GivenFile, given_files
 from bias_bench.evaluation.labels import Clusters, read_labels
+from bias_bench.evaluation.metrics_document import SCHEMA, Metrics
 from bias_bench.evaluation.ranks import RankTable
 from bias_bench.evaluation.scores import mean_scores
 from bias_bench.evaluation.trec import entry_lines, require_plain_id
@@ -29,7 +30,6 @@ from bias_bench.files import (
     plain_name,
     require_writable,
     sha256_file,
-    write_json,
     write_text,
 )
 from bias_bench.library_caches import require_library_caches
@@ -41,7 +41,7 @@ from bias_bench.manifest import (
     experiment_record,
     read_manifest,
 )
-from bias_bench.stages.work import METRICS_SCHEMA, score_settings
+from bias_bench.stages.work import measured_agreement, score_settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -166,8 +166,7 @@ def _stages(
     def metrics() -> list[Path]:
         with manifest.timed("metrics"):
             found = _measure(manifest, external)
-        write_json(folder / "metrics.json", {**found, "timings": content["timings"]})
-        return [folder / "metrics.json"]
+        return [found.save(folder, content["timings"])]
 
     given = {"inputs": content["inputs"], "depth": external.depth, "tag": tag}
     decided = {**given, "pools": benchmark.pools, "data": external.data, "biasbench": __version__}
@@ -314,13 +313,13 @@ def _experiment(system: str, seed: int, depth: int) -> str:
     )
 
 
-def _measure(manifest: Manifest, external: External) -> dict[str, Any]:
-    """The content of metrics.json, but for timings; no bias without a pool of all languages."""
+def _measure(manifest: Manifest, external: External) -> Metrics:
+    """All that was measured; no bias without a pool of all languages."""
     folder, content = manifest.folder, manifest.content
     pooled = any(ranked.setting.kind == "multilingual" for ranked in external.settings)
     table = RankTable(folder / "ranks.parquet")
-    return {
-        "schema": METRICS_SCHEMA,
+    measured = {
+        "schema": SCHEMA,
         "kind": EXTERNAL,
         "benchmark": content["benchmark"],
         "system": content["system"],
@@ -328,9 +327,6 @@ def _measure(manifest: Manifest, external: External) -> dict[str, Any]:
         "retrieval": aggregate(mean_scores(folder / "scores.parquet")),
         "counts": content["counts"],
         "bias": measure_bias(folder, table, external.languages) if pooled else {},
-        "scorers": {
-            "agreement": {
-                key: content["agreement"][key] for key in ("max_abs_difference", "compared")
-            }
-        },
+        "scorers": measured_agreement(manifest),
     }
+    return Metrics.model_validate(measured)

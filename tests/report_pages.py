@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import bias_bench.report
+from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.report.run_content import RunContent
 from bias_bench.report.run_page import render_run_page
 
@@ -72,7 +73,13 @@ def content(name: str = "mini-zero-shot-0") -> tuple[dict[str, Any], dict[str, A
         "encoding": {
             "precision": "float32",
             "device": "cpu",
-            "profile": {"pooling": "mean", "query_prefix": "q: ", "candidate_prefix": ""},
+            "profile": {
+                "pooling": "mean",
+                "query_prefix": "q: ",
+                "candidate_prefix": "",
+                "query_max_length": 64,
+                "candidate_max_length": 256,
+            },
         },
         "versions": {"biasbench": "0", "torch": "1"},
         "git": {"commit": None, "dirty": None},
@@ -102,7 +109,12 @@ def page_of(changes: dict[str, Any] | None = None, /, name: str = "run", **parts
     manifest, metrics = content(name)
     metrics["bias"] |= parts.pop("bias", {})
     metrics |= parts.pop("metrics", {})
-    return render_run_page(RunContent(manifest | (changes or {}), metrics, **parts))
+    return render_run_page(run_content(manifest | (changes or {}), metrics, **parts))
+
+
+def run_content(manifest: dict[str, Any], metrics: dict[str, Any], **parts: Any) -> RunContent:
+    """A run as pages read it."""
+    return RunContent(manifest, Metrics.model_validate(metrics), **parts)
 
 
 def sections(html: str) -> list[str]:

@@ -210,7 +210,7 @@ def test_robustness_and_debiasing_ask_the_model_for_further_texts(tmp_path: Path
     settings = {"debias": "centre", "robustness.topics": 2, "robustness": {"strengths": ["light"]}}
     run = toy(prefixed, tmp_path, settings=settings)
     assert run.name == "mini-toy-centre-0"
-    assert run.metrics["robustness"]["topics"] == 2
+    assert run.metrics.dump()["robustness"]["topics"] == 2
     assert run.manifest["debias"]["method"] == "centre"
 
 
@@ -324,10 +324,11 @@ def test_scored_rankings_load_as_a_run_with_their_cutoff(by_function: Run, tmp_p
         runs=[str(source / "trec")], qrels=[str(source)], depth=20, system="toy", out=tmp_path
     )
     run = load_run(score_external(options))
-    cutoff = run.metrics["cutoff"]
-    found, expected = rank_distance(run.ranks, cutoff), run.metrics["bias"]["rank_distance"]
-    assert found.macro == pytest.approx(expected["macro"])
-    assert found.left_out == expected["left_out"] + expected["not_retrieved"] > 0
+    cutoff = run.metrics.cutoff
+    found, expected = rank_distance(run.ranks, cutoff), run.metrics.bias.rank_distance
+    assert expected is not None
+    assert found.macro == pytest.approx(expected.macro)
+    assert found.left_out == expected.left_out + expected.not_retrieved > 0
     assert rank_distance(by_function.ranks, cutoff).macro == pytest.approx(found.macro)
     assert rank_distance(by_function.ranks).macro > found.macro
     assert run.trec("de-zh").is_file()

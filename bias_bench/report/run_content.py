@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bias_bench.errors import BiasBenchError
+from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.evaluation.ranks import RankTable
 from bias_bench.files import parse_json, read_json
 from bias_bench.manifest import (
@@ -17,7 +18,6 @@ from bias_bench.manifest import (
 )
 from bias_bench.report.run_statistics import RunStatistics, run_statistics
 
-METRICS_SCHEMA = 1
 EXAMPLES_SCHEMA = 1
 _READ = ("metrics.json", "examples.json", "ranks.parquet", "train.jsonl")
 
@@ -30,7 +30,7 @@ class RunContent(NamedTuple):
     """
 
     manifest: dict[str, Any]
-    metrics: dict[str, Any]
+    metrics: Metrics
     statistics: RunStatistics | None = None
     training: list[dict[str, Any]] | None = None
     examples: list[dict[str, Any]] | None = None
@@ -41,7 +41,7 @@ def read_run_content(folder: Path) -> RunContent:
     """Read a complete run folder; BiasBenchError where it is none, or is damaged."""
     manifest = read_manifest(folder)
     require_undamaged(folder, manifest, _READ)
-    metrics = read_metrics(folder)
+    metrics = Metrics.load(folder)
     ranks, experiment = folder / "ranks.parquet", folder / EXPERIMENT
     return RunContent(
         manifest=manifest,
@@ -55,20 +55,6 @@ def read_run_content(folder: Path) -> RunContent:
 
 def _experiment(path: Path) -> str:
     return re.sub(r"(?m)^(benchmark: ['\"]?).*/", r"\1", read_experiment_text(path))
-
-
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """A run folder's metrics.json; BiasBenchError when absent or from a newer version."""
-    path = folder / "metrics.json"
-    if not path.is_file():
-        raise BiasBenchError(f"{folder}: holds no metrics.json; finish it with `biasbench run`")
-    metrics = read_json(path)
-    schema = metrics.get("schema") if isinstance(metrics, dict) else None
-    if schema != METRICS_SCHEMA:
-        raise BiasBenchError(
-            f"{path}: schema {schema} is not known to this version of biasbench; update it"
-        )
-    return metrics
 
 
 def _training(path: Path) -> list[dict[str, Any]] | None:
