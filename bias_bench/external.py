@@ -34,13 +34,12 @@ from bias_bench.files import (
 )
 from bias_bench.library_caches import require_library_caches
 from bias_bench.manifest import (
-    EXTERNAL,
     Manifest,
     Policy,
     Stage,
     experiment_record,
-    read_manifest,
 )
+from bias_bench.run_record import EXTERNAL, RunRecord
 from bias_bench.stages.work import measured_agreement, score_settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -189,7 +188,7 @@ def _benchmark(options: ScoreOptions, qrels: Sequence[GivenFile]) -> Benchmark:
     """From a run folder, if the judgements are those of one; else what the options say."""
     folder = Path(options.qrels[0])
     if len(options.qrels) == 1 and (folder / "ranks.parquet").is_file():
-        manifest = read_manifest(folder)
+        record = RunRecord.load(folder)
         table = RankTable(folder / "ranks.parquet")
         clusters = {}
         for setting in table.settings:
@@ -199,11 +198,11 @@ def _benchmark(options: ScoreOptions, qrels: Sequence[GivenFile]) -> Benchmark:
                 clusters[query] = Clusters(*names)
         own_topics = options.topics or options.topic_pattern
         return Benchmark(
-            name=options.benchmark or manifest["benchmark"],
-            data=None if own_topics else manifest["collection"],
+            name=options.benchmark or record.benchmark,
+            data=None if own_topics else record.collection,
             pools=table.pools,
             clusters={} if own_topics else clusters,
-            demonstration=bool(manifest.get("demonstration")),
+            demonstration=record.demonstration,
         )
     stem = folder.name if folder.is_dir() else qrels[0].path.name.partition(".")[0]
     return Benchmark(options.benchmark or stem, None, {}, {}, demonstration=False)
@@ -281,11 +280,12 @@ def _require_same(folder: Path, described: dict[str, Any], policy: str) -> None:
         return
     if not (folder / "manifest.json").is_file():
         raise UsageError(f"{folder}: holds other files; give another --name")
-    before = read_manifest(folder)
-    if before.get("kind") != EXTERNAL:
+    record = RunRecord.load(folder)
+    if not record.external:
         raise UsageError(f"{folder}: holds a run of biasbench; give another --name")
-    if before.get("status") != "complete":
+    if not record.complete:
         return
+    before = record.dump()
     keys = ("inputs", "depth", "benchmark", "system", "collection")
     changed = [key for key in keys if _nameless(before.get(key)) != _nameless(described[key])]
     if changed and policy != "always":

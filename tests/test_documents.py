@@ -1,8 +1,9 @@
-"""metrics.json: what earlier versions wrote still loads, and what is wrong is named."""
+"""metrics.json and manifest.json of earlier versions still load, and a wrong field is named."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from bias_bench.errors import BiasBenchError, DataError
 from bias_bench.evaluation.metrics_document import Metrics
-from bias_bench.files import write_json
+from bias_bench.files import json_text, write_json
+from bias_bench.manifest import Manifest
 from bias_bench.report.run_page import write_run_page
+from bias_bench.run_record import RunRecord
 
 # result files as earlier versions wrote them: the first one, of a recipe that trains, and scored
 EARLIER = sorted((Path(__file__).parent / "earlier").iterdir())
@@ -33,6 +36,45 @@ def test_metrics_of_earlier_versions_load_and_are_written_as_they_were(
 @earlier
 def test_runs_of_earlier_versions_have_a_page(folder: Path, tmp_path: Path) -> None:
     assert write_run_page(folder, tmp_path).is_file()
+
+
+@earlier
+def test_records_of_earlier_versions_load_and_are_written_as_they_were(folder: Path) -> None:
+    written = (folder / "manifest.json").read_text(encoding="utf-8")
+    assert json_text(RunRecord.load(folder).dump(), indent=1) + "\n" == written
+
+
+@earlier
+def test_stages_of_earlier_versions_are_kept(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    manifest = Manifest(tmp_path / "run")
+    before = manifest.outputs("score")
+    manifest.update(status="running")
+    assert Manifest(tmp_path / "run").outputs("score") == before
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("seeds", [], "seeds: list should have at least 1 item"),
+        ("encoding/profile/pooling", 3, "encoding.profile.pooling: input should be a valid string"),
+        ("stages/train/outputs", None, "stages.train.outputs: input should be"),
+        ("stages/train/key", 1.5, "stages.train.key: input should be a valid string, not 1.5"),
+        ("stages/search/outputs", {"ranks.parquet": {}}, "stages.search.outputs.ranks.parquet.byt"),
+        ("host/cores", "2", "host.cores: input should be a valid integer, not '2'"),
+    ],
+)
+def test_a_wrong_field_of_a_record_is_named_in_one_line(
+    tmp_path: Path, place: str, value: Any, message: str
+) -> None:
+    content = json.loads((TRAINED / "manifest.json").read_text(encoding="utf-8"))
+    changed(content, place, value)
+    (tmp_path / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DataError) as found:
+        RunRecord.load(tmp_path)
+    assert str(found.value).startswith(f"{tmp_path / 'manifest.json'}: damaged: {message}")
+    assert "\n" not in str(found.value)
+    assert "--policy always" in str(found.value)
 
 
 def changed(content: Any, place: str, value: Any) -> None:

@@ -123,7 +123,7 @@ def test_averages_over_sets_of_languages_stand_beside_published_ones(out: Path) 
     retrieval = {"monolingual": {**own, "averages": averages}}
     page = render_run_page(
         content._replace(
-            manifest={**content.manifest, "benchmark": "miracl", "note": None},
+            manifest=content.manifest.model_copy(update={"benchmark": "miracl", "note": None}),
             metrics=Metrics.model_validate({**content.metrics.dump(), "retrieval": retrieval}),
         )
     )

@@ -16,7 +16,7 @@ from bias_bench.evaluation.ranks import read_rank_rows
 from bias_bench.evaluation.score_run import qrels_file, run_file
 from bias_bench.evaluation.scores import read_exact
 from bias_bench.evaluation.settings import KINDS, parse_setting
-from bias_bench.manifest import read_manifest
+from bias_bench.run_record import RunRecord
 from bias_bench.significance.run_values import read_run
 
 if TYPE_CHECKING:
@@ -46,17 +46,17 @@ class Run:
     @property
     def benchmark(self) -> str:
         """The benchmark's name."""
-        return self.manifest["benchmark"]
+        return self.manifest.benchmark
 
     @property
     def system(self) -> str:
         """What was run, as ``recipe@backbone#seed``."""
-        return self.manifest["system"]
+        return self.manifest.system
 
     @cached_property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> RunRecord:
         """manifest.json: versions, checksums, machine, timings, what the model was."""
-        return read_manifest(self.folder)
+        return RunRecord.load(self.folder)
 
     @cached_property
     def metrics(self) -> Metrics:

@@ -38,7 +38,7 @@ def _retrieval(metrics: Metrics) -> Table:
     rows = []
     for kind in kinds:
         found = metrics.retrieval[kind]
-        queries = sum(metrics.counts[name]["queries"] for name in found.per_setting)
+        queries = sum(metrics.counts[name].queries for name in found.per_setting)
         values = [f"{found.macro[name]:.4f}" for name in names]
         rows.append([_KIND_NAMES[kind], str(len(found.per_setting)), f"{queries:,}", *values])
     return _table(["pool", "settings", "queries", *names], rows)

@@ -6,14 +6,15 @@ Optional fields are of some runs only, or younger than others: schema 1 as every
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bias_bench.documents import Document, Measured, read_document
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.settings import Kind
 from bias_bench.files import write_json
+from bias_bench.run_record import IndexSettings, QueryCounts
 
 SCHEMA = 1
 FILE = "metrics.json"
@@ -312,11 +313,9 @@ class IndexedPool(Document):
     """Queries that recall was measured on."""
 
 
-class IndexRecall(Document):
+class IndexRecall(IndexSettings):
     """Approximate indexes: their settings, and by depth what they find of the exact results."""
 
-    kind: str
-    """Such as ``hnsw``."""
     macro: dict[str, float]
     """By ``recall@10``: the mean over pools, in [0, 1], higher is better."""
     lowest: dict[str, LowestRecall]
@@ -324,10 +323,13 @@ class IndexRecall(Document):
     per_pool: dict[str, IndexedPool]
     """By pool."""
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What was built, and how; by name."""
-        return self.model_dump(exclude={"macro", "lowest", "per_pool"})
+    @model_validator(mode="after")
+    def _every_recall_is_known(self) -> Self:
+        pools = [pool.model_extra or {} for pool in self.per_pool.values()]
+        for name in self.macro:
+            if name not in self.lowest or not all(isinstance(p.get(name), float) for p in pools):
+                raise ValueError(f"{name} is not known of every pool")
+        return self
 
 
 class Agreement(Document):
@@ -359,10 +361,10 @@ class Metrics(Document):
     """What was run, as ``recipe@backbone#seed``."""
     cutoff: int | None = None
     """Down to where ranks are known; None: all are."""
-    retrieval: dict[Kind, KindMeans]
+    retrieval: dict[Kind, KindMeans] = Field(min_length=1)
     """By kind of setting."""
-    counts: dict[str, dict[str, int]] = Field(default_factory=dict)
-    """By setting: queries, and queries without a relevant candidate."""
+    counts: dict[str, QueryCounts] = Field(default_factory=dict)
+    """By setting."""
     without_queries: list[str] = Field(default_factory=list)
     """Settings that are left out, as no query in them has a relevant candidate."""
     bias: Bias
@@ -382,6 +384,13 @@ class Metrics(Document):
     def average_precision(self) -> str:
         """``AP``, or AP down to where the rankings end."""
         return f"AP@{self.cutoff}" if self.cutoff else "AP"
+
+    @model_validator(mode="after")
+    def _every_kind_has_average_precision(self) -> Self:
+        for kind, means in self.retrieval.items():
+            if self.average_precision not in means.macro:
+                raise ValueError(f"retrieval.{kind}.macro has no {self.average_precision}")
+        return self
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -73,16 +73,16 @@ def run_entry(content: RunContent) -> dict[str, Any]:
     distance, first = bias.rank_distance, bias.same_language_top1
     found = precision_by_kind(content)
     return {
-        "name": manifest["name"],
-        "benchmark": manifest["benchmark"],
-        "system": manifest["system"],
+        "name": manifest.name,
+        "benchmark": manifest.benchmark,
+        "system": manifest.system,
         "precision": {kind: found[kind].value if kind in found else None for kind in KINDS},
         "rank_distance": distance.macro if distance else None,
         "median_rank_distance": distance.median if distance else None,
         "same_language_top1": first.macro if first else None,
-        "demonstration": manifest["demonstration"],
+        "demonstration": manifest.demonstration,
         "cutoff": content.metrics.cutoff,
-        "note": manifest.get("note"),
+        "note": manifest.note,
     }
 
 

@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ConfigDict, Field
+
+from bias_bench.documents import Document
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.evaluation.ranks import RankTable
@@ -13,13 +16,78 @@ from bias_bench.files import parse_json, read_json
 from bias_bench.manifest import (
     EXPERIMENT,
     read_experiment_text,
-    read_manifest,
     require_undamaged,
 )
 from bias_bench.report.run_statistics import RunStatistics, run_statistics
+from bias_bench.run_record import RunRecord
 
 EXAMPLES_SCHEMA = 1
 _READ = ("metrics.json", "examples.json", "ranks.parquet", "train.jsonl")
+
+
+class TrainingRow(Document):
+    """What the page reads of a step of train.jsonl; a loss may be no number."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
+    step: int
+    """Its number, from 1."""
+    loss: float
+    """The sum of all terms, lower is better."""
+    terms: dict[str, float]
+    """Loss by term."""
+    learning_rate: float
+    """At this step."""
+    validation: float = 0.0
+    """Loss on held-out pairs, where it was measured; lower is better."""
+    observed: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """By term, what it saw."""
+
+
+class Hit(Document):
+    """A candidate of an example."""
+
+    rank: int
+    """From 1."""
+    language: str
+    """Its language."""
+    relevant: bool
+    """Whether it is an answer."""
+    text: str
+    """Its text."""
+
+
+class Example(Document):
+    """A topic of examples.json, and how it fared."""
+
+    reason: str
+    """Why it was chosen."""
+    query: str
+    """Id of the query."""
+    language: str
+    """Of the query."""
+    title: str | None
+    """Of its article."""
+    question: str
+    """Its text."""
+    english: str | None
+    """Its text in English."""
+    ap: float
+    """AP, in [0, 1], higher is better."""
+    rank_distance: int | None
+    """In ranks, lower is better."""
+    pool: int
+    """Candidates in the pool of all languages."""
+    hits: list[Hit]
+    """The first results."""
+    answers: list[Hit]
+    """The answers in all languages."""
+
+
+class Examples(Document):
+    """The content of examples.json."""
+
+    examples: list[Example]
+    """The topics, in order."""
 
 
 class RunContent(NamedTuple):
@@ -29,17 +97,17 @@ class RunContent(NamedTuple):
     folder as benchmark, the name alone.
     """
 
-    manifest: dict[str, Any]
+    manifest: RunRecord
     metrics: Metrics
     statistics: RunStatistics | None = None
     training: list[dict[str, Any]] | None = None
-    examples: list[dict[str, Any]] | None = None
+    examples: list[Example] | None = None
     experiment: str | None = None
 
 
 def read_run_content(folder: Path) -> RunContent:
     """Read a complete run folder; BiasBenchError where it is none, or is damaged."""
-    manifest = read_manifest(folder)
+    manifest = RunRecord.load(folder)
     require_undamaged(folder, manifest, _READ)
     metrics = Metrics.load(folder)
     ranks, experiment = folder / "ranks.parquet", folder / EXPERIMENT
@@ -64,13 +132,15 @@ def _training(path: Path) -> list[dict[str, Any]] | None:
         rows = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except ValueError as error:
         raise BiasBenchError(f"{path}: damaged ({error}); repeat the run") from None
+    for number, row in enumerate(rows, 1):
+        TrainingRow.parse(row, f"{path}: line {number}", "repeat the run")
     return rows or None
 
 
-def _examples(path: Path) -> list[dict[str, Any]] | None:
+def _examples(path: Path) -> list[Example] | None:
     if not path.is_file():
         return None
     content = read_json(path)
-    if content.get("schema") != EXAMPLES_SCHEMA:
+    if not isinstance(content, dict) or content.get("schema") != EXAMPLES_SCHEMA:
         return None  # examples illustrate; a page is whole without them
-    return content["examples"] or None
+    return Examples.parse(content, path, "repeat the run").examples or None

@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 
 from bias_bench.console import duration, warn
 from bias_bench.datasets.audit import KINDS as AUDIT_KINDS
-from bias_bench.errors import DataError
 from bias_bench.evaluation.metrics import ordered_names
 from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.evaluation.settings import KINDS
 from bias_bench.files import write_text
 from bias_bench.languages import base_language, direction, html_language, language_name
-from bias_bench.manifest import EXTERNAL
 from bias_bench.report.figure_parts import Figure
 from bias_bench.report.index_page import claim_page, run_entry
 from bias_bench.report.published import published_figures
@@ -55,6 +53,7 @@ from bias_bench.report.run_title import benchmark_title, purpose, recipe_text
 from bias_bench.report.summary import perturbation_name
 from bias_bench.report.training_figure import training_figure
 from bias_bench.report.wording import without_topics
+from bias_bench.run_record import RunRecord
 
 LARGEST_PAGE = 2_000_000  # bytes
 _SHOWN_FINDINGS = 50
@@ -75,28 +74,11 @@ class Section(NamedTuple):
 def write_run_page(folder: Path, reports: Path) -> Path:
     """Render a complete run folder to ``<reports>/<run>.html``; returns the page's path.
 
-    The page of another run of that name is kept (`claim_page`). DataError for files that hold
-    something else than a run's do.
+    The page of another run of that name is kept (`claim_page`). DataError for damaged files.
     """
-    from jinja2 import TemplateError
-
-    content = read_run_content(folder)
-    try:
-        html = render_run_page(content)
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        TemplateError,
-    ) as error:
-        raise DataError(
-            f"{folder}: metrics.json or a file beside it is damaged, or of another version "
-            f"({type(error).__name__}: {error}); repeat the run"
-        ) from error
+    html = render_run_page(read_run_content(folder))
     page = claim_page(folder, reports)
-    size = len(html.encode("utf-8"))
+    size = len(html.encode("utf-8", "backslashreplace"))
     if size > LARGEST_PAGE:
         warn(f"{page}: {size / 1e6:.1f} MB is large for a page; it may open slowly")
     write_text(page, html)
@@ -111,7 +93,7 @@ def render_run_page(content: RunContent) -> str:
     values = _values(content)
     embedded = embeddable(content.metrics.dump())
     html = render("run.html.j2", **values, embedded=embedded)
-    if len(html.encode("utf-8")) > LARGEST_PAGE:
+    if len(html.encode("utf-8", "backslashreplace")) > LARGEST_PAGE:
         html = render("run.html.j2", **values, embedded="")
     return html
 
@@ -173,11 +155,11 @@ def _values(content: RunContent) -> dict[str, Any]:
         "observed": list(log[0].observed) if log else [],
         "trained": curve is not None,
         "examples": content.examples,
-        "published": published_figures(manifest["benchmark"]),
-        "same_recipe": str(manifest["system"]).partition("@")[0] if curve else None,
+        "published": published_figures(manifest.benchmark),
+        "same_recipe": manifest.system.partition("@")[0] if curve else None,
         "context": bool(experiment.get("candidate", {}).get("context")),
-        "external": manifest.get("kind") == EXTERNAL,
-        "audit": manifest.get("audit"),
+        "external": manifest.external,
+        "audit": manifest.audit,
         "audit_kinds": AUDIT_KINDS,
         "shown_findings": _SHOWN_FINDINGS,
         "experiment": content.experiment,
@@ -230,7 +212,7 @@ def _figures(content: RunContent) -> dict[str, Figure | None]:
                 statistics.unit,
             )
         figures["distance"] = distance_figure(statistics.distances)
-        if first and ten and set(ten.per_language) <= set(pool):
+        if first and ten and set(ten.per_language) <= set(pool) & set(first.per_language):
             figures["share"] = share_figure(first.per_language, ten.per_language, pool)
     return figures
 
@@ -241,7 +223,7 @@ def _metric_names(metrics: Metrics) -> list[str]:
 
 def _left_out(content: RunContent) -> str | None:
     """Which settings have no topic, in words; None where all have."""
-    names = content.manifest.get("without_queries")
+    names = content.manifest.without_queries
     kept = sum(len(kind.per_setting) for kind in content.metrics.retrieval.values())
     return without_topics(names, kept) if names else None
 
@@ -253,17 +235,12 @@ def _experiment(text: str | None) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _commands(manifest: dict[str, Any], experiment: str | None) -> dict[str, str]:
+def _commands(manifest: RunRecord, experiment: str | None) -> dict[str, str]:
     """The command that repeats the run where its folder is, and the one for another machine."""
-    name = shlex.quote(str(manifest["name"]))
-    file = shlex.quote(f"runs/{manifest['name']}/experiment.yaml")
-    data = " --data-dir DIR" if experiment and not _is_embedded(manifest) else ""
+    name = shlex.quote(manifest.name)
+    file = shlex.quote(f"runs/{manifest.name}/experiment.yaml")
+    data = " --data-dir DIR" if experiment and not manifest.demonstration else ""
     return {
         "command": f"biasbench run {file} --name {name} --policy always",
         "command_elsewhere": f"biasbench run experiment.yaml --name {name}{data}",
     }
-
-
-def _is_embedded(manifest: dict[str, Any]) -> bool:
-    """Whether the benchmark ships with the package, so that no data need be named."""
-    return bool(manifest.get("demonstration"))

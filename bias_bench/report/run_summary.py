@@ -34,8 +34,7 @@ def training_curve(content: RunContent) -> Curve | None:
 
 def main_metric(content: RunContent) -> str:
     """``AP``, or AP down to where the rankings end."""
-    names = [name for kind in content.metrics.retrieval.values() for name in kind.macro]
-    return next((name for name in ("AP", *names) if name in names and name[:2] == "AP"), "AP")
+    return content.metrics.average_precision
 
 
 def precision_by_kind(content: RunContent) -> dict[str, Estimate]:
@@ -101,8 +100,8 @@ def searched_ap(content: RunContent) -> str:
 
 def languages_of(content: RunContent) -> list[str]:
     """The languages of the benchmark, by code."""
-    if "languages" in content.manifest:
-        return sorted(content.manifest["languages"])
+    if content.manifest.languages is not None:
+        return sorted(content.manifest.languages)
     kinds = content.metrics.retrieval.values()
     settings = [parse_setting(name) for kind in kinds for name in kind.per_setting]
     return sorted({language for setting in settings for language in setting} - {ALL})

@@ -143,8 +143,9 @@ def language_rows(metrics: Metrics) -> list[NamedValues]:
     """Each language's metrics where every language was searched alone; else empty."""
     if metrics.retrieval.keys() != {"monolingual"}:
         return []
+    number = {name: counts.queries for name, counts in metrics.counts.items()}
     return [
-        NamedValues(language, metrics.counts.get(language, {}).get("queries", 0), values)
+        NamedValues(language, number.get(language, 0), values)
         for language, values in metrics.retrieval["monolingual"].per_setting.items()
     ]
 

@@ -19,7 +19,8 @@ from bias_bench.evaluation.metrics_document import Average, Metrics
 from bias_bench.evaluation.ranks import RankTable
 from bias_bench.evaluation.settings import parse_setting
 from bias_bench.files import digest, read_parquet
-from bias_bench.manifest import EXTERNAL, read_manifest, require_undamaged
+from bias_bench.manifest import require_undamaged
+from bias_bench.run_record import IndexSettings, RunRecord
 from bias_bench.significance.differences import Observations
 from bias_bench.significance.measures import Measure
 from bias_bench.units import Unit
@@ -70,49 +71,46 @@ class Overview(NamedTuple):
 
 def read_run(folder: Path) -> RunFolder:
     """What a run folder holds; BiasBenchError where it is no complete run."""
-    manifest = read_manifest(folder)
-    status = manifest.get("status")
-    scored = manifest.get("kind") == EXTERNAL
-    if status != "complete":
+    record = RunRecord.load(folder)
+    if not record.complete:
         advice = (
             "repeat the command that made it"
-            if scored
+            if record.external
             else f"finish it with `biasbench run {folder / 'experiment.yaml'}`"
         )
         raise BiasBenchError(
-            f"{folder}: the run is {status or 'not begun'}, not complete; {advice}"
+            f"{folder}: the run is {record.status or 'not begun'}, not complete; {advice}"
         )
-    require_undamaged(folder, manifest, _READ)
-    try:
-        return RunFolder(
-            folder=folder,
-            name=folder.resolve().name,
-            benchmark=manifest["benchmark"],
-            data=manifest["collection"],
-            system=manifest["system"],
-            seed=int(manifest["seeds"][0]),
-            settings=_settings_key(folder),
-            precision=manifest["encoding"]["precision"],
-            demonstration=bool(manifest.get("demonstration")),
-            depth=int(manifest["depth"]) if scored or manifest.get("depth") else None,
-            scored=scored,
-            searched=_searched(manifest.get("index")),
-            answered={
-                name: (int(counts["missing"]), int(counts["queries"]))
-                for name, counts in (manifest["counts"] if scored else {}).items()
-            },
-        )
-    except (KeyError, IndexError, TypeError) as error:
-        raise DataError(f"{folder}: manifest.json lacks {error}; repeat the run") from None
+    require_undamaged(folder, record, _READ)
+    if record.external and record.depth is None:
+        raise DataError(f"{folder}: manifest.json lacks depth; repeat the run")
+    return RunFolder(
+        folder=folder,
+        name=folder.resolve().name,
+        benchmark=record.benchmark,
+        data=record.collection,
+        system=record.system,
+        seed=record.seeds[0],
+        settings=_settings_key(folder),
+        precision=record.encoding.precision,
+        demonstration=record.demonstration,
+        depth=record.depth,
+        scored=record.external,
+        searched=_searched(record.index),
+        answered={
+            name: (counts.missing, counts.queries)
+            for name, counts in (record.counts if record.external else {}).items()
+        },
+    )
 
 
-def _searched(described: dict[str, Any] | None) -> str:
+def _searched(index: IndexSettings | None) -> str:
     """What a run was searched through, as its manifest describes it: ``exact``, ``hnsw (…)``."""
-    if described is None:
+    if index is None:
         return "exact"
-    left_out = {"kind", "macro", "lowest", "per_pool", "seed", "building_threads"}
-    settings = [f"{key} {value}" for key, value in described.items() if key not in left_out]
-    return f"{described['kind']} ({', '.join(settings)})"
+    left_out = {"kind", "seed", "building_threads"}
+    settings = [f"{key} {value}" for key, value in index.settings.items() if key not in left_out]
+    return f"{index.kind} ({', '.join(settings)})"
 
 
 def read_overview(run: RunFolder, settings: Sequence[str], cutoff: int | None) -> Overview:
