@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bias_bench.evaluation.metrics_document import Average, LanguageProbe, Metrics
+from bias_bench.evaluation.metrics_document import Average, Metrics, ProbeRecord
 from bias_bench.evaluation.settings import parse_setting
 from bias_bench.robustness.table import FILE, MEASURES, read_means
 
@@ -49,7 +49,7 @@ def row(folder: Path) -> list[str]:
     retrieval, bias = metrics.retrieval, metrics.bias
     pooled, distance = retrieval["multilingual"].macro, bias.rank_distance
 
-    def macro(found: Average | LanguageProbe | None, digits: int = 3) -> str:
+    def macro(found: Average | ProbeRecord | None, digits: int = 3) -> str:
         return f"{found.macro:.{digits}f}" if found else "–"
 
     return [

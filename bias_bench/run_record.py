@@ -79,7 +79,7 @@ class Encoding(Document):
     """``cosine`` or ``dot``."""
 
 
-class GivenModel(Document):
+class ObjectRecord(Document):
     """A model that was a Python object."""
 
     class_: str = Field(alias="class")
@@ -266,7 +266,7 @@ class QueryCounts(Document):
     """Others, without a relevant candidate, which were left out."""
 
 
-class IndexSettings(Document):
+class IndexRecord(Document):
     """An approximate index, as it was asked for; once searched, also what it finds."""
 
     kind: str
@@ -326,11 +326,11 @@ class RunRecord(Document):
     """Down to where ranks are known; None: all are."""
     encoding: Encoding
     """How vectors came about."""
-    model: GivenModel | None = None
+    model: ObjectRecord | None = None
     """The model, where it was a Python object."""
     interface: str | None = None
     """The function that was called, where no command repeats the run."""
-    index: IndexSettings | None = None
+    index: IndexRecord | None = None
     """The approximate index; None: exact search."""
     debias: DebiasRecord | None = None
     """Debiasing, where there was any."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from bias_bench.evaluation.metrics_document import (
-    FriedmanTest,
-    LanguageProbe,
+    FriedmanResult,
     PerturbationEffect,
     Perturbed,
+    ProbeRecord,
 )
 from bias_bench.report import summary
 from bias_bench.report.run_statistics import Estimate
@@ -19,7 +19,7 @@ SURE, UNSURE, UNKNOWN = (
     Estimate(0.01, -0.02, 0.04),
     Estimate(0.1),
 )
-TEXTS = LanguageProbe(macro=0.97, chance=0.0909, texts=2178, per_language={}, cross_covariance=0.1)
+TEXTS = ProbeRecord(macro=0.97, chance=0.0909, texts=2178, per_language={}, cross_covariance=0.1)
 
 
 def negated(found: Estimate) -> Estimate:
@@ -123,7 +123,7 @@ def test_query_languages_are_ranked_only_as_far_as_shown() -> None:
 
 
 def test_candidate_languages_are_ordered_only_where_the_test_rejects() -> None:
-    found = FriedmanTest(
+    found = FriedmanResult(
         statistic=12.5, degrees=1, p=0.0004, blocks=48, relative_ranks={"en": 0.31, "th": 0.64}
     )
     assert summary.candidate_languages(found, "article") == (

@@ -14,11 +14,11 @@ from bias_bench.documents import Document, Measured, read_document
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.settings import Kind
 from bias_bench.files import write_json
-from bias_bench.run_record import IndexSettings, QueryCounts
+from bias_bench.run_record import IndexRecord, QueryCounts
 
 SCHEMA = 1
 FILE = "metrics.json"
-Table = dict[str, dict[str, float | None]]  # rows, columns; None where nothing was measured
+LanguageTable = dict[str, dict[str, float | None]]  # rows, columns; None where nothing was measured
 
 
 class NamedAverage(Document):
@@ -71,13 +71,13 @@ class FoundDistance(Document):
 class SignedDifferences(Document):
     """Mean differences of ranks, row less column; above 0 the row's language stands behind."""
 
-    candidate_languages: Table
+    candidate_languages: LanguageTable
     """Between candidate languages."""
-    to_query_language: Table
+    to_query_language: LanguageTable
     """By query language, of each candidate language to the query's own."""
 
 
-class RankDistance(RankAverage):
+class RankDistanceMeans(RankAverage):
     """Ranks between the first and the last parallel answer, at least 0; lower is better."""
 
     median: float
@@ -103,7 +103,7 @@ class RankDistance(RankAverage):
 class LanguageShare(Average):
     """Share of the query's language in the first results, in [0, 1]; neutral: that of the pool."""
 
-    shares: Table = Field(default_factory=dict)
+    shares: LanguageTable = Field(default_factory=dict)
     """Share of every candidate language, by query language."""
 
 
@@ -112,7 +112,7 @@ class SameLanguageFirst(RankAverage):
 
     chance: Average
     """What it would be without preference."""
-    first: Table = Field(default_factory=dict)
+    first: LanguageTable = Field(default_factory=dict)
     """Share of queries that an answer in each candidate language leads, by query language."""
 
 
@@ -129,7 +129,7 @@ class Exposure(Document):
     """Targets that equal another, and which."""
     anchors: dict[str, dict[str, dict[str, float]]] = Field(default_factory=dict)
     """By anchor, measure and target: rankings blind to language, and those of one alone."""
-    shares: Table = Field(default_factory=dict)
+    shares: LanguageTable = Field(default_factory=dict)
     """Share of attention of every candidate language, by query language."""
 
 
@@ -162,7 +162,7 @@ class LanguageGaps(Document):
     """Between candidate languages, of single answers."""
 
 
-class FriedmanTest(Document):
+class FriedmanResult(Document):
     """Whether candidate languages are ranked in a systematic order."""
 
     statistic: float
@@ -182,9 +182,9 @@ class Friedman(Document):
 
     unit: str = "topic"
     """What a block is; earlier versions took topics as independent."""
-    all_queries: FriedmanTest
+    all_queries: FriedmanResult
     """Over all query languages."""
-    per_language: dict[str, FriedmanTest]
+    per_language: dict[str, FriedmanResult]
     """By query language."""
     cutoff: int | None = None
     """Down to where ranks are known; None: all are."""
@@ -205,7 +205,7 @@ class ProbeResult(Document):
     """Number of texts."""
 
 
-class LanguageProbe(ProbeResult):
+class ProbeRecord(ProbeResult):
     """The probe of the encoder, and of the one that it was trained from."""
 
     before: ProbeResult | None = None
@@ -220,7 +220,7 @@ class Bias(Document):
     Metrics without a type of their own hold means, counts and tables (docs/definitions.md).
     """
 
-    rank_distance: Measured[RankDistance] = None
+    rank_distance: Measured[RankDistanceMeans] = None
     """Ranks between parallel answers."""
     worst_rank: Measured[RankAverage] = None
     """Rank of the last parallel answer, at least 1, lower is better."""
@@ -248,7 +248,7 @@ class Bias(Document):
     """Whether candidate languages are ranked in a systematic order."""
     peer: Measured[Average] = None
     """p-value of equal ranks by language, in [0, 1], higher is fairer."""
-    language_probe: LanguageProbe | None = None
+    language_probe: ProbeRecord | None = None
     """How well embeddings tell their language."""
 
 
@@ -282,7 +282,7 @@ class Perturbed(Document):
     """Languages that do not have it."""
 
 
-class Robustness(Document):
+class RobustnessMeans(Document):
     """What perturbations of the questions do."""
 
     topics: int
@@ -304,7 +304,7 @@ class LowestRecall(Document):
     """Its recall, in [0, 1], higher is better."""
 
 
-class IndexedPool(Document):
+class PoolRecall(Document):
     """The index of one pool, with its recall as ``recall@10``."""
 
     vectors: int
@@ -313,14 +313,14 @@ class IndexedPool(Document):
     """Queries that recall was measured on."""
 
 
-class IndexRecall(IndexSettings):
+class IndexRecall(IndexRecord):
     """Approximate indexes: their settings, and by depth what they find of the exact results."""
 
     macro: dict[str, float]
     """By ``recall@10``: the mean over pools, in [0, 1], higher is better."""
     lowest: dict[str, LowestRecall]
     """By ``recall@10``: where it is lowest."""
-    per_pool: dict[str, IndexedPool]
+    per_pool: dict[str, PoolRecall]
     """By pool."""
 
     @model_validator(mode="after")
@@ -332,7 +332,7 @@ class IndexRecall(IndexSettings):
         return self
 
 
-class Agreement(Document):
+class ScorerAgreement(Document):
     """How far scorers differ."""
 
     max_abs_difference: float
@@ -344,7 +344,7 @@ class Agreement(Document):
 class Scorers(Document):
     """The scorers beside each other."""
 
-    agreement: Agreement
+    agreement: ScorerAgreement
     """Of all of them with the exact ranks."""
 
 
@@ -371,7 +371,7 @@ class Metrics(Document):
     """Language bias."""
     scorers: Scorers
     """The scorers beside each other."""
-    robustness: Robustness | None = None
+    robustness: RobustnessMeans | None = None
     """What perturbations do, where that was asked for."""
     found: dict[str, float] | None = None
     """BM25: by setting, the share of relevant candidates with a term of the query, in [0, 1]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bias_bench.evaluation.metrics_document import Average, Bias, Table
+from bias_bench.evaluation.metrics_document import Average, Bias, LanguageTable
 from bias_bench.evaluation.settings import ALL, Setting
 from bias_bench.report.run_content import RunContent
 from bias_bench.report.run_statistics import Estimate
@@ -62,7 +62,7 @@ def _of(measured: Average | None, language: str) -> float | None:
     return measured.per_language.get(language) if measured else None
 
 
-def top_ten_shares(bias: Bias, languages: list[str]) -> Table:
+def top_ten_shares(bias: Bias, languages: list[str]) -> LanguageTable:
     """Share of each candidate language in the pooled top 10, by query language."""
     shares = bias.same_language_top10.shares if bias.same_language_top10 else {}
     return {

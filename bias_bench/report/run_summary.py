@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from bias_bench.evaluation.metrics_document import RankDistance
+from bias_bench.evaluation.metrics_document import RankDistanceMeans
 from bias_bench.evaluation.settings import ALL, KINDS, parse_setting
 from bias_bench.report import summary
 from bias_bench.report.run_content import RunContent
@@ -136,7 +136,7 @@ def _bias_sentences(content: RunContent) -> list[str]:
     return found
 
 
-def _ceiling(measured: RankDistance, statistics: RunStatistics) -> int | None:
+def _ceiling(measured: RankDistanceMeans, statistics: RunStatistics) -> int | None:
     """The largest rank distance that could be measured, where it is known."""
     if measured.cutoff is not None:
         return measured.cutoff

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bias_bench.evaluation.metrics_document import (
-    FriedmanTest,
+    FriedmanResult,
     IndexRecall,
-    LanguageProbe,
     Perturbed,
+    ProbeRecord,
 )
 from bias_bench.languages import language_name
 from bias_bench.report.run_statistics import CONFIDENCE, Estimate
@@ -191,7 +191,7 @@ def query_languages(values: Mapping[str, Estimate], from_mean: Mapping[str, Esti
     return f"{text} {capital('; '.join(parts))}."
 
 
-def candidate_languages(friedman: FriedmanTest, unit: str) -> str:
+def candidate_languages(friedman: FriedmanResult, unit: str) -> str:
     """Whether candidate languages are ranked in a systematic order; `unit` is what blocks are."""
     p, blocks, places_of = friedman.p, friedman.blocks, friedman.relative_ranks
     test = f"Friedman test over {blocks:,} {unit}s, taken as independent, {p_value(p)}"
@@ -220,7 +220,7 @@ def training(steps: int, evaluations: Sequence[tuple[int, float]]) -> str:
     return f"{text}. It was trained once, so what another seed would change is not known."
 
 
-def language_probe(probe: LanguageProbe) -> str:
+def language_probe(probe: ProbeRecord) -> str:
     """How well the language can be told from an embedding."""
     text = (
         f"A linear classifier tells the language of an embedding for {percent(probe.macro)} of "

@@ -20,7 +20,7 @@ from bias_bench.evaluation.ranks import RankTable
 from bias_bench.evaluation.settings import parse_setting
 from bias_bench.files import digest, read_parquet
 from bias_bench.manifest import require_undamaged
-from bias_bench.run_record import IndexSettings, RunRecord
+from bias_bench.run_record import IndexRecord, RunRecord
 from bias_bench.significance.differences import Observations
 from bias_bench.significance.measures import Measure
 from bias_bench.units import Unit
@@ -104,7 +104,7 @@ def read_run(folder: Path) -> RunFolder:
     )
 
 
-def _searched(index: IndexSettings | None) -> str:
+def _searched(index: IndexRecord | None) -> str:
     """What a run was searched through, as its manifest describes it: ``exact``, ``hnsw (…)``."""
     if index is None:
         return "exact"
