@@ -28,7 +28,6 @@ from bias_bench.report.run_pooled import pooled_row, top_ten_shares
 from bias_bench.report.run_statistics import CONFIDENCE, Estimate
 from bias_bench.report.run_summary import (
     languages_of,
-    main_metric,
     precision_by_kind,
     searched_ap,
     sentences,
@@ -128,12 +127,14 @@ def _values(content: RunContent) -> dict[str, Any]:
         "confidence": f"{100 * CONFIDENCE:g}",
         "intervals": any(found.known for found in precision.values()),
         "kinds": [(kind, _KIND_NAMES[kind]) for kind in KINDS if kind in metrics.retrieval],
-        "metric": main_metric(content),
+        "metric": content.metrics.average_precision,
         "metric_names": _metric_names(metrics),
         "precision": precision,
         "averages": average_rows(metrics),
         "by_language": language_rows(metrics),
-        "precision_matrix": precision_matrix(metrics.retrieval, languages, main_metric(content)),
+        "precision_matrix": precision_matrix(
+            metrics.retrieval, languages, content.metrics.average_precision
+        ),
         "pooled": [pooled_row(content, language) for language in languages],
         "distance": distance,
         "distance_interval": (statistics.distance if statistics else None) or Estimate(0.0),

@@ -8,7 +8,6 @@ from bias_bench.evaluation.metrics_document import Average, Bias, LanguageTable
 from bias_bench.evaluation.settings import ALL, Setting
 from bias_bench.report.run_content import RunContent
 from bias_bench.report.run_statistics import Estimate
-from bias_bench.report.run_summary import main_metric
 
 
 class PooledRow(NamedTuple):
@@ -41,7 +40,7 @@ def pooled_row(content: RunContent, language: str) -> PooledRow:
     sizes = statistics.pools if statistics else {}
     return PooledRow(
         language=language,
-        precision=means.get(main_metric(content)),
+        precision=means.get(content.metrics.average_precision),
         precision_interval=(statistics.precision_by_language if statistics else {}).get(
             language, none
         ),

@@ -32,22 +32,17 @@ def training_curve(content: RunContent) -> Curve | None:
     return Curve(rows, found)
 
 
-def main_metric(content: RunContent) -> str:
-    """``AP``, or AP down to where the rankings end."""
-    return content.metrics.average_precision
-
-
 def precision_by_kind(content: RunContent) -> dict[str, Estimate]:
     """Macro AP of each kind of setting, with its interval where the ranks are at hand."""
     if content.statistics is not None:
         return content.statistics.precision
-    retrieval, metric = content.metrics.retrieval, main_metric(content)
+    retrieval, metric = content.metrics.retrieval, content.metrics.average_precision
     return {kind: Estimate(retrieval[kind].macro[metric]) for kind in KINDS if kind in retrieval}
 
 
 def sentences(content: RunContent) -> list[str]:
     """What the page says of the run first; only of what was measured."""
-    metric = main_metric(content)
+    metric = content.metrics.average_precision
     found = [summary.retrieval(precision_by_kind(content), len(languages_of(content)), metric)]
     found += [summary.average(*row) for row in average_rows(content.metrics) if row.values]
     if content.metrics.index:
