@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bias_bench.evaluation.metrics_document import Average, Metrics, ProbeRecord
 from bias_bench.evaluation.settings import parse_setting
-from bias_bench.report.run_page import read_metrics
 from bias_bench.robustness.table import FILE, MEASURES, read_means
 
 _HEADINGS = (
@@ -45,24 +45,24 @@ def _robustness(folder: Path, measure: str) -> str:
 
 def row(folder: Path) -> list[str]:
     """One system's cells; a metric that the run does not have is a dash."""
-    metrics = read_metrics(folder)
-    retrieval, bias = metrics["retrieval"], metrics["bias"]
-    pooled = retrieval["multilingual"]["macro"]
+    metrics = Metrics.load(folder)
+    retrieval, bias = metrics.retrieval, metrics.bias
+    pooled, distance = retrieval["multilingual"].macro, bias.rank_distance
 
-    def macro(name: str) -> str:
-        return f"{bias[name]['macro']:.3f}" if name in bias else "–"
+    def macro(found: Average | ProbeRecord | None, digits: int = 3) -> str:
+        return f"{found.macro:.{digits}f}" if found else "–"
 
     return [
-        metrics["system"].split("@")[0],
-        *(f"{retrieval[kind]['macro']['AP']:.4f}" for kind in ("monolingual", "cross_lingual")),
+        metrics.system.split("@")[0],
+        *(f"{retrieval[kind].macro['AP']:.4f}" for kind in ("monolingual", "cross_lingual")),
         f"{pooled['AP']:.4f}",
         f"{pooled['R@10']:.4f}",
-        f"{bias['rank_distance']['macro']:.1f}",
-        f"{bias['rank_distance']['median']:.1f}",
-        macro("same_language_top1"),
-        macro("same_language_first"),
-        macro("language_probe"),
-        *(_unseen(retrieval[kind]["per_setting"]) for kind in ("monolingual", "multilingual")),
+        macro(distance, 1),
+        f"{distance.median:.1f}" if distance else "–",
+        macro(bias.same_language_top1),
+        macro(bias.same_language_first),
+        macro(bias.language_probe),
+        *(_unseen(retrieval[kind].per_setting) for kind in ("monolingual", "multilingual")),
         *(_robustness(folder, measure) for measure in MEASURES),
     ]
 

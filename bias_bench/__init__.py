@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = [
-    "Comparison", "RankDistance", "Run", "Vectors", "compare", "evaluate", "load_collection",
-    "load_run", "rank_distance",
+    "Comparison", "Metrics", "RankDistance", "Run", "RunRecord", "Vectors", "compare", "evaluate",
+    "load_collection", "load_run", "rank_distance",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bias_bench.api.evaluate import evaluate, load_collection
     from bias_bench.api.run import Run, load_run
     from bias_bench.encoders.objects import Vectors
+    from bias_bench.evaluation.metrics_document import Metrics
+    from bias_bench.run_record import RunRecord
 else:
     # hidden from type checkers, to whom it would say that every name exists
     _MODULES = {
@@ -25,6 +27,8 @@ else:
         "api.evaluate": ("evaluate", "load_collection"),
         "api.run": ("Run", "load_run"),
         "encoders.objects": ("Vectors",),
+        "evaluation.metrics_document": ("Metrics",),
+        "run_record": ("RunRecord",),
     }
 
     def __getattr__(name):

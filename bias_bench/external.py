@@ -20,6 +20,7 @@ from bias_bench.evaluation.external_files import write_external
 from bias_bench.evaluation.external_notes import notes
 from bias_bench.evaluation.given_files import GivenFile, given_files
 from bias_bench.evaluation.labels import Clusters, read_labels
+from bias_bench.evaluation.metrics_document import SCHEMA, Metrics
 from bias_bench.evaluation.ranks import RankTable
 from bias_bench.evaluation.scores import mean_scores
 from bias_bench.evaluation.trec import entry_lines, require_plain_id
@@ -29,19 +30,17 @@ from bias_bench.files import (
     plain_name,
     require_writable,
     sha256_file,
-    write_json,
     write_text,
 )
 from bias_bench.library_caches import require_library_caches
 from bias_bench.manifest import (
-    EXTERNAL,
     Manifest,
     Policy,
     Stage,
     experiment_record,
-    read_manifest,
 )
-from bias_bench.stages.work import METRICS_SCHEMA, score_settings
+from bias_bench.run_record import EXTERNAL, RunRecord
+from bias_bench.stages.work import measured_agreement, score_settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -166,8 +165,7 @@ def _stages(
     def metrics() -> list[Path]:
         with manifest.timed("metrics"):
             found = _measure(manifest, external)
-        write_json(folder / "metrics.json", {**found, "timings": content["timings"]})
-        return [folder / "metrics.json"]
+        return [found.save(folder, content["timings"])]
 
     given = {"inputs": content["inputs"], "depth": external.depth, "tag": tag}
     decided = {**given, "pools": benchmark.pools, "data": external.data, "biasbench": __version__}
@@ -190,7 +188,7 @@ def _benchmark(options: ScoreOptions, qrels: Sequence[GivenFile]) -> Benchmark:
     """From a run folder, if the judgements are those of one; else what the options say."""
     folder = Path(options.qrels[0])
     if len(options.qrels) == 1 and (folder / "ranks.parquet").is_file():
-        manifest = read_manifest(folder)
+        record = RunRecord.load(folder)
         table = RankTable(folder / "ranks.parquet")
         clusters = {}
         for setting in table.settings:
@@ -200,11 +198,11 @@ def _benchmark(options: ScoreOptions, qrels: Sequence[GivenFile]) -> Benchmark:
                 clusters[query] = Clusters(*names)
         own_topics = options.topics or options.topic_pattern
         return Benchmark(
-            name=options.benchmark or manifest["benchmark"],
-            data=None if own_topics else manifest["collection"],
+            name=options.benchmark or record.benchmark,
+            data=None if own_topics else record.collection,
             pools=table.pools,
             clusters={} if own_topics else clusters,
-            demonstration=bool(manifest.get("demonstration")),
+            demonstration=record.demonstration,
         )
     stem = folder.name if folder.is_dir() else qrels[0].path.name.partition(".")[0]
     return Benchmark(options.benchmark or stem, None, {}, {}, demonstration=False)
@@ -282,11 +280,12 @@ def _require_same(folder: Path, described: dict[str, Any], policy: str) -> None:
         return
     if not (folder / "manifest.json").is_file():
         raise UsageError(f"{folder}: holds other files; give another --name")
-    before = read_manifest(folder)
-    if before.get("kind") != EXTERNAL:
+    record = RunRecord.load(folder)
+    if not record.external:
         raise UsageError(f"{folder}: holds a run of biasbench; give another --name")
-    if before.get("status") != "complete":
+    if not record.complete:
         return
+    before = record.dump()
     keys = ("inputs", "depth", "benchmark", "system", "collection")
     changed = [key for key in keys if _nameless(before.get(key)) != _nameless(described[key])]
     if changed and policy != "always":
@@ -314,13 +313,13 @@ def _experiment(system: str, seed: int, depth: int) -> str:
     )
 
 
-def _measure(manifest: Manifest, external: External) -> dict[str, Any]:
-    """The content of metrics.json, but for timings; no bias without a pool of all languages."""
+def _measure(manifest: Manifest, external: External) -> Metrics:
+    """All that was measured; no bias without a pool of all languages."""
     folder, content = manifest.folder, manifest.content
     pooled = any(ranked.setting.kind == "multilingual" for ranked in external.settings)
     table = RankTable(folder / "ranks.parquet")
-    return {
-        "schema": METRICS_SCHEMA,
+    measured = {
+        "schema": SCHEMA,
         "kind": EXTERNAL,
         "benchmark": content["benchmark"],
         "system": content["system"],
@@ -328,9 +327,6 @@ def _measure(manifest: Manifest, external: External) -> dict[str, Any]:
         "retrieval": aggregate(mean_scores(folder / "scores.parquet")),
         "counts": content["counts"],
         "bias": measure_bias(folder, table, external.languages) if pooled else {},
-        "scorers": {
-            "agreement": {
-                key: content["agreement"][key] for key in ("max_abs_difference", "compared")
-            }
-        },
+        "scorers": measured_agreement(manifest),
     }
+    return Metrics.model_validate(measured)

@@ -10,15 +10,13 @@ from typing import Any, Literal, NamedTuple
 
 from bias_bench import provenance
 from bias_bench.console import detail, say, warn
-from bias_bench.errors import BiasBenchError, DataError, nearest
-from bias_bench.files import digest, json_text, parse_json, read_json, sha256_file, write_json
+from bias_bench.errors import BiasBenchError, DataError
+from bias_bench.files import digest, sha256_file, write_json
 from bias_bench.memory import size_text
+from bias_bench.run_record import REPAIR, SCHEMA, RunRecord, with_checksum
 
-SCHEMA = 1
 NO_PRECISION = "none"  # of a system that encodes nothing
-EXTERNAL = "external"  # the kind of a folder that holds another tool's rankings
 EXPERIMENT = "experiment.yaml"
-_CHECKSUM = "sha256"  # of the rest of the manifest
 Policy = Literal["only-missing", "always", "never"]
 
 
@@ -66,14 +64,14 @@ class Manifest:
         self.content: dict[str, Any] = {"schema": SCHEMA, "stages": {}}
         if self.path.is_file():
             try:
-                self.content = read_manifest(folder)
+                self.content |= RunRecord.load(folder).dump()
             except DataError:
                 if not anew:
                     raise
 
     def update(self, **fields: Any) -> None:
         self.content.update(fields)
-        content = {**self.content, _CHECKSUM: _checksum(self.content)}
+        content = with_checksum(self.content)
         write_json(self.path, content, durable=True)  # after a power cut it says what is left
 
     def run_stage(self, stage: Stage, policy: Policy) -> None:
@@ -159,61 +157,12 @@ class Manifest:
         return None
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """A run folder's manifest; DataError when it is absent or damaged.
-
-    BiasBenchError when it is from a newer version.
-    """
-    path = folder / "manifest.json"
-    if not path.is_file():
-        raise DataError(f"{folder}: not a run folder (no manifest.json){_alike(folder)}")
-    try:
-        content = read_json(path)
-    except BiasBenchError as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        raise DataError(f"{path}: damaged: {reason}; {_MEND}") from None
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != SCHEMA:
-        raise BiasBenchError(
-            f"{path}: schema {schema} is not known to this version of biasbench (it knows "
-            f"{SCHEMA}); update biasbench, or give another --name"
-        )
-    checksum = content.pop(_CHECKSUM, None)  # manifests of earlier versions have none
-    if checksum is not None and checksum != _checksum(content):
-        raise DataError(f"{path}: damaged (its checksum differs); {_MEND}")
-    if not _is_manifest(content):
-        raise DataError(f"{path}: damaged (no manifest of biasbench); {_MEND}")
-    return content
-
-
-_MEND = "restore it from a copy, or compute the run anew with --policy always"
-
-
-def _checksum(content: dict[str, Any]) -> str:
-    """Of the content as it reads back, which has lists for tuples and texts for keys."""
-    return digest(parse_json(json_text(content)))
-
-
-def _is_manifest(content: dict[str, Any]) -> bool:
-    """Whether the records of stages have the form that `Manifest` relies on."""
-    stages = content.setdefault("stages", {})
-    return isinstance(stages, dict) and all(
-        isinstance(stage, dict)
-        and isinstance(stage.get("key"), str)
-        and isinstance(stage.get("inputs", {}), dict)
-        and isinstance(stage.get("outputs"), dict)
-        and all(isinstance(file, dict) for file in stage["outputs"].values())
-        and all({"bytes", "sha256"} <= file.keys() for file in stage["outputs"].values())
-        for stage in stages.values()
-    )
-
-
 def read_experiment_text(path: Path) -> str:
     """experiment.yaml without the place of the data, which decides no result."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise DataError(f"{path}: damaged (no text); {_MEND}") from None
+        raise DataError(f"{path}: damaged (no text); {REPAIR}") from None
     return "\n".join(line for line in lines if not line.startswith("data_dir:")) + "\n"
 
 
@@ -222,25 +171,18 @@ def experiment_record(folder: Path) -> dict[str, str]:
     return {EXPERIMENT: digest(read_experiment_text(folder / EXPERIMENT))}
 
 
-def require_undamaged(folder: Path, manifest: dict[str, Any], names: Sequence[str]) -> None:
+def require_undamaged(folder: Path, record: RunRecord, names: Sequence[str]) -> None:
     """DataError for experiment.yaml or one of `names` that is not as the run left it."""
-    expected, path = manifest.get(EXPERIMENT), folder / EXPERIMENT
+    expected, path = record.experiment, folder / EXPERIMENT
     if expected and path.is_file() and digest(read_experiment_text(path)) != expected:
-        raise DataError(f"{path}: damaged: its checksum is not the one in manifest.json; {_MEND}")
-    for stage in manifest["stages"].values():
+        raise DataError(f"{path}: damaged: its checksum is not the one in manifest.json; {REPAIR}")
+    for stage in record.stages.values():
         for name in names:
-            file, path = stage["outputs"].get(name), folder / name
-            if file and path.is_file() and sha256_file(path) != file["sha256"]:
+            file, path = stage.outputs.get(name), folder / name
+            if file and path.is_file() and sha256_file(path) != file.sha256:
                 raise DataError(
                     f"{path}: damaged: its checksum is not the one in manifest.json; repeat the run"
                 )
-
-
-def _alike(folder: Path) -> str:
-    """A hint at the run beside `folder` with the most similar name, where there is one."""
-    others = {path.parent.name for path in folder.parent.glob("*/manifest.json")}
-    hint = nearest(folder.name, others)
-    return f"; {hint}" if hint.startswith("did you mean") else ""
 
 
 def environment() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import Field, model_validator
 
 from bias_bench.errors import BiasBenchError, UsageError, nearest
+from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.evaluation.settings import KINDS
 from bias_bench.kinds import Strict
 from bias_bench.yaml_values import package_yaml
@@ -101,13 +102,13 @@ def measure(metric: str) -> str:
     return rest if first in KINDS else metric
 
 
-def measured(metrics: dict[str, Any], metric: str) -> float:
-    """A metric's value in the content of ``metrics.json``; BiasBenchError where it has none."""
+def measured(metrics: Metrics, metric: str) -> float:
+    """A metric's value; BiasBenchError where the run has none."""
     first, _, rest = metric.partition(" ")
     path = ("retrieval", first, "macro", rest) if first in KINDS else (
         "bias", first, rest or "macro"
     )  # fmt: skip
-    value: Any = metrics
+    value: Any = metrics.dump()
     for part in path:
         value = value.get(part) if isinstance(value, dict) else None
     if value is None:
@@ -115,8 +116,8 @@ def measured(metrics: dict[str, Any], metric: str) -> float:
     return float(value)
 
 
-def check(row: Row, metrics: dict[str, Any], tolerance: Tolerance) -> list[Checked]:
-    """Each expected metric beside the measured one; `metrics` is the content of metrics.json."""
+def check(row: Row, metrics: Metrics, tolerance: Tolerance) -> list[Checked]:
+    """Each expected metric beside the measured one."""
     found = []
     for metric, expected in row.expected.items():
         value, within = measured(metrics, metric), tolerance.within[measure(metric)]

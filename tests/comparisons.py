@@ -117,8 +117,14 @@ def _metrics(folder: Path, table: RankTable) -> dict[str, Any]:
     distance = rank_distance.summarise(parallel_ranks(table)) if pooled else {}
     return {
         "schema": 1,
+        "benchmark": "made-up",
+        "system": "made-up",
         "retrieval": aggregate(mean_scores(folder / "scores.parquet")),
-        "bias": {"rank_distance": distance, "same_language_top1": {"per_language": {"en": 0.5}}},
+        "bias": {
+            "rank_distance": distance,
+            "same_language_top1": {"macro": 0.5, "per_language": {"en": 0.5}},
+        },
+        "scorers": {"agreement": {"max_abs_difference": 0.0, "compared": 1}},
     }
 
 

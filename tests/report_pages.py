@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import bias_bench.report
+from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.report.run_content import RunContent
 from bias_bench.report.run_page import render_run_page
+from bias_bench.run_record import RunRecord
 
 LANGUAGES = ["ar", "en", "th"]
 HOSTILE = "<script>alert(1)</script>\u202e" + "x" * 10_000
@@ -68,6 +70,7 @@ def content(name: str = "mini-zero-shot-0") -> tuple[dict[str, Any], dict[str, A
         "licence": None,
         "data": {"en.json": "0" * 64},
         "collection": "1" * 64,
+        "seeds": [0],
         "weights": {"model.safetensors": "2" * 64},
         "encoding": {
             "precision": "float32",
@@ -77,13 +80,13 @@ def content(name: str = "mini-zero-shot-0") -> tuple[dict[str, Any], dict[str, A
                 "query_prefix": "q: ",
                 "candidate_prefix": "",
                 "query_max_length": 64,
-                "candidate_max_length": 128,
+                "candidate_max_length": 256,
             },
         },
         "versions": {"biasbench": "0", "torch": "1"},
         "git": {"commit": None, "dirty": None},
         "host": {"processor": "p", "cores": 2, "system": "s"},
-        "agreement": {"limit": 1e-4},
+        "agreement": {"max_abs_difference": 5e-5, "compared": 1234, "limit": 1e-4},
     }
     return manifest, metrics
 
@@ -108,7 +111,12 @@ def page_of(changes: dict[str, Any] | None = None, /, name: str = "run", **parts
     manifest, metrics = content(name)
     metrics["bias"] |= parts.pop("bias", {})
     metrics |= parts.pop("metrics", {})
-    return render_run_page(RunContent(manifest | (changes or {}), metrics, **parts))
+    return render_run_page(run_content(manifest | (changes or {}), metrics, **parts))
+
+
+def run_content(manifest: dict[str, Any], metrics: dict[str, Any], **parts: Any) -> RunContent:
+    """A run as pages read it."""
+    return RunContent(RunRecord.model_validate(manifest), Metrics.model_validate(metrics), **parts)
 
 
 def sections(html: str) -> list[str]:

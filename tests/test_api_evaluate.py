@@ -80,7 +80,7 @@ def test_a_backbone_gives_the_folder_of_the_command(tmp_path: Path, capsys: Any)
     assert run_command([*command, *places, *OVER_LANGUAGES]) == 0
     assert run.name == "mini-zero-shot-0"
     assert results(run.folder) == results(tmp_path / "cli" / run.name)
-    assert "interface" not in run.manifest
+    assert run.manifest.interface is None
     capsys.readouterr()
     repeat = ["run", str(run.folder / "experiment.yaml"), "--policy", "never"]
     places = ["--out", str(api), "--reports", str(tmp_path)]
@@ -105,7 +105,7 @@ def test_a_sentence_transformer_gives_the_scores_of_its_folder(tmp_path: Path) -
     model = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
     run = toy(model, tmp_path / "api", system=None)
     assert run.name == "mini-SentenceTransformer-0"
-    assert run.manifest["encoding"] == {"precision": "float32"}
+    assert run.manifest.encoding.dump() == {"precision": "float32"}
     keys = ["setting", "query", "metric"]
     both = run.scores.merge(by_command.scores, on=keys, suffixes=("", "_command"))
     assert len(both) == len(run.scores) == len(by_command.scores)
@@ -155,7 +155,7 @@ def test_every_form_of_a_model_ranks_alike(by_function: Run, tmp_path: Path, for
     }[form]
     run = toy(model, tmp_path)
     assert trec_files(run.folder) == trec_files(by_function.folder)
-    assert run.manifest["weights"] == by_function.manifest["weights"]
+    assert run.manifest.weights == by_function.manifest.weights
 
 
 def test_a_model_without_sides_gets_queries_and_candidates_alike(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ class EncodeAlone:
 def test_a_model_with_encode_alone_is_asked_by_it(tmp_path: Path) -> None:
     run = toy(EncodeAlone(), tmp_path, name="method")
     assert trec_files(run.folder) == trec_files(toy(trigrams, tmp_path, name="function").folder)
-    assert run.manifest["model"]["asked"] == "encode"
+    assert run.manifest.dump()["model"]["asked"] == "encode"
 
 
 def test_a_sentence_transformer_gets_its_makers_prompt_for_passages(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_sentence_transformer_gets_its_makers_prompt_for_passages(tmp_path: Pa
 
     run = toy(Prompted(), tmp_path)
     assert set(Prompted.asked) == {"passage"}
-    asked = run.manifest["model"]["asked"]
+    asked = run.manifest.dump()["model"]["asked"]
     assert asked == "queries with its prompt 'ask: '; candidates with its prompt 'text: '"
 
 
@@ -210,8 +210,8 @@ def test_robustness_and_debiasing_ask_the_model_for_further_texts(tmp_path: Path
     settings = {"debias": "centre", "robustness.topics": 2, "robustness": {"strengths": ["light"]}}
     run = toy(prefixed, tmp_path, settings=settings)
     assert run.name == "mini-toy-centre-0"
-    assert run.metrics["robustness"]["topics"] == 2
-    assert run.manifest["debias"]["method"] == "centre"
+    assert run.metrics.dump()["robustness"]["topics"] == 2
+    assert run.manifest.dump()["debias"]["method"] == "centre"
 
 
 def test_cosine_is_blind_to_length_and_dot_is_not(tmp_path: Path) -> None:
@@ -225,13 +225,13 @@ def test_cosine_is_blind_to_length_and_dot_is_not(tmp_path: Path) -> None:
     same = toy(prefixed, tmp_path, name="same")
     assert trec_files(cosine.folder) == trec_files(same.folder)
     assert not np.allclose(dot.summary, same.summary, atol=1e-2)
-    assert dot.manifest["model"]["similarity"] == "dot"
+    assert dot.manifest.dump()["model"]["similarity"] == "dot"
 
 
 def test_a_model_that_names_its_similarity_is_taken_at_its_word(tmp_path: Path) -> None:
     model = TwoMethods()
     model.similarity_fn_name = "dot"  # type: ignore[attr-defined]
-    assert toy(model, tmp_path).manifest["model"]["similarity"] == "dot"
+    assert toy(model, tmp_path).manifest.dump()["model"]["similarity"] == "dot"
     model.similarity_fn_name = "manhattan"  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="similarity 'manhattan': choose 'cosine' or 'dot'"):
         toy(model, tmp_path, name="other")
@@ -324,10 +324,11 @@ def test_scored_rankings_load_as_a_run_with_their_cutoff(by_function: Run, tmp_p
         runs=[str(source / "trec")], qrels=[str(source)], depth=20, system="toy", out=tmp_path
     )
     run = load_run(score_external(options))
-    cutoff = run.metrics["cutoff"]
-    found, expected = rank_distance(run.ranks, cutoff), run.metrics["bias"]["rank_distance"]
-    assert found.macro == pytest.approx(expected["macro"])
-    assert found.left_out == expected["left_out"] + expected["not_retrieved"] > 0
+    cutoff = run.metrics.cutoff
+    found, expected = rank_distance(run.ranks, cutoff), run.metrics.bias.rank_distance
+    assert expected is not None
+    assert found.macro == pytest.approx(expected.macro)
+    assert found.left_out == expected.left_out + expected.not_retrieved > 0
     assert rank_distance(by_function.ranks, cutoff).macro == pytest.approx(found.macro)
     assert rank_distance(by_function.ranks).macro > found.macro
     assert run.trec("de-zh").is_file()

@@ -61,11 +61,13 @@ def test_scores_are_a_row_per_query_and_metric_and_average_to_the_means(runs: Pa
 def test_bias_has_every_mean_over_languages_and_every_language(runs: Path) -> None:
     run = load_run(runs / "zero")
     found = run.bias.set_index(["metric", "language"])["value"]
-    distance = run.metrics["bias"]["rank_distance"]
-    assert found["rank_distance", "all"] == distance["macro"]
-    assert found["rank_distance", "th"] == distance["per_language"]["th"]
-    assert found["rank_distance.median", "th"] == distance["median_per_language"]["th"]
-    assert found["rank_distance.log", "all"] == distance["log"]["macro"]
+    distance = run.metrics.bias.rank_distance
+    assert distance is not None
+    assert distance.log is not None
+    assert found["rank_distance", "all"] == distance.macro
+    assert found["rank_distance", "th"] == distance.per_language["th"]
+    assert found["rank_distance.median", "th"] == distance.median_per_language["th"]
+    assert found["rank_distance.log", "all"] == distance.log.macro
     assert not run.bias.duplicated(["metric", "language"]).any()
     assert set(run.bias["language"]) == {*LANGUAGES, "all"}
     assert run.bias["value"].dtype == np.float64
@@ -145,14 +147,15 @@ def test_rank_distance_of_an_array_is_the_policys() -> None:
 @pytest.mark.parametrize("name", ["zero", "partly"])
 def test_rank_distance_of_a_runs_ranks_is_the_runs(runs: Path, name: str) -> None:
     run = load_run(runs / name)
-    expected = run.metrics["bias"]["rank_distance"]
+    expected = run.metrics.bias.rank_distance
+    assert expected is not None
     shuffled = run.ranks.sample(frac=1, random_state=1)
     for frame in (run.ranks, shuffled, run.ranks.astype({"setting": str, "query": str})):
         found = rank_distance(frame)
-        assert found.macro == pytest.approx(expected["macro"])
-        assert found.median == pytest.approx(expected["median"])
-        assert found.per_language == pytest.approx(expected["per_language"])
-        assert found.left_out == expected["left_out"]
+        assert found.macro == pytest.approx(expected.macro)
+        assert found.median == pytest.approx(expected.median)
+        assert found.per_language == pytest.approx(expected.per_language)
+        assert found.left_out == expected.left_out
     assert not found.per_query.index.duplicated().any()
 
 

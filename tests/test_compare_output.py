@@ -119,7 +119,7 @@ def test_too_few_runs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ({"collection": "1" * 64}, 3, "was run on another version of made-up"),
         ({"status": "running"}, 1, "the run is running, not complete; finish it"),
         ({"schema": 2}, 1, "schema 2 is not known"),
-        ({"seeds": []}, 3, "manifest.json lacks"),
+        ({"seeds": []}, 3, "seeds: list should have at least 1 item"),
     ],
 )
 def test_runs_that_do_not_belong_together(

@@ -32,12 +32,13 @@ from bias_bench.experiment import (
     parse_override,
     read_yaml,
 )
-from bias_bench.manifest import Manifest, read_manifest
+from bias_bench.manifest import Manifest
 from bias_bench.negatives.mining import mine
 from bias_bench.negatives.settings import MiningSettings
 from bias_bench.negatives.store import read_negatives, write_negatives
 from bias_bench.report.index_page import write_index
 from bias_bench.report.run_page import write_run_page
+from bias_bench.run_record import RunRecord
 from bias_bench.significance.run_values import read_overview
 from bias_bench.significance.run_values import read_run as read_complete
 from tests.fuzzing import changed_json, fuzzed, hostile, packed, survives
@@ -238,7 +239,7 @@ def test_manifests(tmp_path: Path, data: st.DataObject) -> None:
     sound = path.read_bytes()
     changed = data.draw(hostile([sound]) | changed_json(json.loads(sound)))
     path.write_bytes(changed)
-    survives(lambda: read_manifest(folder))
+    survives(lambda: RunRecord.load(folder))
     path.unlink()
 
 
@@ -247,7 +248,7 @@ def test_manifests(tmp_path: Path, data: st.DataObject) -> None:
 def test_pages_of_runs(native: Path, tmp_path: Path, data: st.DataObject) -> None:
     folder = tmp_path / "run"
     folder.mkdir(exist_ok=True)
-    Manifest(folder, anew=True).update(**{**read_manifest(native), "stages": {}})
+    Manifest(folder, anew=True).update(**{**RunRecord.load(native).dump(), "stages": {}})
     sound = json.loads((native / "metrics.json").read_text("utf-8"))
     (folder / "metrics.json").write_bytes(data.draw(changed_json(sound)))
     survives(lambda: write_run_page(folder, tmp_path))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import pytrec_eval
 
+from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.evaluation.trec import read_qrels, read_run
 from bias_bench.report.published import published_figures
 from bias_bench.report.run_content import read_run_content
@@ -115,15 +116,15 @@ def test_the_page_lists_every_language(folder: Path) -> None:
 def test_averages_over_sets_of_languages_stand_beside_published_ones(out: Path) -> None:
     """As they would be for all languages of the whole benchmark."""
     content = read_run_content(out / "runs/miracl-zero-shot-0")
-    own = content.metrics["retrieval"]["monolingual"]
+    own = content.metrics.dump()["retrieval"]["monolingual"]
     values = {**own["macro"], "nDCG@10": 0.12345, "R@100": 0.54321}
     languages = [f"l{number}" for number in range(15)]
     averages = {"paper-15": {"languages": languages, "values": values}}
     retrieval = {"monolingual": {**own, "averages": averages}}
     page = render_run_page(
         content._replace(
-            manifest={**content.manifest, "benchmark": "miracl", "note": None},
-            metrics={**content.metrics, "retrieval": retrieval},
+            manifest=content.manifest.model_copy(update={"benchmark": "miracl", "note": None}),
+            metrics=Metrics.model_validate({**content.metrics.dump(), "retrieval": retrieval}),
         )
     )
     row = page.split("This run</th>")[1].split("</tr>")[0]

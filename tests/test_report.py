@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from bias_bench.errors import BiasBenchError
-from bias_bench.report.run_content import RunContent
+from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.report.run_page import (
     LARGEST_PAGE,
-    read_metrics,
     render_run_page,
     write_run_page,
 )
@@ -31,6 +30,7 @@ from tests.report_pages import (
     page_of,
     require_nothing_from_outside,
     require_own_scripts_only,
+    run_content,
     sections,
 )
 
@@ -71,7 +71,7 @@ def test_hostile_texts_show_as_text_and_are_cut_visibly() -> None:
 
 def test_embedded_results_read_back_as_written() -> None:
     manifest, metrics = content(HOSTILE)
-    html = render_run_page(RunContent(manifest, metrics))
+    html = render_run_page(run_content(manifest, metrics))
     embedded = html.split('id="results">', 1)[1].split("</script>", 1)[0]
     assert json.loads(embedded) == metrics
 
@@ -133,7 +133,7 @@ def test_tables_have_captions_and_header_scopes() -> None:
 def test_matrix_shows_each_setting_in_its_cell() -> None:
     manifest, metrics = content()
     metrics["retrieval"]["cross_lingual"]["per_setting"]["en-th"]["AP"] = 0.777
-    html = render_run_page(RunContent(manifest, metrics))
+    html = render_run_page(run_content(manifest, metrics))
     matrix = html.split('aria-label="AP by language pair"', 1)[1]
     row = matrix.split("English (en)</th>", 1)[1].split("</tr>", 1)[0]
     assert re.findall(r">(0\.\d+)<", row)[2] == "0.777"
@@ -196,7 +196,7 @@ def test_rankings_of_another_tool_show_what_is_known_of_them() -> None:
         "encoding": {"precision": "unknown"},
         "inputs": [{"role": "run", "name": "theirs.run", "sha256": "a" * 64}],
     }
-    html = render_run_page(RunContent(manifest, metrics))
+    html = render_run_page(run_content(manifest, metrics))
     assert sections(html) == ["summary", "retrieval", "bias", "provenance"]
     assert "(AP@50, from 0 to 1, higher is better) is 0.400 in the pool of all 3" in html
     assert "theirs.run" in html
@@ -218,8 +218,8 @@ def test_equal_results_give_equal_bytes() -> None:
     parts = {"training": [log_row(1), log_row(2)], "examples": [example()]}
     metrics["robustness"] = ROBUSTNESS
     shuffled = json.loads(json.dumps(copy.deepcopy([manifest, metrics, parts]), sort_keys=True))
-    assert render_run_page(RunContent(manifest, metrics, **parts)) == render_run_page(
-        RunContent(*shuffled[:2], **shuffled[2])
+    assert render_run_page(run_content(manifest, metrics, **parts)) == render_run_page(
+        run_content(*shuffled[:2], **shuffled[2])
     )
 
 
@@ -239,4 +239,4 @@ def test_page_is_written_from_a_run_folder(tmp_path: Path) -> None:
 def test_newer_metrics_are_refused(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text('{"schema": 2}', encoding="utf-8")
     with pytest.raises(BiasBenchError, match="schema 2 is not known"):
-        read_metrics(tmp_path)
+        Metrics.load(tmp_path)

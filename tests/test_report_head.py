@@ -10,7 +10,8 @@ import yaml
 from bias_bench.experiment import experiment_yaml, load_recipe, make_experiment
 from bias_bench.recipes import recipe_names
 from bias_bench.report.run_title import benchmark_title, purpose, recipe_text
-from tests.report_pages import page_of
+from bias_bench.run_record import RunRecord
+from tests.report_pages import content, page_of
 
 LICENCE = "CC BY-SA 4.0"
 
@@ -57,7 +58,8 @@ def test_a_recipe_of_ones_own_is_not_described() -> None:
 def test_a_benchmark_is_titled_where_it_is_whole_and_known(
     manifest: dict[str, Any], languages: list[str] | None, known: bool
 ) -> None:
-    title = benchmark_title(manifest, {"languages": languages})
+    record = RunRecord.model_validate({**content()[0], **manifest})
+    title = benchmark_title(record, {"languages": languages})
     assert (title is not None) == known
     assert title is None or "1,190 questions in 11 languages" in title
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from bias_bench.evaluation.metrics_document import (
+    FriedmanResult,
+    PerturbationEffect,
+    Perturbed,
+    ProbeRecord,
+)
 from bias_bench.report import summary
 from bias_bench.report.run_statistics import Estimate
+from tests.report_pages import EFFECT
 
 SURE, UNSURE, UNKNOWN = (
     Estimate(0.1, 0.05, 0.15),
     Estimate(0.01, -0.02, 0.04),
     Estimate(0.1),
 )
-TEXTS = {"macro": 0.97, "chance": 0.0909, "texts": 2178}
+TEXTS = ProbeRecord(macro=0.97, chance=0.0909, texts=2178, per_language={}, cross_covariance=0.1)
 
 
 def negated(found: Estimate) -> Estimate:
@@ -118,17 +123,17 @@ def test_query_languages_are_ranked_only_as_far_as_shown() -> None:
 
 
 def test_candidate_languages_are_ordered_only_where_the_test_rejects() -> None:
-    found: dict[str, Any] = {
-        "p": 0.0004,
-        "blocks": 48,
-        "relative_ranks": {"en": 0.31, "th": 0.64},
-    }
+    found = FriedmanResult(
+        statistic=12.5, degrees=1, p=0.0004, blocks=48, relative_ranks={"en": 0.31, "th": 0.64}
+    )
     assert summary.candidate_languages(found, "article") == (
         "Candidate languages are not ranked alike (Friedman test over 48 articles, taken as "
         "independent, p < 0.001): on a scale from 0 (always first among the translations) to 1 "
         "(always last), English is at 0.31 and Thai at 0.64."
     )
-    assert summary.candidate_languages({**found, "blocks": 1190, "p": 0.05}, "topic") == (
+    assert summary.candidate_languages(
+        found.model_copy(update={"blocks": 1190, "p": 0.05}), "topic"
+    ) == (
         "No systematic order among candidate languages could be shown (Friedman test over 1,190 "
         "topics, taken as independent, p = 0.050)."
     )
@@ -142,7 +147,9 @@ def test_training_names_the_step_that_was_kept_and_that_it_was_one_run() -> None
 
 
 def test_probe_stands_beside_chance_and_what_was_before() -> None:
-    assert summary.language_probe({**TEXTS, "before": {"macro": 0.991}}) == (
+    assert summary.language_probe(
+        TEXTS.model_copy(update={"before": TEXTS.model_copy(update={"macro": 0.991})})
+    ) == (
         "A linear classifier tells the language of an embedding for 97.0 % of 2,178 texts, where "
         "naming the most frequent language would do for 9.1 %; before training it was 99.1 % "
         "(not tested)."
@@ -151,8 +158,9 @@ def test_probe_stands_beside_chance_and_what_was_before() -> None:
 
 
 def test_robustness_names_the_worst_perturbation() -> None:
-    def effect(loss: float) -> dict[str, Any]:
-        return {"macro": {"ap_clean": 0.6, "ap": 0.6 - loss, "loss": loss}}
+    def effect(loss: float) -> Perturbed:
+        macro = {**EFFECT, "ap_clean": 0.6, "ap": 0.6 - loss, "loss": loss}
+        return Perturbed(macro=PerturbationEffect.model_validate(macro), per_language={})
 
     found = {
         "typo": {"light": effect(0.05), "strong": effect(0.2)},
@@ -163,7 +171,7 @@ def test_robustness_names_the_worst_perturbation() -> None:
         "0.600 to 0.400 in the mean over languages (not tested)."
     )
     assert "No perturbation" in str(summary.robustness({"typo": {"light": effect(-0.01)}}))
-    assert summary.robustness({"typo": {"light": {"macro": {}}}}) is None
+    assert summary.robustness({"typo": {"light": Perturbed(macro=None, per_language={})}}) is None
 
 
 def test_basis_says_what_intervals_rest_on() -> None:

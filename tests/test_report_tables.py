@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from bias_bench.bias.catalogue import METRICS, measure_bias
+from bias_bench.evaluation.metrics_document import Bias, KindMeans
 from bias_bench.report.published import published_figures
 from bias_bench.report.run_tables import (
     QUANTILES,
@@ -45,8 +46,8 @@ def test_signed_numbers_have_a_true_minus_and_no_sign_at_zero() -> None:
 
 
 def test_precision_matrix_is_absent_where_only_the_pool_was_searched() -> None:
-    pooled = {"multilingual": {"per_setting": {"en-all": {"AP": 0.5}}}}
-    assert precision_matrix(pooled, ["en"], "AP") is None
+    means = KindMeans(macro={"AP": 0.5}, per_setting={"en-all": {"AP": 0.5}})
+    assert precision_matrix({"multilingual": means}, ["en"], "AP") is None
 
 
 def test_quantiles_are_observed_distances() -> None:
@@ -109,11 +110,13 @@ def test_list_of_bias_metrics_names_places_that_runs_have(tmp_path: Path) -> Non
     text = package_files("bias_bench.report").joinpath("bias_readings.yaml").read_text("utf-8")
     listed = yaml.safe_load(text)
     # one answer in a language leaves PEER no value
-    assert [row.name for row in bias_rows(found)] == [row["name"] for row in listed][:-1]
+    assert [row.name for row in bias_rows(Bias.model_validate(found))] == [
+        row["name"] for row in listed
+    ][:-1]
     assert listed[-1]["name"] == "PEER"
     named = {row["path"].split("/")[0] for row in listed}
     assert named == set(METRICS) - {"friedman"}  # which is a sentence of its own
-    assert bias_rows({}) == []
+    assert bias_rows(Bias()) == []
 
 
 def test_published_figures_are_those_of_the_papers() -> None:

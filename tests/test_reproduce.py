@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from bias_bench import reproduction
 from bias_bench.cli import run_command
 from bias_bench.cli.systems import make_experiments
 from bias_bench.errors import BiasBenchError
+from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.recipes import recipe_names
 from bias_bench.reproduction import Reproductions, check, measured, reproductions
 
@@ -100,10 +100,18 @@ def test_a_row_without_a_tolerance_is_refused() -> None:
         Reproductions(**content)
 
 
-METRICS: dict[str, Any] = {
-    "retrieval": {"monolingual": {"macro": {"AP": 0.5, "AP@100": 0.25}}},
-    "bias": {"rank_distance": {"macro": 12.0, "median": 7.0}},
-}
+METRICS = Metrics.model_validate(
+    {
+        "schema": 1,
+        "benchmark": "mini",
+        "system": "a@b#0",
+        "retrieval": {
+            "monolingual": {"macro": {"AP": 0.5, "AP@100": 0.25}, "per_setting": {}},
+        },
+        "bias": {"rank_distance": {"macro": 12.0, "median": 7.0, "per_language": {}}},
+        "scorers": {"agreement": {"max_abs_difference": 0.0, "compared": 1}},
+    }
+)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,9 @@ from bias_bench.errors import UsageError
 from bias_bench.evaluation.trec import require_plain_id
 from bias_bench.experiment import DEFAULT_RECIPE, Experiment, make_experiment, nest
 from bias_bench.files import plain_name
-from bias_bench.manifest import Policy, read_manifest
+from bias_bench.manifest import Policy
 from bias_bench.pipeline import run
+from bias_bench.run_record import RunRecord
 from bias_bench.stages.prepare import Given, RunOptions, open_benchmark
 
 Model = str | PathLike[str] | GivenObject
@@ -203,8 +204,8 @@ def _require_same(folder: Path, field: str, value: Any) -> None:
     """A folder keeps what was evaluated into it first: names of objects say little of them."""
     if not (folder / "manifest.json").is_file():
         return
-    before = read_manifest(folder).get(field)
-    if before is not None and before != value:
+    before = getattr(RunRecord.load(folder), field)
+    if before and before != value:
         what = {"weights": "other vectors", "collection": "another collection"}[field]
         raise UsageError(
             f"{folder}: holds results of {what}; give another name or system, or replace "

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from bias_bench.errors import BiasBenchError, DataError, UsageError, nearest
 from bias_bench.evaluation.metrics import ordered_names
+from bias_bench.evaluation.metrics_document import KindMeans, Metrics
 from bias_bench.evaluation.ranks import read_rank_rows
 from bias_bench.evaluation.score_run import qrels_file, run_file
 from bias_bench.evaluation.scores import read_exact
 from bias_bench.evaluation.settings import KINDS, parse_setting
-from bias_bench.manifest import read_manifest
-from bias_bench.report.run_content import read_metrics
+from bias_bench.run_record import RunRecord
 from bias_bench.significance.run_values import read_run
 
 if TYPE_CHECKING:
@@ -46,22 +46,22 @@ class Run:
     @property
     def benchmark(self) -> str:
         """The benchmark's name."""
-        return self.manifest["benchmark"]
+        return self.manifest.benchmark
 
     @property
     def system(self) -> str:
         """What was run, as ``recipe@backbone#seed``."""
-        return self.manifest["system"]
+        return self.manifest.system
 
     @cached_property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> RunRecord:
         """manifest.json: versions, checksums, machine, timings, what the model was."""
-        return read_manifest(self.folder)
+        return RunRecord.load(self.folder)
 
     @cached_property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Metrics:
         """metrics.json: every aggregate, also those that the frames leave out."""
-        return read_metrics(self.folder)
+        return Metrics.load(self.folder)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -71,7 +71,7 @@ class Run:
         """
         import pandas as pd
 
-        means = {kind: _ordered(part["macro"]) for kind, part in self._kinds().items()}
+        means = {kind: _ordered(part.macro) for kind, part in self._kinds().items()}
         return pd.DataFrame.from_dict(means, orient="index").rename_axis("kind")
 
     @cached_property
@@ -85,7 +85,7 @@ class Run:
         rows = [
             (kind, setting, metric, value)
             for kind, part in self._kinds().items()
-            for setting, means in part["per_setting"].items()
+            for setting, means in part.per_setting.items()
             for metric, value in _ordered(means).items()
         ]
         return pd.DataFrame(rows, columns=["kind", "setting", "metric", "value"])
@@ -101,7 +101,7 @@ class Run:
         """
         import pandas as pd
 
-        rows = [row for name, part in self.metrics["bias"].items() for row in _rows(name, part)]
+        rows = [row for name, part in self.metrics.bias.dump().items() for row in _rows(name, part)]
         return pd.DataFrame(rows, columns=["metric", "language", "value"])
 
     @cached_property
@@ -127,7 +127,7 @@ class Run:
     @property
     def settings(self) -> list[str]:
         """The settings of the run, such as ``en``, ``en-de`` and ``en-all``."""
-        return [name for part in self._kinds().values() for name in part["per_setting"]]
+        return [name for part in self._kinds().values() for name in part.per_setting]
 
     def trec(self, setting: str) -> Path:
         """The TREC run file (gzip) of a setting; UsageError for one that the run lacks."""
@@ -143,9 +143,9 @@ class Run:
 
         return write_run_page(self.folder, Path(out))
 
-    def _kinds(self) -> dict[str, Any]:
+    def _kinds(self) -> dict[str, KindMeans]:
         """The aggregates of each kind of setting, in the usual order."""
-        held = self.metrics["retrieval"]
+        held = self.metrics.retrieval
         return {kind: held[kind] for kind in KINDS if kind in held}
 
     def _known(self, setting: str) -> str:

@@ -105,9 +105,9 @@ def _check(
     """Run and compare one after the other; each is printed as soon as it is known."""
     from bias_bench.cli.output import print_json
     from bias_bench.errors import BiasBenchError
+    from bias_bench.evaluation.metrics_document import Metrics
     from bias_bench.pipeline import run
     from bias_bench.report.index_page import write_index
-    from bias_bench.report.run_content import read_metrics
     from bias_bench.reproduction import PREFIX, check
 
     found: list[dict[str, Any]] = []
@@ -115,7 +115,7 @@ def _check(
     for name, experiment in experiments.items():
         row = known.row(name)
         folder = run(experiment, options._replace(name=PREFIX + name))
-        checked = check(row, read_metrics(folder), known.tolerances[row.tolerance])
+        checked = check(row, Metrics.load(folder), known.tolerances[row.tolerance])
         wrong = [metric.metric for metric in checked if not metric.ok]
         if wrong:
             off.append(f"{name} ({', '.join(wrong)})")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bias_bench.cli.output import print_json, print_table
+from bias_bench.evaluation.metrics_document import IndexRecall, Metrics
 from bias_bench.evaluation.settings import KINDS
-from bias_bench.report.run_page import read_metrics
 from bias_bench.report.tables import Column, Table
 
 _AVERAGED = ("nDCG@10", "R@100")
@@ -44,21 +44,22 @@ def print_summary(folders: list[Path], output_format: Literal["table", "json"]) 
     print_table(table)
 
 
-def _averages(retrieval: dict[str, Any]) -> dict[str, Any]:
+def _averages(metrics: Metrics) -> dict[str, dict[str, float]]:
     """The benchmark's own, and that over all languages where each was searched alone."""
-    own = retrieval.get("monolingual", {})
-    if retrieval.keys() != {"monolingual"}:
+    if metrics.retrieval.keys() != {"monolingual"}:
         return {}
-    found = {name: average["values"] for name, average in own.get("averages", {}).items()}
-    return found or {f"all-{len(own['per_setting'])}": own["macro"]}
+    own = metrics.retrieval["monolingual"]
+    found = {name: average.values for name, average in own.averages.items()}
+    return found or {f"all-{len(own.per_setting)}": own.macro}
 
 
-def _index(metrics: dict[str, Any]) -> dict[str, Any]:
+def _index(index: IndexRecall | None) -> dict[str, Any]:
     """By depth, the recall of the run's indexes: the mean over pools, and the lowest."""
-    index = metrics.get("index", {"macro": {}})
+    if index is None:
+        return {}
     return {
-        name: {"macro": value, "lowest": index["lowest"][name]}
-        for name, value in index["macro"].items()
+        name: {"macro": value, "lowest": index.lowest[name].dump()}
+        for name, value in index.macro.items()
     }
 
 
@@ -74,20 +75,18 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _row(folder: Path) -> dict[str, Any]:
-    metrics = read_metrics(folder)
-    retrieval, bias = metrics["retrieval"], metrics["bias"]
-    metric = f"AP@{metrics['cutoff']}" if "cutoff" in metrics else "AP"
+    metrics = Metrics.load(folder)
+    retrieval, metric = metrics.retrieval, metrics.average_precision
+    distance, first = metrics.bias.rank_distance, metrics.bias.same_language_top1
     return {
         "run": folder.name,
         "folder": str(folder),
         "metric": metric,
         "AP": {
-            kind: retrieval[kind]["macro"][metric] if kind in retrieval else None for kind in KINDS
+            kind: retrieval[kind].macro[metric] if kind in retrieval else None for kind in KINDS
         },
-        "rank_distance": bias["rank_distance"]["macro"] if bias.get("rank_distance") else None,
-        "same_language_top1": bias["same_language_top1"]["macro"]
-        if bias.get("same_language_top1")
-        else None,
-        "averages": _averages(retrieval),
-        "index": _index(metrics),
+        "rank_distance": distance.macro if distance else None,
+        "same_language_top1": first.macro if first else None,
+        "averages": _averages(metrics),
+        "index": _index(metrics.index),
     }

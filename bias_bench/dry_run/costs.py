@@ -17,7 +17,8 @@ from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.settings import settings_of
 from bias_bench.experiment import DEFAULT_BACKBONE, RetrievalOptions, read_yaml
 from bias_bench.files import read_json
-from bias_bench.manifest import EXTERNAL, Texts, read_manifest
+from bias_bench.manifest import Texts
+from bias_bench.run_record import RunRecord
 from bias_bench.stages.train import TRAINING_LOG, logged_steps
 from bias_bench.stages.work import Prepared, Task
 from bias_bench.training.settings import TrainingSettings
@@ -41,7 +42,7 @@ class Earlier(NamedTuple):
     """A finished run on this machine: its folder, manifest and experiment."""
 
     folder: Path
-    manifest: dict[str, Any]
+    record: RunRecord
     experiment: dict[str, Any]
 
 
@@ -90,19 +91,19 @@ class Costs(NamedTuple):
         """Seconds of a stage besides encoding and training, from runs on the same texts."""
         split = name != "robustness"  # before it was timed apart, its encoding was in it
         found = [
-            sum(run.manifest["timings"].get(part, 0.0) for part in _TIMED.get(name, (name,)))
+            sum(run.record.timings.get(part, 0.0) for part in _TIMED.get(name, (name,)))
             for run in self._same_texts(task)
-            if name in run.manifest.get("timings", {})
-            and (split or "encode for robustness" in run.manifest["timings"])
+            if name in run.record.timings
+            and (split or "encode for robustness" in run.record.timings)
         ]
         return median(found) if found else None
 
     def files(self, task: Task, name: str) -> int | None:
         """Bytes of the files that a stage leaves in the run folder."""
         found = [
-            sum(file["bytes"] for file in run.manifest["stages"][name]["outputs"].values())
+            sum(file.bytes for file in run.record.stages[name].outputs.values())
             for run in (self._alike if name == "train" else self._same_texts)(task)
-            if name in run.manifest["stages"]
+            if name in run.record.stages
         ]
         if found:
             return max(found)
@@ -117,7 +118,7 @@ class Costs(NamedTuple):
             # what an older file does not say was as it is by default
             retrieval = {**default, **run.experiment.get("retrieval", {})}
             without = run.experiment.get("lexical") is not None
-            if (run.manifest.get("collection"), retrieval, without) == wanted:
+            if (run.record.collection, retrieval, without) == wanted:
                 yield run
 
     def _alike(self, task: Task) -> Iterator[Earlier]:
@@ -143,14 +144,14 @@ def _earlier(out: Path) -> Iterator[Earlier]:
     here = provenance.host()
     for path in _newest(out.glob("*/manifest.json")):
         try:
-            manifest = read_manifest(path.parent)
+            record = RunRecord.load(path.parent)
             experiment = read_yaml(path.parent / "experiment.yaml")
         except BiasBenchError:
             continue  # a damaged or foreign folder says nothing of costs
-        host = manifest.get("host", {})
-        same = all(host.get(key) == here[key] for key in ("processor", "cores"))
-        if same and manifest.get("kind") != EXTERNAL:
-            yield Earlier(path.parent, manifest, experiment)
+        host = record.host
+        same = host and (host.processor, host.cores) == (here["processor"], here["cores"])
+        if same and not record.external:
+            yield Earlier(path.parent, record, experiment)
 
 
 def _encoded(cache: Path) -> Iterator[Encoded]:
@@ -169,11 +170,11 @@ def _newest(paths: Iterator[Path]) -> list[Path]:
 
 def _trained(run: Earlier) -> tuple[float, int]:
     """Seconds and steps of a run's training."""
-    trained = run.manifest.get("trained")
+    trained, stage = run.record.trained, run.record.stages.get("train")
     if trained:
-        return trained["seconds"], trained["steps"]
+        return trained.seconds, trained.steps
     steps = logged_steps(run.folder / TRAINING_LOG)
-    return run.manifest["stages"].get("train", {}).get("seconds", 0.0), steps
+    return stage.seconds if stage else 0.0, steps
 
 
 def _ranking_bytes(task: Task) -> int:

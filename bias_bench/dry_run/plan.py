@@ -20,8 +20,9 @@ from bias_bench.encoders.cache import cache_folder, is_cached, request_texts
 from bias_bench.experiment import Experiment
 from bias_bench.files import existing_parent
 from bias_bench.kinds import LUCENE
-from bias_bench.manifest import Manifest, Policy, Stage, Texts, read_manifest
+from bias_bench.manifest import Manifest, Policy, Stage, Texts
 from bias_bench.pipeline import training_side
+from bias_bench.run_record import RunRecord
 from bias_bench.stages.debias import debias_fitting
 from bias_bench.stages.evaluate import Evaluation, evaluate
 from bias_bench.stages.folder import RunFolder
@@ -160,7 +161,7 @@ def _plan(experiment: Experiment, options: RunOptions, costs: Costs, known: set[
 def _plan_fusion(experiment: Experiment, runs: Sequence[str], folder: Path) -> SystemPlan:
     """Of a fusion only that its runs are there: what they changed is known once they are fused."""
     for run in runs:
-        read_manifest(Path(run))
+        RunRecord.load(Path(run))
     reason = f"of {len(runs)} finished runs; what is unchanged is kept"
     step = Step("fuse", "compute", reason, 0, 0, None, None, 0)
     return SystemPlan(folder.name, folder, str(experiment.system), 0, (step,), ())

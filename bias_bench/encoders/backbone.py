@@ -20,7 +20,8 @@ from bias_bench.encoders.head import build_head
 from bias_bench.encoders.profile import Profile, profile_for
 from bias_bench.errors import BiasBenchError, DataError, UsageError, nearest
 from bias_bench.files import sha256_file
-from bias_bench.manifest import read_manifest, require_undamaged
+from bias_bench.manifest import require_undamaged
+from bias_bench.run_record import RunRecord
 
 if TYPE_CHECKING:
     from bias_bench.encoders.given import GivenModel
@@ -178,10 +179,10 @@ def _of_folder(spec: str, folder: Folder) -> Backbone:
 def _require_as_trained(folder: Path, files: list[str]) -> None:
     """DataError where a run has trained this encoder and its manifest says that a file differs."""
     try:
-        manifest = read_manifest(folder.parent)
+        record = RunRecord.load(folder.parent)
     except BiasBenchError:
         return  # no run folder: nothing says what the files were
-    require_undamaged(folder.parent, manifest, [f"{folder.name}/{name}" for name in files])
+    require_undamaged(folder.parent, record, [f"{folder.name}/{name}" for name in files])
 
 
 def _hub(hub_id: str, fetch: bool) -> Backbone:

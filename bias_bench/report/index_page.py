@@ -70,20 +70,20 @@ class ComparisonRow(NamedTuple):
 
 def run_entry(content: RunContent) -> dict[str, Any]:
     """What the page of a run tells the index: a `Row` but for the page's name."""
-    manifest, bias = content.manifest, content.metrics["bias"]
-    distance = bias.get("rank_distance") or {}
+    manifest, bias = content.manifest, content.metrics.bias
+    distance, first = bias.rank_distance, bias.same_language_top1
     found = precision_by_kind(content)
     return {
-        "name": manifest["name"],
-        "benchmark": manifest["benchmark"],
-        "system": manifest["system"],
+        "name": manifest.name,
+        "benchmark": manifest.benchmark,
+        "system": manifest.system,
         "precision": {kind: found[kind].value if kind in found else None for kind in KINDS},
-        "rank_distance": distance.get("macro"),
-        "median_rank_distance": distance.get("median"),
-        "same_language_top1": (bias.get("same_language_top1") or {}).get("macro"),
-        "demonstration": manifest["demonstration"],
-        "cutoff": content.metrics.get("cutoff"),
-        "note": manifest.get("note"),
+        "rank_distance": distance.macro if distance else None,
+        "median_rank_distance": distance.median if distance else None,
+        "same_language_top1": first.macro if first else None,
+        "demonstration": manifest.demonstration,
+        "cutoff": content.metrics.cutoff,
+        "note": manifest.note,
     }
 
 

@@ -6,20 +6,88 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ConfigDict, Field
+
+from bias_bench.documents import Document
 from bias_bench.errors import BiasBenchError
+from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.evaluation.ranks import RankTable
 from bias_bench.files import parse_json, read_json
 from bias_bench.manifest import (
     EXPERIMENT,
     read_experiment_text,
-    read_manifest,
     require_undamaged,
 )
 from bias_bench.report.run_statistics import RunStatistics, run_statistics
+from bias_bench.run_record import RunRecord
 
-METRICS_SCHEMA = 1
 EXAMPLES_SCHEMA = 1
 _READ = ("metrics.json", "examples.json", "ranks.parquet", "train.jsonl")
+
+
+class TrainingRow(Document):
+    """What the page reads of a step of train.jsonl; a loss may be no number."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
+    step: int
+    """Its number, from 1."""
+    loss: float
+    """The sum of all terms, lower is better."""
+    terms: dict[str, float]
+    """Loss by term."""
+    learning_rate: float
+    """At this step."""
+    validation: float = 0.0
+    """Loss on held-out pairs, where it was measured; lower is better."""
+    observed: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """By term, what it saw."""
+
+
+class Hit(Document):
+    """A candidate of an example."""
+
+    rank: int
+    """From 1."""
+    language: str
+    """Its language."""
+    relevant: bool
+    """Whether it is an answer."""
+    text: str
+    """Its text."""
+
+
+class Example(Document):
+    """A topic of examples.json, and how it fared."""
+
+    reason: str
+    """Why it was chosen."""
+    query: str
+    """Id of the query."""
+    language: str
+    """Of the query."""
+    title: str | None
+    """Of its article."""
+    question: str
+    """Its text."""
+    english: str | None
+    """Its text in English."""
+    ap: float
+    """AP, in [0, 1], higher is better."""
+    rank_distance: int | None
+    """In ranks, lower is better."""
+    pool: int
+    """Candidates in the pool of all languages."""
+    hits: list[Hit]
+    """The first results."""
+    answers: list[Hit]
+    """The answers in all languages."""
+
+
+class Examples(Document):
+    """The content of examples.json."""
+
+    examples: list[Example]
+    """The topics, in order."""
 
 
 class RunContent(NamedTuple):
@@ -29,19 +97,19 @@ class RunContent(NamedTuple):
     folder as benchmark, the name alone.
     """
 
-    manifest: dict[str, Any]
-    metrics: dict[str, Any]
+    manifest: RunRecord
+    metrics: Metrics
     statistics: RunStatistics | None = None
     training: list[dict[str, Any]] | None = None
-    examples: list[dict[str, Any]] | None = None
+    examples: list[Example] | None = None
     experiment: str | None = None
 
 
 def read_run_content(folder: Path) -> RunContent:
     """Read a complete run folder; BiasBenchError where it is none, or is damaged."""
-    manifest = read_manifest(folder)
+    manifest = RunRecord.load(folder)
     require_undamaged(folder, manifest, _READ)
-    metrics = read_metrics(folder)
+    metrics = Metrics.load(folder)
     ranks, experiment = folder / "ranks.parquet", folder / EXPERIMENT
     return RunContent(
         manifest=manifest,
@@ -57,20 +125,6 @@ def _experiment(path: Path) -> str:
     return re.sub(r"(?m)^(benchmark: ['\"]?).*/", r"\1", read_experiment_text(path))
 
 
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """A run folder's metrics.json; BiasBenchError when absent or from a newer version."""
-    path = folder / "metrics.json"
-    if not path.is_file():
-        raise BiasBenchError(f"{folder}: holds no metrics.json; finish it with `biasbench run`")
-    metrics = read_json(path)
-    schema = metrics.get("schema") if isinstance(metrics, dict) else None
-    if schema != METRICS_SCHEMA:
-        raise BiasBenchError(
-            f"{path}: schema {schema} is not known to this version of biasbench; update it"
-        )
-    return metrics
-
-
 def _training(path: Path) -> list[dict[str, Any]] | None:
     if not path.is_file():
         return None
@@ -78,13 +132,15 @@ def _training(path: Path) -> list[dict[str, Any]] | None:
         rows = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except ValueError as error:
         raise BiasBenchError(f"{path}: damaged ({error}); repeat the run") from None
+    for number, row in enumerate(rows, 1):
+        TrainingRow.parse(row, f"{path}: line {number}", "repeat the run")
     return rows or None
 
 
-def _examples(path: Path) -> list[dict[str, Any]] | None:
+def _examples(path: Path) -> list[Example] | None:
     if not path.is_file():
         return None
     content = read_json(path)
-    if content.get("schema") != EXAMPLES_SCHEMA:
+    if not isinstance(content, dict) or content.get("schema") != EXAMPLES_SCHEMA:
         return None  # examples illustrate; a page is whole without them
-    return content["examples"] or None
+    return Examples.parse(content, path, "repeat the run").examples or None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bias_bench.evaluation.metrics_document import Perturbed
 from bias_bench.languages import language_name
 from bias_bench.report.figure_parts import STEPS, Figure, colour, drawing, plain
 from bias_bench.report.run_statistics import Estimate
@@ -129,31 +130,33 @@ def share_figure(
     return Figure(title, svg, caption)
 
 
-def robustness_figure(perturbations: Mapping[str, Any], metric: str = "pooled AP") -> Figure | None:
+def robustness_figure(
+    perturbations: Mapping[str, Mapping[str, Perturbed]], metric: str = "pooled AP"
+) -> Figure | None:
     """AP lost to each perturbation, a point per query language and one for their mean."""
     rows = robustness_rows(perturbations)
     if not rows:
         return None
-    rows.sort(key=lambda row: (-row[2]["macro"]["loss"], row[0], row[1]))
-    labels = [f"{perturbation_name(kind)}, {strength}" for kind, strength, _ in rows]
+    rows.sort(key=lambda row: (-row.macro.loss, row.kind, row.strength))
+    labels = [f"{perturbation_name(row.kind)}, {row.strength}" for row in rows]
     with drawing(1.0 + 0.3 * len(rows)) as canvas:
         axes = canvas.subplots()
         axes.axvline(0, color=INK, linewidth=0.9)
-        for place, (_, _, summary) in enumerate(rows):
-            losses = [found["loss"] for found in summary["per_language"].values()]
+        for place, row in enumerate(rows):
+            losses = [found.loss for found in row.per_language.values()]
             axes.plot(
                 losses, [place] * len(losses), linestyle="none", marker="|", markersize=9,
                 color=INK, alpha=0.5,
             )  # fmt: skip
-        _markers(axes, [summary["macro"]["loss"] for _, _, summary in rows], range(len(rows)), 0)
+        _markers(axes, [row.macro.loss for row in rows], range(len(rows)), 0)
         axes.set_yticks(range(len(rows)), [plain(label) for label in labels])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(f"{metric} lost (lower is better)")
         title = "AP lost to perturbed questions"
         described = "; ".join(
-            f"{label} {summary['macro']['loss']:.3f}".replace("-", "−")
-            for label, (_, _, summary) in zip(labels, rows, strict=True)
+            f"{label} {row.macro.loss:.3f}".replace("-", "−")
+            for label, row in zip(labels, rows, strict=True)
         )
         svg = as_svg(canvas, "robustness", title, f"{described}.")
     caption = (

@@ -8,17 +8,16 @@ from typing import Any, NamedTuple
 
 from bias_bench.console import duration, warn
 from bias_bench.datasets.audit import KINDS as AUDIT_KINDS
-from bias_bench.errors import DataError
 from bias_bench.evaluation.metrics import ordered_names
+from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.evaluation.settings import KINDS
 from bias_bench.files import write_text
 from bias_bench.languages import base_language, direction, html_language, language_name
-from bias_bench.manifest import EXTERNAL
 from bias_bench.report.figure_parts import Figure
 from bias_bench.report.index_page import claim_page, run_entry
 from bias_bench.report.published import published_figures
 from bias_bench.report.render import embeddable, render
-from bias_bench.report.run_content import RunContent, read_metrics, read_run_content
+from bias_bench.report.run_content import RunContent, read_run_content
 from bias_bench.report.run_figures import (
     distance_figure,
     precision_figure,
@@ -29,7 +28,6 @@ from bias_bench.report.run_pooled import pooled_row, top_ten_shares
 from bias_bench.report.run_statistics import CONFIDENCE, Estimate
 from bias_bench.report.run_summary import (
     languages_of,
-    main_metric,
     precision_by_kind,
     searched_ap,
     sentences,
@@ -54,8 +52,7 @@ from bias_bench.report.run_title import benchmark_title, purpose, recipe_text
 from bias_bench.report.summary import perturbation_name
 from bias_bench.report.training_figure import training_figure
 from bias_bench.report.wording import without_topics
-
-__all__ = ["read_metrics", "render_run_page", "write_run_page"]
+from bias_bench.run_record import RunRecord
 
 LARGEST_PAGE = 2_000_000  # bytes
 _SHOWN_FINDINGS = 50
@@ -76,28 +73,11 @@ class Section(NamedTuple):
 def write_run_page(folder: Path, reports: Path) -> Path:
     """Render a complete run folder to ``<reports>/<run>.html``; returns the page's path.
 
-    The page of another run of that name is kept (`claim_page`). DataError for files that hold
-    something else than a run's do.
+    The page of another run of that name is kept (`claim_page`). DataError for damaged files.
     """
-    from jinja2 import TemplateError
-
-    content = read_run_content(folder)
-    try:
-        html = render_run_page(content)
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        TemplateError,
-    ) as error:
-        raise DataError(
-            f"{folder}: metrics.json or a file beside it is damaged, or of another version "
-            f"({type(error).__name__}: {error}); repeat the run"
-        ) from error
+    html = render_run_page(read_run_content(folder))
     page = claim_page(folder, reports)
-    size = len(html.encode("utf-8"))
+    size = len(html.encode("utf-8", "backslashreplace"))
     if size > LARGEST_PAGE:
         warn(f"{page}: {size / 1e6:.1f} MB is large for a page; it may open slowly")
     write_text(page, html)
@@ -110,9 +90,9 @@ def render_run_page(content: RunContent) -> str:
     Where the page would be larger than `LARGEST_PAGE` the embedded results are left out.
     """
     values = _values(content)
-    embedded = embeddable(content.metrics)
+    embedded = embeddable(content.metrics.dump())
     html = render("run.html.j2", **values, embedded=embedded)
-    if len(html.encode("utf-8")) > LARGEST_PAGE:
+    if len(html.encode("utf-8", "backslashreplace")) > LARGEST_PAGE:
         html = render("run.html.j2", **values, embedded="")
     return html
 
@@ -120,19 +100,18 @@ def render_run_page(content: RunContent) -> str:
 def _values(content: RunContent) -> dict[str, Any]:
     """What the template and its sections read."""
     manifest, metrics, statistics = content.manifest, content.metrics, content.statistics
-    bias, languages = metrics["bias"], languages_of(content)
+    bias, languages = metrics.bias, languages_of(content)
     precision, curve = precision_by_kind(content), training_curve(content)
-    distance = bias.get("rank_distance") or None
-    differences = (distance or {}).get("signed_differences", {})
-    robustness = metrics.get("robustness")
-    perturbations = robustness["perturbations"] if robustness else {}
+    distance, robustness = bias.rank_distance, metrics.robustness
+    differences = distance.signed_differences if distance else None
+    perturbations = robustness.perturbations if robustness else {}
     log = log_rows(curve.rows) if curve else []
     experiment = _experiment(content.experiment)
     figures = _figures(content)
     values = {
         "entry": embeddable(run_entry(content)),
         "manifest": manifest,
-        "purpose": purpose(metrics["retrieval"]),
+        "purpose": purpose(metrics.retrieval),
         "recipe": recipe_text(experiment),
         "title": benchmark_title(manifest, experiment),
         "unmatched": unmatched(content),
@@ -147,24 +126,26 @@ def _values(content: RunContent) -> dict[str, Any]:
         "html_language": html_language,
         "confidence": f"{100 * CONFIDENCE:g}",
         "intervals": any(found.known for found in precision.values()),
-        "kinds": [(kind, _KIND_NAMES[kind]) for kind in KINDS if kind in metrics["retrieval"]],
-        "metric": main_metric(content),
+        "kinds": [(kind, _KIND_NAMES[kind]) for kind in KINDS if kind in metrics.retrieval],
+        "metric": content.metrics.average_precision,
         "metric_names": _metric_names(metrics),
         "precision": precision,
         "averages": average_rows(metrics),
         "by_language": language_rows(metrics),
-        "precision_matrix": precision_matrix(metrics["retrieval"], languages, main_metric(content)),
+        "precision_matrix": precision_matrix(
+            metrics.retrieval, languages, content.metrics.average_precision
+        ),
         "pooled": [pooled_row(content, language) for language in languages],
         "distance": distance,
         "distance_interval": (statistics.distance if statistics else None) or Estimate(0.0),
-        "bias_rows": bias_rows(bias) if "friedman" in bias else [],
+        "bias_rows": bias_rows(bias) if "friedman" in bias.model_fields_set else [],
         "figures": figures,
         "quantile_levels": QUANTILES,
         "quantiles": quantiles(statistics.distances) if figures["distance"] and statistics else {},
-        "to_own": _table(differences.get("to_query_language")),
-        "between": _table(differences.get("candidate_languages")),
+        "to_own": diverging(differences.to_query_language) if differences else None,
+        "between": diverging(differences.candidate_languages) if differences else None,
         "shares": rising(top_ten_shares(bias, languages)),
-        "probe": bias.get("language_probe"),
+        "probe": bias.language_probe,
         "robustness": robustness,
         "robustness_rows": robustness_rows(perturbations),
         "robustness_matrix": robustness_matrix(perturbations, languages),
@@ -175,11 +156,11 @@ def _values(content: RunContent) -> dict[str, Any]:
         "observed": list(log[0].observed) if log else [],
         "trained": curve is not None,
         "examples": content.examples,
-        "published": published_figures(manifest["benchmark"]),
-        "same_recipe": str(manifest["system"]).partition("@")[0] if curve else None,
+        "published": published_figures(manifest.benchmark),
+        "same_recipe": manifest.system.partition("@")[0] if curve else None,
         "context": bool(experiment.get("candidate", {}).get("context")),
-        "external": manifest.get("kind") == EXTERNAL,
-        "audit": manifest.get("audit"),
+        "external": manifest.external,
+        "audit": manifest.audit,
         "audit_kinds": AUDIT_KINDS,
         "shown_findings": _SHOWN_FINDINGS,
         "experiment": content.experiment,
@@ -209,20 +190,20 @@ def _sections(values: dict[str, Any]) -> list[Section]:
 
 
 def _figures(content: RunContent) -> dict[str, Figure | None]:
-    statistics, bias = content.statistics, content.metrics["bias"]
-    robustness = content.metrics.get("robustness")
+    statistics, bias = content.statistics, content.metrics.bias
+    robustness = content.metrics.robustness
     curve = training_curve(content)
     figures: dict[str, Figure | None] = {
         "precision": None,
         "distance": None,
         "share": None,
-        "robustness": robustness_figure(robustness["perturbations"], searched_ap(content))
+        "robustness": robustness_figure(robustness.perturbations, searched_ap(content))
         if robustness
         else None,
         "training": training_figure(curve) if curve else None,
     }
     if statistics:
-        first, ten = (bias.get(f"same_language_top{k}") for k in (1, 10))
+        first, ten = bias.same_language_top1, bias.same_language_top10
         total = sum(statistics.pools.values())
         pool = {language: size / total for language, size in statistics.pools.items()}
         if "multilingual" in statistics.precision:
@@ -232,24 +213,20 @@ def _figures(content: RunContent) -> dict[str, Figure | None]:
                 statistics.unit,
             )
         figures["distance"] = distance_figure(statistics.distances)
-        if first and ten and set(ten["per_language"]) <= set(pool):
-            figures["share"] = share_figure(first["per_language"], ten["per_language"], pool)
+        if first and ten and set(ten.per_language) <= set(pool) & set(first.per_language):
+            figures["share"] = share_figure(first.per_language, ten.per_language, pool)
     return figures
 
 
-def _metric_names(metrics: dict[str, Any]) -> list[str]:
-    return ordered_names({name for kind in metrics["retrieval"].values() for name in kind["macro"]})
+def _metric_names(metrics: Metrics) -> list[str]:
+    return ordered_names({name for kind in metrics.retrieval.values() for name in kind.macro})
 
 
 def _left_out(content: RunContent) -> str | None:
     """Which settings have no topic, in words; None where all have."""
-    names = content.manifest.get("without_queries")
-    kept = sum(len(kind["per_setting"]) for kind in content.metrics["retrieval"].values())
+    names = content.manifest.without_queries
+    kept = sum(len(kind.per_setting) for kind in content.metrics.retrieval.values())
     return without_topics(names, kept) if names else None
-
-
-def _table(values: dict[str, Any] | None) -> Any:
-    return diverging(values) if values else None
 
 
 def _experiment(text: str | None) -> dict[str, Any]:
@@ -259,17 +236,12 @@ def _experiment(text: str | None) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _commands(manifest: dict[str, Any], experiment: str | None) -> dict[str, str]:
+def _commands(manifest: RunRecord, experiment: str | None) -> dict[str, str]:
     """The command that repeats the run where its folder is, and the one for another machine."""
-    name = shlex.quote(str(manifest["name"]))
-    file = shlex.quote(f"runs/{manifest['name']}/experiment.yaml")
-    data = " --data-dir DIR" if experiment and not _is_embedded(manifest) else ""
+    name = shlex.quote(manifest.name)
+    file = shlex.quote(f"runs/{manifest.name}/experiment.yaml")
+    data = " --data-dir DIR" if experiment and not manifest.demonstration else ""
     return {
         "command": f"biasbench run {file} --name {name} --policy always",
         "command_elsewhere": f"biasbench run experiment.yaml --name {name}{data}",
     }
-
-
-def _is_embedded(manifest: dict[str, Any]) -> bool:
-    """Whether the benchmark ships with the package, so that no data need be named."""
-    return bool(manifest.get("demonstration"))

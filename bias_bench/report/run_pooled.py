@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from bias_bench.evaluation.metrics_document import Average, Bias, LanguageTable
 from bias_bench.evaluation.settings import ALL, Setting
 from bias_bench.report.run_content import RunContent
 from bias_bench.report.run_statistics import Estimate
-from bias_bench.report.run_summary import main_metric
 
 
 class PooledRow(NamedTuple):
@@ -32,34 +32,38 @@ class PooledRow(NamedTuple):
 
 
 def pooled_row(content: RunContent, language: str) -> PooledRow:
-    bias, statistics = content.metrics["bias"], content.statistics
-    settings = content.metrics["retrieval"].get("multilingual", {}).get("per_setting", {})
-    means = settings.get(str(Setting(language, ALL)), {})
-    distance = bias.get("rank_distance") or {}
+    bias, statistics = content.metrics.bias, content.statistics
+    pooled = content.metrics.retrieval.get("multilingual")
+    means = pooled.per_setting.get(str(Setting(language, ALL)), {}) if pooled else {}
+    distance = bias.rank_distance
     none = Estimate(0.0)
     sizes = statistics.pools if statistics else {}
     return PooledRow(
         language=language,
-        precision=means.get(main_metric(content)),
+        precision=means.get(content.metrics.average_precision),
         precision_interval=(statistics.precision_by_language if statistics else {}).get(
             language, none
         ),
         recall=means.get("R@10"),
-        distance=distance.get("per_language", {}).get(language),
+        distance=_of(distance, language),
         distance_interval=(statistics.distance_by_language if statistics else {}).get(
             language, none
         ),
-        median=distance.get("median_per_language", {}).get(language),
-        leads=bias.get("same_language_first", {}).get("per_language", {}).get(language),
-        first=bias.get("same_language_top1", {}).get("per_language", {}).get(language),
-        ten=bias.get("same_language_top10", {}).get("per_language", {}).get(language),
+        median=distance.median_per_language.get(language) if distance else None,
+        leads=_of(bias.same_language_first, language),
+        first=_of(bias.same_language_top1, language),
+        ten=_of(bias.same_language_top10, language),
         pool=sizes[language] / sum(sizes.values()) if language in sizes else None,
     )
 
 
-def top_ten_shares(bias: dict[str, Any], languages: list[str]) -> dict[str, dict[str, Any]]:
+def _of(measured: Average | None, language: str) -> float | None:
+    return measured.per_language.get(language) if measured else None
+
+
+def top_ten_shares(bias: Bias, languages: list[str]) -> LanguageTable:
     """Share of each candidate language in the pooled top 10, by query language."""
-    shares = (bias.get("same_language_top10") or {}).get("shares", {})
+    shares = bias.same_language_top10.shares if bias.same_language_top10 else {}
     return {
         row: {column: shares[row].get(column) for column in languages}
         for row in languages

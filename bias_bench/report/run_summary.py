@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from bias_bench.evaluation.metrics_document import RankDistanceMeans
 from bias_bench.evaluation.settings import ALL, KINDS, parse_setting
 from bias_bench.report import summary
 from bias_bench.report.run_content import RunContent
-from bias_bench.report.run_statistics import Estimate
+from bias_bench.report.run_statistics import Estimate, RunStatistics
 from bias_bench.report.run_tables import average_rows
 
 
@@ -31,28 +32,21 @@ def training_curve(content: RunContent) -> Curve | None:
     return Curve(rows, found)
 
 
-def main_metric(content: RunContent) -> str:
-    """``AP``, or AP down to where the rankings end."""
-    retrieval = content.metrics["retrieval"]
-    names = [name for kind in retrieval.values() for name in kind["macro"]]
-    return next((name for name in ("AP", *names) if name in names and name[:2] == "AP"), "AP")
-
-
 def precision_by_kind(content: RunContent) -> dict[str, Estimate]:
     """Macro AP of each kind of setting, with its interval where the ranks are at hand."""
     if content.statistics is not None:
         return content.statistics.precision
-    retrieval, metric = content.metrics["retrieval"], main_metric(content)
-    return {kind: Estimate(retrieval[kind]["macro"][metric]) for kind in KINDS if kind in retrieval}
+    retrieval, metric = content.metrics.retrieval, content.metrics.average_precision
+    return {kind: Estimate(retrieval[kind].macro[metric]) for kind in KINDS if kind in retrieval}
 
 
 def sentences(content: RunContent) -> list[str]:
     """What the page says of the run first; only of what was measured."""
-    metric = main_metric(content)
+    metric = content.metrics.average_precision
     found = [summary.retrieval(precision_by_kind(content), len(languages_of(content)), metric)]
     found += [summary.average(*row) for row in average_rows(content.metrics) if row.values]
-    if "index" in content.metrics:
-        found.append(summary.index_recall(content.metrics["index"]))
+    if content.metrics.index:
+        found.append(summary.index_recall(content.metrics.index))
     statistics = content.statistics
     if statistics and statistics.crossing:
         found.append(summary.crossing(statistics.crossing, statistics.parallel))
@@ -63,21 +57,16 @@ def sentences(content: RunContent) -> list[str]:
                 statistics.precision_by_language, statistics.precision_from_mean
             )
         )
-    bias = content.metrics["bias"]
+    bias = content.metrics.bias
     # with BM25 the order of what it does not find is that of the ids
-    if bias.get("friedman") and unmatched(content) is None:
-        test = bias["friedman"]
-        # runs of earlier versions took topics as independent
-        unit = test.get("unit", "topic")
-        found.append(summary.candidate_languages(test["all_queries"], unit))
-    if bias.get("language_probe"):
-        found.append(summary.language_probe(bias["language_probe"]))
-    robustness = content.metrics.get("robustness")
-    found += _some(
-        summary.robustness(robustness["perturbations"], searched_ap(content))
-        if robustness
-        else None
-    )
+    if bias.friedman and unmatched(content) is None:
+        found.append(summary.candidate_languages(bias.friedman.all_queries, bias.friedman.unit))
+    if bias.language_probe:
+        found.append(summary.language_probe(bias.language_probe))
+    robustness = content.metrics.robustness
+    if robustness:
+        worst = summary.robustness(robustness.perturbations, searched_ap(content))
+        found += [worst] if worst else []
     curve = training_curve(content)
     if curve:
         found.append(summary.training(curve.steps, curve.evaluations))
@@ -89,7 +78,7 @@ def sentences(content: RunContent) -> list[str]:
 
 def unmatched(content: RunContent) -> str | None:
     """For a lexical run: how much it finds at all, and what that means for ranks."""
-    found = content.metrics.get("found")
+    found = content.metrics.found
     if not found:
         return None
     shares: dict[str, list[float]] = {}
@@ -101,55 +90,49 @@ def unmatched(content: RunContent) -> str | None:
 
 def searched_ap(content: RunContent) -> str:
     """What AP is called of the pool that robustness is measured in."""
-    return "pooled AP" if "multilingual" in content.metrics["retrieval"] else "AP"
+    return "pooled AP" if "multilingual" in content.metrics.retrieval else "AP"
 
 
 def languages_of(content: RunContent) -> list[str]:
     """The languages of the benchmark, by code."""
-    if "languages" in content.manifest:
-        return sorted(content.manifest["languages"])
-    kinds = content.metrics["retrieval"].values()
-    settings = [parse_setting(name) for kind in kinds for name in kind["per_setting"]]
+    if content.manifest.languages is not None:
+        return sorted(content.manifest.languages)
+    kinds = content.metrics.retrieval.values()
+    settings = [parse_setting(name) for kind in kinds for name in kind.per_setting]
     return sorted({language for setting in settings for language in setting} - {ALL})
 
 
 def _bias_sentences(content: RunContent) -> list[str]:
-    bias, statistics = content.metrics["bias"], content.statistics
+    bias, statistics = content.metrics.bias, content.statistics
     languages = languages_of(content)
-    measured = bias.get("rank_distance")
+    measured = bias.rank_distance
     found = []
     if statistics and statistics.distance and measured:
-        known = statistics.parallel and "cutoff" not in measured
+        known = statistics.parallel and measured.cutoff is None
         floor = len(languages) - 1 if known else None
         found.append(
             summary.distance(
                 statistics.distance,
-                measured["median"],
+                measured.median,
                 floor,
-                _ceiling(content),
-                measured.get("found", {}).get("share"),
-                measured.get("cutoff"),
+                _ceiling(measured, statistics),
+                measured.found.share if measured.found else None,
+                measured.cutoff,
             )
         )
-    first = bias.get("same_language_first")
+    first = bias.same_language_first
     if first:
         excess = statistics.first_excess if statistics else None
-        found.append(summary.preference(first["macro"], first["chance"]["macro"], excess))
-    if bias.get("same_language_top1"):
-        parts = {name: part["macro"] for name, part in bias.get("top_hit", {}).items()}
+        found.append(summary.preference(first.macro, first.chance.macro, excess))
+    if bias.same_language_top1:
+        parts = {name: part.macro for name, part in bias.top_hit.items() if part}
         share = 1 / len(languages) if statistics and statistics.pools else None
-        found.append(summary.first_results(bias["same_language_top1"]["macro"], share, parts))
+        found.append(summary.first_results(bias.same_language_top1.macro, share, parts))
     return found
 
 
-def _ceiling(content: RunContent) -> int | None:
+def _ceiling(measured: RankDistanceMeans, statistics: RunStatistics) -> int | None:
     """The largest rank distance that could be measured, where it is known."""
-    measured = content.metrics["bias"]["rank_distance"]
-    if "cutoff" in measured:
-        return int(measured["cutoff"])
-    pools = content.statistics.pools if content.statistics else {}
-    return sum(pools.values()) - 1 if pools else None
-
-
-def _some(sentence: str | None) -> list[str]:
-    return [] if sentence is None else [sentence]
+    if measured.cutoff is not None:
+        return measured.cutoff
+    return sum(statistics.pools.values()) - 1 if statistics.pools else None

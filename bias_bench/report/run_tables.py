@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bias_bench.evaluation.settings import Setting
+from bias_bench.evaluation.metrics_document import (
+    Bias,
+    KindMeans,
+    Metrics,
+    PerturbationEffect,
+    Perturbed,
+)
+from bias_bench.evaluation.settings import Kind, Setting
 from bias_bench.report.summary import perturbation_name
 from bias_bench.yaml_values import package_yaml
 
@@ -52,6 +59,15 @@ class NamedValues(NamedTuple):
     name: str
     number: int
     values: dict[str, float]
+
+
+class PerturbedRow(NamedTuple):
+    """What a perturbation does in the mean over languages, and by query language."""
+
+    kind: str
+    strength: str
+    macro: PerturbationEffect
+    per_language: dict[str, PerturbationEffect]
 
 
 class LogRow(NamedTuple):
@@ -102,15 +118,15 @@ def _matrix(
 
 
 def precision_matrix(
-    retrieval: Mapping[str, Any], languages: Sequence[str], metric: str
+    retrieval: Mapping[Kind, KindMeans], languages: Sequence[str], metric: str
 ) -> Matrix | None:
     """AP for each query language (rows) and language of the candidates (columns).
 
     None where only the pool of all languages was searched.
     """
-    means: dict[str, Any] = {}
-    for kind in ("monolingual", "cross_lingual"):
-        means |= retrieval.get(kind, {}).get("per_setting", {})
+    means: dict[str, dict[str, float]] = {}
+    for kind, part in retrieval.items():
+        means |= part.per_setting if kind != "multilingual" else {}
     if not means:
         return None
     return rising(
@@ -123,24 +139,23 @@ def precision_matrix(
     )
 
 
-def language_rows(metrics: Mapping[str, Any]) -> list[NamedValues]:
+def language_rows(metrics: Metrics) -> list[NamedValues]:
     """Each language's metrics where every language was searched alone; else empty."""
-    retrieval = metrics["retrieval"]
-    if retrieval.keys() != {"monolingual"}:
+    if metrics.retrieval.keys() != {"monolingual"}:
         return []
-    counts = metrics.get("counts", {})
+    number = {name: counts.queries for name, counts in metrics.counts.items()}
     return [
-        NamedValues(language, counts.get(language, {}).get("queries", 0), values)
-        for language, values in retrieval["monolingual"]["per_setting"].items()
+        NamedValues(language, number.get(language, 0), values)
+        for language, values in metrics.retrieval["monolingual"].per_setting.items()
     ]
 
 
-def average_rows(metrics: Mapping[str, Any]) -> list[NamedValues]:
+def average_rows(metrics: Metrics) -> list[NamedValues]:
     """The benchmark's averages over named sets of languages."""
-    averages = metrics["retrieval"].get("monolingual", {}).get("averages", {})
+    alone = metrics.retrieval.get("monolingual")
     return [
-        NamedValues(name, len(found["languages"]), found["values"])
-        for name, found in averages.items()
+        NamedValues(name, len(found.languages), found.values)
+        for name, found in (alone.averages if alone else {}).items()
     ]
 
 
@@ -209,26 +224,28 @@ def observations(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     return found
 
 
-def robustness_rows(perturbations: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Kind, strength and summary of each perturbation that was measured."""
+def robustness_rows(perturbations: Mapping[str, Mapping[str, Perturbed]]) -> list[PerturbedRow]:
+    """Each perturbation that was measured."""
     return [
-        (kind, strength, summary)
+        PerturbedRow(kind, strength, summary.macro, summary.per_language)
         for kind, strengths in perturbations.items()
         for strength, summary in strengths.items()
-        if summary["macro"]
+        if summary.macro
     ]
 
 
-def robustness_matrix(perturbations: Mapping[str, Any], languages: Sequence[str]) -> Matrix:
+def robustness_matrix(
+    perturbations: Mapping[str, Mapping[str, Perturbed]], languages: Sequence[str]
+) -> Matrix:
     """AP lost by query language (rows) and perturbation (columns)."""
     rows = robustness_rows(perturbations)
     return diverging(
         {
             language: {
-                f"{perturbation_name(kind)}, {strength}": summary["per_language"]
-                .get(language, {})
-                .get("loss")
-                for kind, strength, summary in rows
+                f"{perturbation_name(row.kind)}, {row.strength}": found.loss
+                if (found := row.per_language.get(language))
+                else None
+                for row in rows
             }
             for language in languages
         },
@@ -236,11 +253,11 @@ def robustness_matrix(perturbations: Mapping[str, Any], languages: Sequence[str]
     )
 
 
-def bias_rows(bias: Mapping[str, Any]) -> list[BiasRow]:
+def bias_rows(bias: Bias) -> list[BiasRow]:
     """Every bias metric of the catalogue that the run has, as one number with its reading."""
-    rows = []
+    rows, measured = [], bias.dump()
     for row in package_yaml("bias_bench.report", "bias_readings.yaml"):
-        value: Any = bias
+        value: Any = measured
         for key in row["path"].split("/"):
             value = value.get(key) if isinstance(value, Mapping) else None
         if isinstance(value, int | float):

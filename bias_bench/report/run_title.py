@@ -7,6 +7,7 @@ from typing import Any
 
 from bias_bench.datasets.registry import benchmarks
 from bias_bench.recipes import recipe_names
+from bias_bench.run_record import RunRecord
 from bias_bench.yaml_values import package_yaml
 
 _DESCRIBED = ("mixture", "terms", "negatives")  # settings of training that descriptions speak of
@@ -39,10 +40,10 @@ def recipe_text(experiment: dict[str, Any]) -> str | None:
     return content["description"] if _within(wanted, training) else None
 
 
-def benchmark_title(manifest: dict[str, Any], experiment: dict[str, Any]) -> str | None:
+def benchmark_title(manifest: RunRecord, experiment: dict[str, Any]) -> str | None:
     """What a known benchmark holds; None for one's own data, and for some of the languages."""
-    spec = benchmarks().get(manifest["benchmark"])
-    known = spec is not None and manifest.get("licence") == spec.licence
+    spec = benchmarks().get(manifest.benchmark)
+    known = spec is not None and manifest.licence == spec.licence
     return spec.title if spec and known and not experiment.get("languages") else None
 
 

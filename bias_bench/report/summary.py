@@ -8,8 +8,13 @@ never say that it is better than another.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from bias_bench.evaluation.metrics_document import (
+    FriedmanResult,
+    IndexRecall,
+    Perturbed,
+    ProbeRecord,
+)
 from bias_bench.languages import language_name
 from bias_bench.report.run_statistics import CONFIDENCE, Estimate
 from bias_bench.report.wording import (
@@ -186,9 +191,9 @@ def query_languages(values: Mapping[str, Estimate], from_mean: Mapping[str, Esti
     return f"{text} {capital('; '.join(parts))}."
 
 
-def candidate_languages(friedman: Mapping[str, Any], unit: str) -> str:
+def candidate_languages(friedman: FriedmanResult, unit: str) -> str:
     """Whether candidate languages are ranked in a systematic order; `unit` is what blocks are."""
-    p, blocks, places_of = friedman["p"], friedman["blocks"], friedman["relative_ranks"]
+    p, blocks, places_of = friedman.p, friedman.blocks, friedman.relative_ranks
     test = f"Friedman test over {blocks:,} {unit}s, taken as independent, {p_value(p)}"
     if p >= LEVEL or not places_of:
         return f"No systematic order among candidate languages could be shown ({test})."
@@ -215,38 +220,38 @@ def training(steps: int, evaluations: Sequence[tuple[int, float]]) -> str:
     return f"{text}. It was trained once, so what another seed would change is not known."
 
 
-def language_probe(probe: Mapping[str, Any]) -> str:
+def language_probe(probe: ProbeRecord) -> str:
     """How well the language can be told from an embedding."""
     text = (
-        f"A linear classifier tells the language of an embedding for {percent(probe['macro'])} of "
-        f"{probe['texts']:,} texts, where naming the most frequent language would do for "
-        f"{percent(probe['chance'])}"
+        f"A linear classifier tells the language of an embedding for {percent(probe.macro)} of "
+        f"{probe.texts:,} texts, where naming the most frequent language would do for "
+        f"{percent(probe.chance)}"
     )
-    if "before" in probe:
-        text += f"; before training it was {percent(probe['before']['macro'])}"
+    if probe.before:
+        text += f"; before training it was {percent(probe.before.macro)}"
     return f"{text} (not tested)."
 
 
 def robustness(
-    perturbations: Mapping[str, Mapping[str, Any]], metric: str = "pooled AP"
+    perturbations: Mapping[str, Mapping[str, Perturbed]], metric: str = "pooled AP"
 ) -> str | None:
     """The perturbation that costs most AP; None where none was measured."""
     found = {
-        (kind, strength): summary["macro"]
+        (kind, strength): summary.macro
         for kind, strengths in perturbations.items()
         for strength, summary in strengths.items()
-        if summary["macro"]
+        if summary.macro
     }
     if not found:
         return None
-    kind, strength = max(found, key=lambda variant: (found[variant]["loss"], variant))
+    kind, strength = max(found, key=lambda variant: (found[variant].loss, variant))
     worst = found[kind, strength]
-    if worst["loss"] <= 0:
+    if worst.loss <= 0:
         return f"No perturbation of the questions lowers mean {metric}, of {len(found)} tried."
     return (
         f"Of {len(found)} ways to perturb the questions, {metric} loses most to "
-        f"{perturbation_name(kind)} ({strength}): from {decimal(worst['ap_clean'])} to "
-        f"{decimal(worst['ap'])} in the mean over languages (not tested)."
+        f"{perturbation_name(kind)} ({strength}): from {decimal(worst.ap_clean)} to "
+        f"{decimal(worst.ap)} in the mean over languages (not tested)."
     )
 
 
@@ -264,12 +269,12 @@ def basis(topics: int, unit: str, units: int, known: bool) -> str:
     )
 
 
-def index_recall(index: Mapping[str, Any]) -> str:
+def index_recall(index: IndexRecall) -> str:
     """What was searched through, and what it finds of the exact results, at worst in which pool."""
     parts = [
         f"{percent(value)} of the exact first {name.partition('@')[2]} "
-        f"({percent(index['lowest'][name]['value'])} in the pool {index['lowest'][name]['pool']})"
-        for name, value in index["macro"].items()
+        f"({percent(index.lowest[name].value)} in the pool {index.lowest[name].pool})"
+        for name, value in index.macro.items()
     ]
-    kind, found = index["kind"], listed(parts)
+    kind, found = index.kind, listed(parts)
     return f"Searched through approximate indexes ({kind}), which on average find {found}."

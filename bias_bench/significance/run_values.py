@@ -15,18 +15,18 @@ import numpy as np
 
 from bias_bench.errors import BiasBenchError, DataError, UsageError
 from bias_bench.evaluation.metrics import Metric, compute, parse_metric
+from bias_bench.evaluation.metrics_document import Average, Metrics
 from bias_bench.evaluation.ranks import RankTable
 from bias_bench.evaluation.settings import parse_setting
-from bias_bench.files import digest, read_json, read_parquet
-from bias_bench.manifest import EXTERNAL, read_manifest, require_undamaged
+from bias_bench.files import digest, read_parquet
+from bias_bench.manifest import require_undamaged
+from bias_bench.run_record import IndexRecord, RunRecord
 from bias_bench.significance.differences import Observations
 from bias_bench.significance.measures import Measure
 from bias_bench.units import Unit
 
 Cluster = Unit
-_METRICS_SCHEMA = 1
 _READ = ("metrics.json", "scores.parquet", "ranks.parquet", "robustness.parquet")
-_POOLED = ("retrieval", "multilingual", "per_setting")
 # of an experiment: what makes a repetition of the same system, or decides no result
 _NOT_OF_THE_RECIPE = ("benchmark", "data_dir", "seed")
 _NOT_OF_THE_ENCODING = ("precision", "batch_tokens")
@@ -71,49 +71,46 @@ class Overview(NamedTuple):
 
 def read_run(folder: Path) -> RunFolder:
     """What a run folder holds; BiasBenchError where it is no complete run."""
-    manifest = read_manifest(folder)
-    status = manifest.get("status")
-    scored = manifest.get("kind") == EXTERNAL
-    if status != "complete":
+    record = RunRecord.load(folder)
+    if not record.complete:
         advice = (
             "repeat the command that made it"
-            if scored
+            if record.external
             else f"finish it with `biasbench run {folder / 'experiment.yaml'}`"
         )
         raise BiasBenchError(
-            f"{folder}: the run is {status or 'not begun'}, not complete; {advice}"
+            f"{folder}: the run is {record.status or 'not begun'}, not complete; {advice}"
         )
-    require_undamaged(folder, manifest, _READ)
-    try:
-        return RunFolder(
-            folder=folder,
-            name=folder.resolve().name,
-            benchmark=manifest["benchmark"],
-            data=manifest["collection"],
-            system=manifest["system"],
-            seed=int(manifest["seeds"][0]),
-            settings=_settings_key(folder),
-            precision=manifest["encoding"]["precision"],
-            demonstration=bool(manifest.get("demonstration")),
-            depth=int(manifest["depth"]) if scored or manifest.get("depth") else None,
-            scored=scored,
-            searched=_searched(manifest.get("index")),
-            answered={
-                name: (int(counts["missing"]), int(counts["queries"]))
-                for name, counts in (manifest["counts"] if scored else {}).items()
-            },
-        )
-    except (KeyError, IndexError, TypeError) as error:
-        raise DataError(f"{folder}: manifest.json lacks {error}; repeat the run") from None
+    require_undamaged(folder, record, _READ)
+    if record.external and record.depth is None:
+        raise DataError(f"{folder}: manifest.json lacks depth; repeat the run")
+    return RunFolder(
+        folder=folder,
+        name=folder.resolve().name,
+        benchmark=record.benchmark,
+        data=record.collection,
+        system=record.system,
+        seed=record.seeds[0],
+        settings=_settings_key(folder),
+        precision=record.encoding.precision,
+        demonstration=record.demonstration,
+        depth=record.depth,
+        scored=record.external,
+        searched=_searched(record.index),
+        answered={
+            name: (counts.missing, counts.queries)
+            for name, counts in (record.counts if record.external else {}).items()
+        },
+    )
 
 
-def _searched(described: dict[str, Any] | None) -> str:
+def _searched(index: IndexRecord | None) -> str:
     """What a run was searched through, as its manifest describes it: ``exact``, ``hnsw (…)``."""
-    if described is None:
+    if index is None:
         return "exact"
-    left_out = {"kind", "macro", "lowest", "per_pool", "seed", "building_threads"}
-    settings = [f"{key} {value}" for key, value in described.items() if key not in left_out]
-    return f"{described['kind']} ({', '.join(settings)})"
+    left_out = {"kind", "seed", "building_threads"}
+    settings = [f"{key} {value}" for key, value in index.settings.items() if key not in left_out]
+    return f"{index.kind} ({', '.join(settings)})"
 
 
 def read_overview(run: RunFolder, settings: Sequence[str], cutoff: int | None) -> Overview:
@@ -121,19 +118,14 @@ def read_overview(run: RunFolder, settings: Sequence[str], cutoff: int | None) -
 
     From metrics.json, but AP and rank distance with a cut-off from the ranks, as known down to it.
     """
-    path = run.folder / "metrics.json"
-    metrics = read_json(path)
-    schema = metrics.get("schema") if isinstance(metrics, dict) else None
-    if schema != _METRICS_SCHEMA:
-        raise BiasBenchError(
-            f"{path}: schema {schema} is not known to this version of biasbench; update it"
-        )
+    metrics = Metrics.load(run.folder)
     languages = [parse_setting(name).query_language for name in settings]
-    same = _mean(metrics, ("bias", "same_language_top1", "per_language"), languages)
+    same = _mean(metrics.bias.same_language_top1, languages)
     if cutoff and settings:
         return _cut_overview(run, languages, cutoff)._replace(same_language_top1=same)
-    precision = _known_mean([_number(metrics, *_POOLED, name, "AP") for name in settings])
-    distance = _mean(metrics, ("bias", "rank_distance", "per_language"), languages)
+    pooled = metrics.retrieval.get("multilingual")
+    means = [pooled.per_setting.get(name, {}).get("AP") for name in settings] if pooled else []
+    precision, distance = _known_mean(means), _mean(metrics.bias.rank_distance, languages)
     return Overview(precision, distance, same, np.nan)
 
 
@@ -246,17 +238,11 @@ def _settings_key(folder: Path) -> str:
     return digest(kept)
 
 
-def _mean(content: Any, path: tuple[str, ...], names: Sequence[str]) -> float:
-    """The mean of the numbers under `path` that there are, NaN without any."""
-    return _known_mean([_number(content, *path, name) for name in names])
+def _mean(measured: Average | None, languages: Sequence[str]) -> float:
+    """The mean over these query languages, NaN without any."""
+    return _known_mean([measured.per_language.get(name) for name in languages] if measured else [])
 
 
-def _known_mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
+def _known_mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else float("nan")
-
-
-def _number(content: Any, *path: str) -> float:
-    for key in path:
-        content = content.get(key) if isinstance(content, dict) else None
-    return float(content) if isinstance(content, int | float) else float("nan")

@@ -241,15 +241,10 @@ def collect(
 
     def work() -> list[Path]:
         with manifest.timed("metrics"):
-            content = measure(task, manifest)
-        if "robustness" in parts:
-            content["robustness"] = read_json(parts["robustness"])
-        if "probe" in parts:
-            content["bias"]["language_probe"] = read_json(parts["probe"])
-        content.update({name: read_json(path) for name, path in (more or {}).items()})
-        write_json(folder / "metrics.json", {**content, "timings": manifest.content["timings"]})
+            read = {name: read_json(path) for name, path in {**parts, **(more or {})}.items()}
+            metrics = measure(task, manifest, read.pop("probe", None), read)
         write_json(folder / "examples.json", examples(task, folder))
-        return [folder / "metrics.json", folder / "examples.json"]
+        return [metrics.save(folder, manifest.content["timings"]), folder / "examples.json"]
 
     made = {"biasbench": __version__, "examples": EXAMPLES_SCHEMA}
     inputs = {

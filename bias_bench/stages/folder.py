@@ -15,6 +15,7 @@ from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, 
 from bias_bench.files import folder_lock, remove_temporary_files, write_text
 from bias_bench.manifest import Manifest, Policy, experiment_record
 from bias_bench.report.run_page import write_run_page
+from bias_bench.run_record import REPAIR
 from bias_bench.stages.indexed import describe_index
 from bias_bench.stages.work import Task
 
@@ -95,10 +96,7 @@ def require_same_experiment(folder: Path, experiment: Experiment, policy: Policy
     try:
         before = make_experiment(read_yaml(path)).model_dump(exclude={"data_dir"})
     except UsageError as error:
-        raise DataError(
-            f"{path}: damaged ({error}); restore it from a copy, or compute the run anew with "
-            "--policy always"
-        ) from None
+        raise DataError(f"{path}: damaged ({error}); {REPAIR}") from None
     now = experiment.model_dump(exclude={"data_dir"})
     before["benchmark"] = _found_again(before["benchmark"], experiment.benchmark)
     changed = [key for key in now if now[key] != before[key]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +21,8 @@ from bias_bench.evaluation.trec import RunTable, ragged_run_bytes, read_run
 from bias_bench.experiment import Experiment, experiment_yaml, make_experiment, read_yaml
 from bias_bench.external import Origin, ScoreOptions, score_external
 from bias_bench.files import digest, sha256_file, write_bytes
-from bias_bench.manifest import EXTERNAL, read_manifest
 from bias_bench.report.run_page import write_run_page
+from bias_bench.run_record import RunRecord
 from bias_bench.stages.folder import RunFolder
 
 
@@ -35,7 +35,7 @@ class Part(NamedTuple):
     files: dict[str, GivenFile]
     depth: int
     not_found: float | None
-    manifest: dict[str, Any]
+    run: RunRecord
 
     @property
     def record(self) -> dict[str, str]:
@@ -43,7 +43,7 @@ class Part(NamedTuple):
         files = {name: sha256_file(file.path) for name, file in self.files.items()}
         return {
             "name": self.folder.name,
-            "system": self.manifest["system"],
+            "system": self.run.system,
             "trec": digest(files),
         }
 
@@ -99,16 +99,16 @@ def run_fusion(experiment: Experiment, place: RunFolder) -> Path:
 
 
 def _part(folder: Path) -> Part:
-    manifest = read_manifest(folder)
-    if manifest.get("status") != "complete":
-        raise UsageError(f"{folder}: the run is {manifest.get('status')}; finish it, then fuse it")
-    if manifest.get("kind") == EXTERNAL:
-        depth = int(manifest["depth"])
+    run = RunRecord.load(folder)
+    if not run.complete:
+        raise UsageError(f"{folder}: the run is {run.status}; finish it, then fuse it")
+    if run.external and run.depth:
+        depth = run.depth
     else:
         depth = make_experiment(read_yaml(folder / "experiment.yaml")).retrieval.depth
     files = {str(file.setting): file for file in given_files([str(folder)], "run")}
-    not_found = manifest.get("lexical", {}).get("score_not_found")
-    return Part(folder, files, depth, not_found, manifest)
+    not_found = run.lexical.score_not_found if run.lexical else None
+    return Part(folder, files, depth, not_found, run)
 
 
 def _require_alike(experiment: Experiment, parts: list[Part]) -> None:
@@ -117,13 +117,13 @@ def _require_alike(experiment: Experiment, parts: list[Part]) -> None:
         raise UsageError(f"{', '.join(names)}: fused runs need different names; rename a folder")
     first = parts[0]
     for part in parts:
-        if part.manifest["benchmark"] != Path(experiment.benchmark).resolve().name:
+        if part.run.benchmark != Path(experiment.benchmark).resolve().name:
             raise UsageError(
-                f"{part.folder}: is a run of {part.manifest['benchmark']}, not of "
+                f"{part.folder}: is a run of {part.run.benchmark}, not of "
                 f"{experiment.benchmark}; name the benchmark, `biasbench run "
-                f"{part.manifest['benchmark']} --recipe fusion:…`"
+                f"{part.run.benchmark} --recipe fusion:…`"
             )
-        if part.manifest["collection"] != first.manifest["collection"]:
+        if part.run.collection != first.run.collection:
             raise UsageError(
                 f"{part.folder}: was run on another version of {experiment.benchmark} than "
                 f"{first.folder}; repeat one of them"

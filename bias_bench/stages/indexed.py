@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bias_bench.console import say
+from bias_bench.evaluation.metrics_document import IndexRecall
 from bias_bench.files import read_json, write_json
 from bias_bench.manifest import Manifest
 from bias_bench.report.summary import index_recall
@@ -103,7 +104,7 @@ def search_indexes(
     with manifest.timed("recall"):
         record = _record(prepared, indexed)
         write_json(folder / INDEX_FILE, record)
-    say(index_recall(record))
+    say(index_recall(IndexRecall.model_validate(record)))
     return [*paths, folder / INDEX_FILE]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from bias_bench.encoders.cache import Request
 from bias_bench.encoders.encoder import EncodingSettings
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.aggregate import aggregate
+from bias_bench.evaluation.metrics_document import SCHEMA, Metrics
 from bias_bench.evaluation.ranks import RankTable, setting_rows, write_ranks
 from bias_bench.evaluation.score_run import qrels_file, run_file, score_run
 from bias_bench.evaluation.scorers.providers import trec_eval_provider
@@ -51,8 +52,6 @@ from bias_bench.experiment import Experiment
 from bias_bench.manifest import Manifest
 from bias_bench.retrieval.exact import Results
 from bias_bench.retrieval.order import strictly_decreasing
-
-METRICS_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -209,15 +208,18 @@ def score_settings(folder: Path, depth: int, manifest: Manifest) -> Path:
     return path
 
 
-def measure(task: Task, manifest: Manifest) -> dict[str, Any]:
-    """The content of metrics.json, but for timings."""
+def measure(
+    task: Task, manifest: Manifest, probe: dict[str, Any] | None, more: Mapping[str, Any]
+) -> Metrics:
+    """All that was measured, with the language `probe` if there is one, and `more` fields."""
     folder, collection, spec = manifest.folder, task.collection, task.benchmark.spec
     table = RankTable(folder / "ranks.parquet")
     queries = count_queries(folder / "scores.parquet")
     asked = {language: len(collection.queries_in(language)) for language in collection.languages}
     left_out = [str(setting) for setting in settings_without_topics(collection)]
-    return {
-        "schema": METRICS_SCHEMA,
+    bias = measure_bias(folder, table, collection.languages) if collection.parallel else {}
+    content = {
+        "schema": SCHEMA,
         "benchmark": collection.name,
         "system": str(task.experiment.system),
         **({"cutoff": table.cutoff} if table.cutoff else {}),
@@ -232,11 +234,14 @@ def measure(task: Task, manifest: Manifest) -> dict[str, Any]:
             for name, number in queries.items()
         },
         **({"without_queries": left_out} if left_out else {}),
-        "bias": measure_bias(folder, table, collection.languages) if collection.parallel else {},
-        "scorers": {
-            "agreement": {
-                key: manifest.content["agreement"][key]
-                for key in ("max_abs_difference", "compared")
-            }
-        },
+        "bias": bias if probe is None else {**bias, "language_probe": probe},
+        "scorers": measured_agreement(manifest),
+        **more,
     }
+    return Metrics.model_validate(content)
+
+
+def measured_agreement(manifest: Manifest) -> dict[str, Any]:
+    """The part `scorers` of metrics.json, as the stage `score` recorded it."""
+    found = manifest.content["agreement"]
+    return {"agreement": {key: found[key] for key in ("max_abs_difference", "compared")}}
