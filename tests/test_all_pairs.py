@@ -32,8 +32,8 @@ def aligned(*systems: np.ndarray) -> Aligned:
 
 def p_of(found: Aligned, permutations: int = 199, seed: int = 0) -> dict[tuple[str, str], float]:
     options = CompareOptions(permutations=permutations, seed=seed)
-    rows = all_pairs(found, found.systems, KIND, options)["groups"]["monolingual"]
-    return {(row["system"], row["other"]): row["p"] for row in rows}
+    rows = all_pairs(found, found.systems, KIND, options).groups["monolingual"]
+    return {(row.system, row.other): row.p for row in rows}
 
 
 def scores(random: np.random.Generator, means: list[float], topics: int = 48) -> Aligned:

@@ -49,7 +49,7 @@ def test_the_probe_is_measured_before_and_after_training(finished: Path) -> None
 
 def test_the_suite_asks_perturbed_questions_of_the_drawn_topics(finished: Path) -> None:
     found = metrics(finished, "mini-zero-shot-0")["robustness"]
-    assert (found.topics, found["of"]) == (30, 60)
+    assert (found["topics"], found["of"]) == (30, 60)
     kinds = found["perturbations"]
     assert {"typo", "diacritics", "case", "word_order", "code_switching"} <= set(kinds)
     typo = kinds["typo"]["strong"]
