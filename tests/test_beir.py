@@ -112,6 +112,14 @@ def test_queries_of_one_topic_make_pooled_settings(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_languages_without_common_topics_are_searched_each_on_its_own(tmp_path: Path) -> None:
+    queries = [{**row, "topic": None} for row in PARALLEL_QUERIES]
+    found = collection(write(tmp_path / "own", PARALLEL_CORPUS, queries, table(PARALLEL_QRELS)))
+    assert not found.parallel
+    assert [str(setting) for setting in settings_of(found)] == ["de", "en"]
+    assert len(found.topics) == 4
+
+
 def test_the_largest_grade_of_a_topic_s_queries_counts(tmp_path: Path) -> None:
     qrels = [*PARALLEL_QRELS, ("en-q0", "de0", "0"), ("en-q1", "de1", "3")]
     found = collection(write(tmp_path / "own", PARALLEL_CORPUS, PARALLEL_QUERIES, table(qrels)))

@@ -53,13 +53,12 @@ class Question(NamedTuple):
 class Part(NamedTuple):
     """What one folder holds: documents and questions by their ids in it, and grades by both.
 
-    A document is a language and a text. `unjudged` counts the questions that the split leaves out.
+    A document is a language and a text. Questions that the split does not judge are left out.
     """
 
     documents: dict[str, tuple[str, str]]
     questions: dict[str, Question]
     grades: dict[str, dict[str, int]]
-    unjudged: int
 
 
 def beir_folders(folder: Path) -> dict[str, Path]:
@@ -163,7 +162,7 @@ def _read_part(files: Files, judgements: Path, language: str) -> Part:
     judged = {name: question for name, question in questions.items() if name in grades}
     if not judged:
         raise DataError(f"{judgements}: holds no judgement")
-    return Part(documents, judged, grades, len(questions) - len(judged))
+    return Part(documents, judged, grades)
 
 
 def _read_documents(path: Path, language: str) -> dict[str, tuple[str, str]]:
