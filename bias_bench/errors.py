@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class BiasBenchError(Exception):
@@ -32,3 +32,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if matches:
         return f"did you mean '{folded[matches[0]]}'?"
     return f"known: {', '.join(names)}" if names else "none are known"
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """Names in a message: the first `most`, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

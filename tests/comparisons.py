@@ -77,6 +77,7 @@ def make_run(
         "name": folder.name,
         "benchmark": "made-up",
         "collection": "0" * 64,
+        "languages": list(languages),
         "system": f"{recipe}@scratch:tiny#{seed}",
         "seeds": [seed],
         "encoding": {"precision": "float32"},

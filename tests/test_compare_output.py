@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
@@ -245,6 +246,72 @@ def test_precision_demonstration_and_seeds_are_warned_of(
         "warning: the runs differ in encoding precision (bf16 in other, float32 in zero)" in error
     )
     assert "made-up is a demonstration: too small for any claim" in error
+
+
+def used(query_prefix: str = "", length: int = 512, **encoding: Any) -> dict[str, Any]:
+    """The record of an encoder that was used in this way."""
+    profile = {
+        "pooling": "mean",
+        "query_prefix": query_prefix,
+        "candidate_prefix": "",
+        "query_max_length": length,
+        "candidate_max_length": 512,
+    }
+    return {"encoding": {"precision": "float32", "profile": profile, **encoding}}
+
+
+def test_one_encoder_used_in_two_ways_is_warned_of(tmp_path: Path) -> None:
+    weights = {"weights": {"model.safetensors": "1" * 64}}
+    plain = make_run(tmp_path / "plain", **used(), **weights)
+    queries = make_run(tmp_path / "queries", "mono", **used("query: ", 128), **weights)
+    dot = make_run(
+        tmp_path / "dot", "hybrid", **used(similarity="dot"), **weights,
+        system="hybrid@path/to/copy#0",
+    )  # fmt: skip
+    other = make_run(
+        tmp_path / "other", "cross", **used("Q: "), weights={"model.safetensors": "2" * 64}
+    )
+    unknown = make_run(tmp_path / "unknown", "mixed")
+
+    def warned(*folders: Path) -> list[str]:
+        found = compare(folders, CompareOptions(significance=False)).warnings
+        return [line for line in found if " differ in " in line]
+
+    (line,) = warned(plain, queries)
+    assert line == (
+        "the runs of scratch:tiny differ in query_prefix ('' in plain, 'query: ' in queries), "
+        "query_max_length (128 in queries, 512 in plain), which changes its vectors; give all the "
+        "same (--set encoding.…) to compare anything else"
+    )
+    (line,) = warned(plain, dot, other)
+    assert "differ in similarity ('cosine' in plain, 'dot' in dot), which" in line
+    assert not warned(plain, other)  # another encoder, as its makers mean it
+    assert not warned(plain, unknown)
+
+
+def test_other_languages_are_named_with_what_to_do(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make_run(tmp_path / "other", "mono", languages=("de", "en", "th"), collection="1" * 64)
+    early = make_run(tmp_path / "early", "cross", languages=("en", "th"), collection="2" * 64)
+    manifest = json.loads((early / "manifest.json").read_text("utf-8"))
+    del manifest["languages"]
+    (early / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    scored = make_run(
+        tmp_path / "scored", "x", languages=("en", "th"), collection="3" * 64, kind="external",
+        depth=10,
+    )  # fmt: skip
+    here = f"ar only in {runs / 'zero'}"
+    error = one_line(capsys, 3, runs / "zero", other)
+    assert (
+        f"has other languages of made-up than {runs / 'zero'} (de only in {other}; {here})" in error
+    )
+    assert error.endswith("run both with --set 'languages=[en, th]'")
+    assert f" ({here}), and so other pools; run both with" in one_line(
+        capsys, 3, runs / "zero", early
+    )
+    error = one_line(capsys, 3, runs / "zero", scored)
+    assert error.endswith(f" ({here}), and so other pools; compare runs of the same ones")
 
 
 @pytest.fixture(scope="module")

@@ -39,8 +39,8 @@ from bias_bench.negatives.store import read_negatives, write_negatives
 from bias_bench.report.index_page import write_index
 from bias_bench.report.run_page import write_run_page
 from bias_bench.run_record import RunRecord
-from bias_bench.significance.run_values import read_overview
-from bias_bench.significance.run_values import read_run as read_complete
+from bias_bench.significance.run_values import pooled_figures
+from bias_bench.significance.systems import read_finished
 from tests.fuzzing import changed_json, fuzzed, hostile, packed, survives
 from tests.test_mining import parallel_pairs, unit_vectors
 
@@ -252,7 +252,7 @@ def test_pages_of_runs(native: Path, tmp_path: Path, data: st.DataObject) -> Non
     sound = json.loads((native / "metrics.json").read_text("utf-8"))
     (folder / "metrics.json").write_bytes(data.draw(changed_json(sound)))
     survives(lambda: write_run_page(folder, tmp_path))
-    survives(lambda: read_overview(read_complete(folder), ["en-all"], None))
+    survives(lambda: pooled_figures(read_finished(folder), ["en-all"], None))
 
 
 @fuzzed

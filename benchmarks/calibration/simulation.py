@@ -17,7 +17,7 @@ from benchmarks.calibration.worlds import UNITS, WORLDS, Source, structure
 from benchmarks.harness import progress
 from bias_bench.files import sha256_file
 from bias_bench.provenance import versions
-from bias_bench.significance.run_values import read_run
+from bias_bench.significance.systems import read_finished
 
 LIBRARIES = ("biasbench", "python", "numpy", "scipy")
 
@@ -89,7 +89,7 @@ def provenance(source: Source, chosen: Calibration) -> dict[str, Any]:
 
 def run_identity(folder: Path) -> dict[str, str]:
     """What a run folder is, and of what scores."""
-    run = read_run(folder)
+    run = read_finished(folder)
     return {
         "name": run.name,
         "system": run.system,

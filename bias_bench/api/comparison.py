@@ -16,7 +16,7 @@ from bias_bench.report.comparison_forms import MACRO, TSV_COLUMNS, as_latex, as_
 from bias_bench.significance.comparison import compare as compare_folders
 from bias_bench.significance.document import ComparisonDocument, load
 from bias_bench.significance.options import CompareOptions, Correction, Family
-from bias_bench.significance.run_values import Cluster
+from bias_bench.units import Unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +111,7 @@ def compare(
     *,
     baseline: AnyRun | None = None,
     metric: str | None = None,
-    cluster: Cluster | None = None,
+    cluster: Unit | None = None,
     significance: bool = True,
     correction: Correction = "maxt",
     family: Family = "kind",

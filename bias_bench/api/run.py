@@ -17,7 +17,7 @@ from bias_bench.evaluation.score_run import qrels_file, run_file
 from bias_bench.evaluation.scores import read_exact
 from bias_bench.evaluation.settings import KINDS, parse_setting
 from bias_bench.run_record import RunRecord
-from bias_bench.significance.run_values import read_run
+from bias_bench.significance.systems import read_finished
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,7 +172,7 @@ def load_run(folder: str | PathLike[str]) -> Run:
     bias_bench.errors.DataError: no-such-run: not a run folder (no manifest.json)
     """
     path = Path(folder)
-    read_run(path)
+    read_finished(path)
     for name in ("metrics.json", "scores.parquet", "ranks.parquet"):
         if not (path / name).is_file():
             raise BiasBenchError(f"{path}: holds no {name}; repeat the run")

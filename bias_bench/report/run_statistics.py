@@ -23,9 +23,8 @@ from bias_bench.significance.bootstrap import (
     bootstrap_means,
     percentile_intervals,
 )
-from bias_bench.significance.run_values import Cluster
 from bias_bench.significance.simultaneous import residuals, simultaneous_intervals, weighted
-from bias_bench.units import default_unit
+from bias_bench.units import Unit, default_unit
 
 CONFIDENCE = 0.95
 FEWEST = 20  # units, below which percentile intervals are far too short to be shown
@@ -66,7 +65,7 @@ class RunStatistics(NamedTuple):
     """
 
     topics: int
-    unit: Cluster
+    unit: Unit
     units: int
     precision: dict[str, Estimate]
     crossing: Estimate | None
@@ -138,7 +137,7 @@ def _is_complete(part: LanguageRanks, topics: int) -> bool:
     return len(part.ranks) == topics and bool((part.ranks > 0).all())
 
 
-def _pairs(columns: Sequence[_Column], unit: Cluster) -> Iterator[tuple[str, str]]:
+def _pairs(columns: Sequence[_Column], unit: Unit) -> Iterator[tuple[str, str]]:
     """Every topic of the columns with what it belongs to."""
     for column in columns:
         source = column.source

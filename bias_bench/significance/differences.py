@@ -13,6 +13,7 @@ import numpy as np
 
 from bias_bench.errors import DataError, UsageError, nearest
 from bias_bench.evaluation.settings import KINDS, parse_setting
+from bias_bench.significance.document import Omitted
 
 
 class Observations(NamedTuple):
@@ -26,19 +27,6 @@ class Observations(NamedTuple):
     settings: Sequence[str]
     values: np.ndarray
     clusters: Sequence[str] | None = None
-
-
-class Omitted(NamedTuple):
-    """What the grid leaves out, and its holes.
-
-    `topics` and `settings`: those without one cell that all runs have. Of the remaining grid,
-    `cells` counts those that some runs have and others lack, `missing` those that no run has.
-    """
-
-    topics: tuple[str, ...]
-    settings: tuple[str, ...]
-    cells: int
-    missing: int
 
 
 class Aligned(NamedTuple):
@@ -108,7 +96,7 @@ def align(runs: Mapping[str, Mapping[str, Observations]]) -> Aligned:
         cluster_names=cluster_names,
         scores=tuple(np.split(grids, ends[:-1])),
         omitted=Omitted(
-            topics=_kept(topics, ~rows),
+            topics=int((~rows).sum()),
             settings=_kept(settings, ~columns),
             cells=int((present.any(axis=0) & ~common)[kept].sum()),
             missing=int((~present.any(axis=0))[kept].sum()),

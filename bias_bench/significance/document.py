@@ -17,7 +17,7 @@ from bias_bench.evaluation.settings import KINDS
 from bias_bench.files import parse_json
 from bias_bench.significance.measures import Direction, capped_name
 from bias_bench.significance.options import ALSO, Correction, Family
-from bias_bench.significance.run_values import Cluster
+from bias_bench.units import Unit
 
 SCHEMA = 1
 
@@ -162,8 +162,8 @@ class Overview(PooledFigures):
 class Omitted(_Part):
     """What was left out because not all runs have it."""
 
-    topics: Count = Field(description="topics")
-    settings: tuple[str, ...] = Field(description="names of settings")
+    topics: Count = Field(description="topics without a value that all runs have")
+    settings: tuple[str, ...] = Field(description="names of settings without one")
     cells: Count = Field(description="further values of a topic in a setting")
     missing: Count = Field(description="values of a topic in a setting that no run has")
 
@@ -199,7 +199,7 @@ class ComparisonDocument(_Part):
         description="whether differences were tested"
     )
     baseline: str = Field(description="name of the baseline's system")
-    cluster: Cluster = Field(description="the unit of resampling")
+    cluster: Unit = Field(description="the unit of resampling")
     permutations: Count | None = Field(description="draws and replicates; None without tests")
     correction: Correction | None = Field(description="None without tests")
     family: Family | None = Field(description="what `p_adjusted` is over; None without tests")
