@@ -7,7 +7,8 @@ import math
 
 import numpy as np
 
-from bias_bench.significance.differences import Aligned, Omitted
+from bias_bench.significance.differences import Aligned
+from bias_bench.significance.document import Omitted
 from bias_bench.significance.options import CompareOptions
 from bias_bench.significance.pairwise import all_pairs
 from bias_bench.significance.randomization import sign_flips
@@ -26,7 +27,7 @@ def aligned(*systems: np.ndarray) -> Aligned:
         np.arange(topics),
         tuple(f"t{n}" for n in range(topics)),
         tuple(part[:, :, None] for part in systems),
-        Omitted((), (), 0, 0),
+        Omitted(topics=0, settings=(), cells=0, missing=0),
     )
 
 

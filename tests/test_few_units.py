@@ -9,9 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bias_bench.significance.bootstrap import bootstrap_means, bootstrap_p, percentile_intervals
-from bias_bench.significance.equivalence import equivalence
-from bias_bench.significance.few import with_few_units
+from bias_bench.significance.bootstrap import (
+    bootstrap_means,
+    bootstrap_p,
+    equivalence,
+    percentile_intervals,
+    with_few_units,
+)
 from bias_bench.significance.randomization import sign_flips
 from bias_bench.significance.seeds import seed_means, seed_residuals
 from bias_bench.significance.simultaneous import residuals, simultaneous_intervals

@@ -10,10 +10,10 @@ from benchmarks.calibration.worlds import UNITS, Sample, Source, generator, resa
 from bias_bench.significance.bootstrap import (
     Intervals,
     bootstrap_means,
+    equivalence,
     macro_replicates,
     percentile_intervals,
 )
-from bias_bench.significance.equivalence import equivalence
 from bias_bench.significance.simultaneous import residuals, simultaneous_intervals
 from bias_bench.units import Unit
 

@@ -4,7 +4,7 @@ With one seed of each, p-values come from sign flips and intervals from the boot
 clusters of topics. With several seeds of either, both come from the bootstrap over seeds and
 clusters, since flipping signs of differences speaks of the checkpoints at hand only. What holds for
 a whole family at once comes from random signs of residuals, of clusters and of seeds. Where units
-are few, points that they can show take the place of bootstrap replicates (`few`).
+are few, points that they can show take the place of bootstrap replicates.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from bias_bench.significance.bootstrap import (
     Intervals,
     bootstrap_means,
     bootstrap_p,
+    equivalence,
     macro_replicates,
     percentile_intervals,
+    with_few_units,
 )
 from bias_bench.significance.corrections import benjamini_hochberg, holm
 from bias_bench.significance.differences import Aligned, Differences, difference, macro_values
@@ -36,8 +38,6 @@ from bias_bench.significance.document import (
 )
 from bias_bench.significance.draws import least_p
 from bias_bench.significance.effects import effects
-from bias_bench.significance.equivalence import equivalence
-from bias_bench.significance.few import with_few_units
 from bias_bench.significance.measures import Measure
 from bias_bench.significance.options import CompareOptions
 from bias_bench.significance.parametric import Parametric, t_test, wilcoxon_test
@@ -74,8 +74,10 @@ class _Columns(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """Columns to test: `cells` by name, `replicates` [replicates, columns] of
-    their means, `spread`, how these vary, and `several`, whether these systems have seeds.
+    """Columns to test, with their `cells` by name.
+
+    `replicates` float64 [replicates, columns] of their means; `spread`, how these vary; `several`,
+    whether one of these systems has several seeds.
     """
 
     columns: _Columns
@@ -91,14 +93,6 @@ class PairResult(NamedTuple):
     test: Test | None
     groups: dict[str, Cell]
     settings: dict[str, Cell]
-
-
-class _Family(NamedTuple):
-    """Of the columns of one family: p-values, step-down max-T ones, simultaneous intervals."""
-
-    p: np.ndarray
-    step_down: np.ndarray
-    joint: Intervals
 
 
 Members = Sequence[tuple[_Table, list[int]]]  # of a family, as columns of tables
@@ -124,13 +118,18 @@ def compare_pairs(
         cells = [_descriptive(part, found.clusters, measure) for part in columns]
         for kind, columns_of in groups.items():
             _put(cells[0], kind, settings=len(columns_of))
+        several = len(found.system) > 1 or len(found.baseline) > 1
         test: Test | None = None
         if options.significance:
-            several = _several_seeds(found)
             test = SEED_BOOTSTRAP if several else SIGN_FLIPS
             systems = aligned.systems if options.family == "all" else (name, baseline)
             spreads = _spreads(aligned, (name, baseline), systems, groups)
-            of_settings = _replicates(found, options)
+            draws = (options.permutations, options.seed)
+            if several:
+                of_settings = seed_means(found.system, found.baseline, found.clusters, *draws)
+                of_settings[np.abs(of_settings) <= _rounding(found)] = 0.0
+            else:
+                of_settings = bootstrap_means(found.values, found.clusters, *draws)
             means = (macro_replicates(of_settings, list(groups.values())), of_settings)
             for part, cell, mean, spread in zip(columns, cells, means, spreads, strict=True):
                 seeds = spread if several and isinstance(spread, SeedResiduals) else None
@@ -138,16 +137,14 @@ def compare_pairs(
                 tables.append(_Table(part, cell, replicates, spread, several))
                 _add_requested(tables[-1], found.clusters, measure, options)
         entries.append(PairResult(test, *cells))
-    for family in _families(tables, options):
+    families: list[Members] = [
+        [(table, family)] for table in tables for family in table.columns.families
+    ]
+    if options.family == "all" and tables:
+        families = [[(table, list(range(len(table.columns.names)))) for table in tables]]
+    for family in families:
         _add_tests(family, aligned.clusters, options)
     return entries
-
-
-def _families(tables: Sequence[_Table], options: CompareOptions) -> list[Members]:
-    """What is adjusted together."""
-    if options.family == "all" and tables:
-        return [[(table, list(range(len(table.columns.names)))) for table in tables]]
-    return [[(table, family)] for table in tables for family in table.columns.families]
 
 
 def all_pairs(
@@ -163,10 +160,16 @@ def all_pairs(
     found = [_columns(difference(aligned, *pair), groups)[0] for pair in pairs]
     spreads = [_spreads(aligned, pair, aligned.systems, groups)[0] for pair in pairs]
     sizes = [effects(part.values, aligned.clusters).d_z for part in found]
+    draws = (options.permutations, options.seed)
     kinds: dict[str, tuple[Pair, ...]] = {}
     for column, kind in enumerate(groups):
         values = np.stack([part.values[:, column] for part in found], axis=1)
-        p = _step_down(values, [_of(part, [column]) for part in spreads], aligned, options)
+        joined = _joined([_of(part, [column]) for part in spreads])
+        if isinstance(joined, SeedResiduals):
+            step_down = seeds_at_once(joined, options.confidence, *draws).step_down
+            p = np.maximum(step_down, _least(values, aligned.clusters))
+        else:
+            p = sign_flips(values, aligned.clusters, *draws).step_down
         kinds[kind] = tuple(
             Pair(
                 system=a,
@@ -178,20 +181,6 @@ def all_pairs(
             for (a, b), part, value, size in zip(pairs, found, p, sizes, strict=True)
         )
     return AllPairs(permutations=options.permutations, groups=kinds)
-
-
-def _step_down(
-    values: np.ndarray,
-    spreads: Sequence[Spread],
-    aligned: Aligned,
-    options: CompareOptions,
-) -> np.ndarray:
-    """Step-down max-T p-values float64 [columns], over seeds too where the spreads have them."""
-    draws, joined = (options.permutations, options.seed), _joined(spreads)
-    if not isinstance(joined, SeedResiduals):
-        return sign_flips(values, aligned.clusters, *draws).step_down
-    found = seeds_at_once(joined, options.confidence, *draws).step_down
-    return np.maximum(found, _least(values, aligned.clusters))
 
 
 def _columns(found: Differences, groups: Groups) -> tuple[_Columns, _Columns]:
@@ -208,20 +197,6 @@ def _columns(found: Differences, groups: Groups) -> tuple[_Columns, _Columns]:
         (list(range(len(groups))),),
     )
     return kinds, _Columns(found.settings, found.values, baseline, system, families)
-
-
-def _several_seeds(found: Differences) -> bool:
-    return len(found.system) > 1 or len(found.baseline) > 1
-
-
-def _replicates(found: Differences, options: CompareOptions) -> np.ndarray:
-    """Mean differences under resampling: float64 [replicates, settings]."""
-    draws = (options.permutations, options.seed)
-    if not _several_seeds(found):
-        return bootstrap_means(found.values, found.clusters, *draws)
-    means = seed_means(found.system, found.baseline, found.clusters, *draws)
-    means[np.abs(means) <= _rounding(found)] = 0.0
-    return means
 
 
 def _rounding(found: Differences) -> float:
@@ -282,23 +257,6 @@ def _descriptive(columns: _Columns, clusters: np.ndarray, measure: Measure) -> d
     }
 
 
-def _test(members: Members, clusters: np.ndarray, options: CompareOptions) -> _Family:
-    """A family's tests, over seeds too where the spreads have them."""
-    draws = (options.permutations, options.seed)
-    values = np.hstack([table.columns.values[:, columns] for table, columns in members])
-    spread = _joined([_of(table.spread, columns) for table, columns in members])
-    if isinstance(spread, SeedResiduals):
-        least = _least(values, clusters)
-        p = np.maximum(np.concatenate([_own_p(*one, clusters, draws) for one in members]), least)
-        seeds = seeds_at_once(spread, options.confidence, *draws)
-        for bounds in seeds.intervals[:2]:
-            bounds[least > round(1 - options.confidence, 10)] = np.nan
-        return _Family(p, np.maximum(seeds.step_down, p), seeds.intervals)
-    flips = sign_flips(values, clusters, *draws)
-    joint = simultaneous_intervals(spread, options.confidence, *draws)
-    return _Family(flips.p, flips.step_down, joint)
-
-
 def _own_p(
     table: _Table, columns: list[int], clusters: np.ndarray, draws: tuple[int, int]
 ) -> np.ndarray:
@@ -324,23 +282,36 @@ def _joined(spreads: Sequence[Spread]) -> Spread:
 
 
 def _add_tests(members: Members, clusters: np.ndarray, options: CompareOptions) -> None:
-    """Put p-values and intervals of a family in place."""
-    found = _test(members, clusters, options)
+    """Put a family's p-values and intervals in place, over seeds where its spreads have them."""
+    draws = (options.permutations, options.seed)
+    values = np.hstack([table.columns.values[:, columns] for table, columns in members])
+    spread = _joined([_of(table.spread, columns) for table, columns in members])
+    if isinstance(spread, SeedResiduals):
+        least = _least(values, clusters)
+        p = np.maximum(np.concatenate([_own_p(*one, clusters, draws) for one in members]), least)
+        step_down, joint = seeds_at_once(spread, options.confidence, *draws)
+        step_down = np.maximum(step_down, p)
+        for bounds in (joint.low, joint.high):
+            bounds[least > round(1 - options.confidence, 10)] = np.nan
+    else:
+        flips = sign_flips(values, clusters, *draws)
+        p, step_down = flips.p, flips.step_down
+        joint = simultaneous_intervals(spread, options.confidence, *draws)
     adjust = _CORRECTIONS.get(options.correction)
-    corrected = adjust(found.p) if adjust else found.step_down
-    place = 0
+    corrected = adjust(p) if adjust else step_down
+    number = 0
     for table, columns in members:
         own = percentile_intervals(table.replicates[:, columns], options.confidence)
-        for number, column in enumerate(columns):
+        for place, column in enumerate(columns):
             _put(
                 table.cells,
                 table.columns.names[column],
-                interval=_bounds(own, number),
-                simultaneous=_bounds(found.joint, place),
-                p=_number(found.p[place]),
-                p_adjusted=_number(corrected[place]),
+                interval=_bounds(own, place),
+                simultaneous=_bounds(joint, number),
+                p=_number(p[number]),
+                p_adjusted=_number(corrected[number]),
             )
-            place += 1
+            number += 1
 
 
 def _add_requested(

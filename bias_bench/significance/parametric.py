@@ -24,7 +24,7 @@ COCHRAN = 25.0  # t needs n > 25 skewness² (Cochran, Sampling Techniques, 1977,
 
 
 class Parametric(NamedTuple):
-    """`statistic`, `p` float64 and `units` int, [columns]; `flags` lists warnings per column.
+    """`statistic` and `p` float64 [columns]; `flags` lists warnings per column.
 
     p-values are two-sided, in [0, 1], not adjusted; 1 for identical systems, NaN where the test
     does not exist: one unit, or for t a constant difference.
@@ -32,7 +32,6 @@ class Parametric(NamedTuple):
 
     statistic: np.ndarray
     p: np.ndarray
-    units: np.ndarray
     flags: tuple[tuple[str, ...], ...]
 
 
@@ -60,7 +59,7 @@ def _by_column(
     clusters: np.ndarray,
     test: Callable[[np.ndarray], tuple[float, float, list[str]]],
 ) -> Parametric:
-    statistics, p, units, flags = [], [], [], []
+    statistics, p, flags = [], [], []
     for column, part in enumerate(values.T):
         present = ~np.isnan(part)
         found = part[present]
@@ -72,9 +71,8 @@ def _by_column(
             warnings.append(f"{len(found)} topics in {groups} clusters are not independent")
         statistics.append(statistic)
         p.append(value)
-        units.append(len(found))
         flags.append(tuple(warnings))
-    return Parametric(np.array(statistics), np.array(p), np.array(units), tuple(flags))
+    return Parametric(np.array(statistics), np.array(p), tuple(flags))
 
 
 def _t(values: np.ndarray) -> tuple[float, float, list[str]]:

@@ -162,9 +162,7 @@ def seeds_at_once(
     u = reach_of(every, confidence)
     reach = np.where(varies, in_errors(u, count) * error, np.where(known, 0.0, np.nan))
     bounds = (found.means - reach, found.means + reach)
-    return AllAtOnce(
-        np.where(observed > 0, p, 1.0), Intervals(*bounds, np.zeros(len(error), dtype=int))
-    )
+    return AllAtOnce(np.where(observed > 0, p, 1.0), Intervals(*bounds))
 
 
 def _weights(seed: int, stream: Stream, block: Block, seeds: int) -> np.ndarray:

@@ -100,7 +100,7 @@ def simultaneous_intervals(
     error = np.sqrt(squares * count / np.maximum(count - 1, 1))
     reach = np.where(varies, in_errors(u, count) * error, 0.0)
     reach[least_p(count) > round(1 - confidence, 10)] = np.nan
-    return Intervals(found.means - reach, found.means + reach, np.zeros(len(count), dtype=int))
+    return Intervals(found.means - reach, found.means + reach)
 
 
 def reach_of(largest: np.ndarray, confidence: float) -> float:
