@@ -15,9 +15,7 @@ from bias_bench.console import say, warn
 from bias_bench.errors import UsageError
 from bias_bench.evaluation.aggregate import aggregate
 from bias_bench.evaluation.entries import read_entries
-from bias_bench.evaluation.external import External, rank_external
-from bias_bench.evaluation.external_files import write_external
-from bias_bench.evaluation.external_notes import notes
+from bias_bench.evaluation.external import External, notes, rank_external, write_external
 from bias_bench.evaluation.given_files import GivenFile, given_files
 from bias_bench.evaluation.labels import Clusters, read_labels
 from bias_bench.evaluation.metrics_document import SCHEMA, Metrics

@@ -120,7 +120,10 @@ def _metrics(folder: Path, table: RankTable) -> dict[str, Any]:
         "schema": 1,
         "benchmark": "made-up",
         "system": "made-up",
-        "retrieval": aggregate(mean_scores(folder / "scores.parquet")),
+        "retrieval": {
+            kind: means.dump()
+            for kind, means in aggregate(mean_scores(folder / "scores.parquet")).items()
+        },
         "bias": {
             "rank_distance": distance,
             "same_language_top1": {"macro": 0.5, "per_language": {"en": 0.5}},

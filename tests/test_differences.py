@@ -204,7 +204,7 @@ def test_pooled_difference_is_that_of_the_macro_averages(share: float) -> None:
         )
         for part in (ours, theirs)
     ]
-    expected = [macro[0][kind]["macro"]["AP"] - macro[1][kind]["macro"]["AP"] for kind in groups]
+    expected = [macro[0][kind].macro["AP"] - macro[1][kind].macro["AP"] for kind in groups]
     np.testing.assert_allclose(np.nanmean(pooled, axis=0), expected, rtol=1e-13)
     for clusters in (np.arange(12), np.arange(12) // 3):
         found = sign_flips(pooled, clusters, 20)

@@ -12,11 +12,9 @@ import pytrec_eval
 
 from bias_bench.datasets.collection import Candidate, Collection, Query, Topic
 from bias_bench.errors import DataError
-from bias_bench.evaluation.entries import read_entries
-from bias_bench.evaluation.external import rank_external
-from bias_bench.evaluation.external_files import write_external
+from bias_bench.evaluation.entries import judgements_digest, read_entries, topic_clusters
+from bias_bench.evaluation.external import rank_external, write_external
 from bias_bench.evaluation.given_files import given_files
-from bias_bench.evaluation.judgements import judgements_digest, topic_clusters
 from bias_bench.evaluation.labels import read_labels
 from bias_bench.evaluation.metrics import Metric, compute, parse_metric
 from bias_bench.evaluation.ranking import judge

@@ -367,7 +367,7 @@ def test_macro_is_the_mean_of_means_over_settings(tmp_path: Path) -> None:
         ],
     )
     summary = aggregate(mean_scores(path))
-    assert summary == {
+    assert {kind: means.dump() for kind, means in summary.items()} == {
         "monolingual": {
             "macro": {"AP": pytest.approx((0.75 + 0.25) / 2)},
             "per_setting": {"de": {"AP": pytest.approx(0.75)}, "en": {"AP": 0.25}},
@@ -383,7 +383,7 @@ def test_macro_is_the_mean_of_means_over_settings(tmp_path: Path) -> None:
 def test_macro_keeps_metrics_apart_and_leaves_out_kinds_without_settings() -> None:
     summary = aggregate({"de": {"AP": 0.5, "R@1": 0.0}, "en": {"AP": 0.75, "R@1": 1.0}})
     assert list(summary) == ["monolingual"]
-    assert summary["monolingual"]["macro"] == {"AP": 0.625, "R@1": 0.5}
+    assert summary["monolingual"].macro == {"AP": 0.625, "R@1": 0.5}
 
 
 def test_rows_made_by_hand_are_read_like_written_ones(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 from bias_bench.cli import run_command
 from bias_bench.errors import DataError, UsageError
 from bias_bench.evaluation.entries import read_entries
-from bias_bench.evaluation.external import rank_external
-from bias_bench.evaluation.external_notes import notes
+from bias_bench.evaluation.external import notes, rank_external
 from bias_bench.evaluation.given_files import GivenFile, given_files
 from bias_bench.evaluation.labels import read_labels, read_languages, read_topics
 from tests.external_rankings import QRELS, RUN, Files
