@@ -34,9 +34,10 @@ from bias_bench.evaluation.entries import (
     topic_clusters,
 )
 from bias_bench.evaluation.labels import Clusters, Labels
-from bias_bench.evaluation.ranks import write_ranks
+from bias_bench.evaluation.ranking import places
+from bias_bench.evaluation.ranks import rank_rows, write_ranks
 from bias_bench.evaluation.score_run import qrels_file, run_file
-from bias_bench.evaluation.settings import KINDS, Setting
+from bias_bench.evaluation.settings import Setting
 from bias_bench.evaluation.trec import qrels_bytes, ragged_run_bytes, write_gzip
 from bias_bench.languages import doubts
 from bias_bench.retrieval.order import strictly_decreasing
@@ -102,7 +103,7 @@ def rank_external(loaded: Loaded, labels: Labels, depth: int | None) -> External
             raise DataError(_nothing_common(loaded, run, asked))
         more = np.unique(run.queries[~known])
         extra.setdefault(run.file.name, []).extend(loaded.queries.names[n] for n in more)
-    order = sorted(found, key=lambda name: (KINDS.index(name.kind), *name))
+    order = sorted(found, key=lambda setting: setting.order)
     answered = [setting for setting in order if len(judged[setting].relevant)]
     searches = [_order(loaded, found[setting], judged[setting]) for setting in answered]
     if not searches:
@@ -163,9 +164,7 @@ def _order(loaded: Loaded, runs: Sequence[Entries], judged: Judged) -> _Search:
     # candidates are numbered in ascending order of their ids
     order = np.lexsort((-candidates, -scores, rows))
     rows, candidates, scores = rows[order], candidates[order], scores[order]
-    counts = np.bincount(rows, minlength=len(queries))
-    places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
-    return _Search(queries, rows, candidates, places, scores)
+    return _Search(queries, rows, candidates, places(rows) + 1, scores)
 
 
 def _rank(
@@ -221,9 +220,7 @@ def _rank(
 def _decreasing(search: _Search, kept: np.ndarray) -> np.ndarray:
     """Scores of the kept results, lowered by single float32 steps where they tie."""
     rows, columns = search.rows[kept], search.places[kept] - 1
-    table = np.full(
-        (len(search.queries), int(columns.max(initial=-1)) + 1), -np.inf, dtype=np.float32
-    )
+    table = np.full((len(search.queries), int(columns.max(initial=-1)) + 1), -np.inf, np.float32)
     table[rows, columns] = search.scores[kept]
     return strictly_decreasing(table)[rows, columns]
 
@@ -253,7 +250,19 @@ def write_external(folder: Path, external: External, tag: str, pools: dict[str, 
     """Write all settings; returns the paths. `pools` are sizes by language, as far as known."""
     graded = external.graded > 0
     paths = [path for ranked in external.settings for path in _write(folder, ranked, tag, graded)]
-    tables = [_rank_rows(ranked, graded) for ranked in external.settings]
+    tables = [
+        rank_rows(
+            ranked.setting,
+            [ranked.queries[row] for row in ranked.relevant_rows],
+            [ranked.clusters[row] for row in ranked.relevant_rows],
+            ranked.relevant,
+            ranked.relevant_languages,
+            rank=ranked.ranks,
+            listed=ranked.listed[ranked.relevant_rows],
+            grade=ranked.grades if graded else None,
+        )
+        for ranked in external.settings
+    ]
     write_ranks(folder / "ranks.parquet", tables, pools, cutoff=external.depth)
     return [*paths, folder / "ranks.parquet"]
 
@@ -274,26 +283,6 @@ def _write(folder: Path, ranked: Ranked, tag: str, graded: bool) -> list[Path]:
     grades = ranked.grades.tolist() if graded else None
     write_gzip(qrels_path, qrels_bytes(of_relevant, ranked.relevant, grades))
     return [run_path, qrels_path]
-
-
-def _rank_rows(ranked: Ranked, graded: bool) -> pa.Table:
-    """The rows of one setting in ranks.parquet."""
-    clusters = [ranked.clusters[row] for row in ranked.relevant_rows]
-    columns = {
-        "setting": [str(ranked.setting)] * len(clusters),
-        "query": [ranked.queries[row] for row in ranked.relevant_rows],
-        "topic": [found.topic for found in clusters],
-        "paragraph": [found.paragraph for found in clusters],
-        "article": [found.article for found in clusters],
-        "candidate": ranked.relevant,
-        "candidate_language": ranked.relevant_languages,
-    }
-    arrays = {name: pa.array(column, pa.string()) for name, column in columns.items()}
-    arrays["rank"] = pa.array(ranked.ranks, pa.int32())
-    arrays["listed"] = pa.array(ranked.listed[ranked.relevant_rows], pa.int32())
-    if graded:
-        arrays["grade"] = pa.array(ranked.grades, pa.int32())
-    return pa.table(arrays)
 
 
 def notes(external: External) -> list[str]:

@@ -25,6 +25,11 @@ class Setting(NamedTuple):
         return f"{self.query_language}-{self.pool}"
 
     @property
+    def order(self) -> tuple[int, str, str]:
+        """What settings are sorted by: kind, then query language, then pool."""
+        return KINDS.index(self.kind), *self
+
+    @property
     def kind(self) -> Kind:
         if self.pool == ALL:
             return "multilingual"

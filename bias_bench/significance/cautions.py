@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
+from bias_bench.errors import first_few
 from bias_bench.significance.corrections import draws_for_holm
 from bias_bench.significance.document import SIGN_FLIPS, Cell, ComparedSystem, ComparisonDocument
 from bias_bench.significance.draws import FEW_UNITS, all_signs_fit, least_p
@@ -29,7 +29,7 @@ def cautions(result: ComparisonDocument, measure: Measure) -> list[str]:
             "interval"
         )
     elif clusters < FEW_UNITS:
-        none = least_p(np.array(clusters)) > result.level
+        none = least_p(clusters) > result.level
         found.append(
             f"only {clusters} {unit}s to resample: "
             + (
@@ -69,10 +69,9 @@ def _left_out(result: ComparisonDocument, measure: Measure) -> list[str]:
         )
     settings = omitted.settings
     if settings:
-        more = f" and {len(settings) - 3} more" if len(settings) > 3 else ""
         found.append(
             f"left out: {len(settings)} settings that not all runs have "
-            f"({', '.join(settings[:3])}{more}); macro averages are over the others"
+            f"({first_few(settings)}); macro averages are over the others"
         )
     if omitted.topics:
         found.append(f"left out: {omitted.topics:,} topics that not all runs have")
@@ -84,28 +83,21 @@ def _left_out(result: ComparisonDocument, measure: Measure) -> list[str]:
     return found
 
 
-class _Tested(NamedTuple):
-    """A family of tests: its name in words, and the number of units of each test."""
-
-    name: str
-    units: list[int]
-
-
-def _tested(result: ComparisonDocument) -> Iterator[_Tested]:
-    """The families of a comparison; systems have the same ones."""
+def _families(result: ComparisonDocument) -> Iterator[tuple[str, list[int]]]:
+    """What is tested in each family, and the units of each test; systems have the same families."""
     entry = result.systems[0]
     settings = entry.settings
     kinds = {kind: cell.settings or 0 for kind, cell in entry.groups.items()}
     averages = [cell.n for cell in entry.groups.values()]
     if result.family == "all":
         units = [*averages, *(cell.n for cell in settings.values())] * len(result.systems)
-        yield _Tested(f"{len(units)} tests", units)
+        yield f"{len(units)} tests", units
         return
     names = iter(settings)
     for kind, number in kinds.items():  # settings are in the order of their kinds
         units = [settings[next(names)].n for _ in range(number)]
-        yield _Tested(f"{number} {KIND_WORDS[kind]} settings", units)
-    yield _Tested(f"{len(kinds)} macro averages", averages)
+        yield f"{number} {KIND_WORDS[kind]} settings", units
+    yield f"{len(kinds)} macro averages", averages
 
 
 def _out_of_reach(result: ComparisonDocument) -> list[str]:
@@ -121,39 +113,36 @@ def _out_of_reach(result: ComparisonDocument) -> list[str]:
     sides = 1 if all(entry.test == SIGN_FLIPS for entry in result.systems) else 2
     exact = all_signs_fit(result.clusters, draws) and sides == 1
     by_draws = 0.0 if exact else sides / (draws + 1)
-    found, families = [], list(_tested(result))
-    for _, units in families:
-        by_units = float(least_p(np.array(max(units))))
-        if max(by_units, by_draws) >= level:
-            if by_units >= by_draws:
-                why = (
-                    f"{max(units)} {unit}s have 2^{max(units)} sign flips, so p is "
-                    f"{by_units:.3g} or more; take more or smaller units"
-                )
-            else:
-                needed = draws_for_holm(1, level, sides)
-                why = (
-                    f"with {draws:,} permutations it is {by_draws:.3g} or more; take {needed:,} or "
-                    "more"
-                )
-            found.append(f"no p below {level:g} is possible, adjusted or not: {why}")
-            break
+    families = list(_families(result))
+    blocked = (
+        max(units) for _, units in families if np.maximum(least_p(max(units)), by_draws) >= level
+    )
+    found, most = [], next(blocked, 0)
     intervals = draws_for_holm(1, level, 2) - 1
-    if not found and result.clusters >= FEW_UNITS and draws < intervals:
+    if most:
+        why = (
+            f"with {draws:,} permutations it is {by_draws:.3g} or more; take "
+            f"{draws_for_holm(1, level, sides):,} or more"
+        )
+        if least_p(most) >= by_draws:
+            why = (
+                f"{most} {unit}s have 2^{most} sign flips, so p is {least_p(most):.3g} or more; "
+                "take more or smaller units"
+            )
+        found.append(f"no p below {level:g} is possible, adjusted or not: {why}")
+    elif result.clusters >= FEW_UNITS and draws < intervals:
         found.append(
             f"{draws} permutations are too few for intervals of {1 - level:g}: take {intervals} or "
             "more"
         )
-    if result.correction != "holm" or any("no p" in line for line in found):
-        return found + _few_cells(result, level)
-    name, units = max(families, key=lambda family: len(family.units))
-    by_units = float(least_p(np.array(max(units))))
-    if len(units) * max(by_units, by_draws) >= level:
+    name, units = max(families, key=lambda family: len(family[1]))
+    by_units = least_p(max(units))
+    reachable = len(units) * np.maximum(by_units, by_draws) < level
+    if result.correction == "holm" and not most and not reachable:
+        needed = draws_for_holm(len(units), level, sides)
+        why = f"with {draws:,} permutations; it takes {needed:,} or more"
         if by_units >= by_draws:
             why = f"as {max(units)} {unit}s have 2^{max(units)} sign flips; take smaller units"
-        else:
-            needed = draws_for_holm(len(units), level, sides)
-            why = f"with {draws:,} permutations; it takes {needed:,} or more"
         found.append(f"holm can bring none of the {name} below {level:g} {why}, or maxt")
     return found + _few_cells(result, level)
 
@@ -161,12 +150,10 @@ def _out_of_reach(result: ComparisonDocument) -> list[str]:
 def _few_cells(result: ComparisonDocument, level: float) -> list[str]:
     """Settings that have fewer units than the others, too few for any p below the level."""
     settings = result.systems[0].settings
-    if float(least_p(np.array(result.clusters))) >= level:
+    few = [(name, cell.n) for name, cell in settings.items() if least_p(cell.n) >= level]
+    if not few or least_p(result.clusters) >= level:
         return []
-    few = {name: cell.n for name, cell in settings.items() if least_p(np.array(cell.n)) >= level}
-    if not few:
-        return []
-    name, units = next(iter(few.items()))
+    name, units = few[0]
     where = f"in {len(few)} of {len(settings)} settings"
     why = f"too few {result.cluster}s (first, {name}: {units})"
     return [f"no p below {level:g} is possible {where}, which have {why}"]

@@ -7,6 +7,7 @@ and pool, so results do not depend on the order of files or rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -75,29 +76,41 @@ def align(runs: Mapping[str, Mapping[str, Observations]]) -> Aligned:
     if not named:
         raise UsageError("nothing to compare; give at least one run")
     topics = sorted({topic for _, part in named for topic in part.topics})
-    settings = sorted({name for _, part in named for name in part.settings}, key=_setting_order)
+    settings = sorted(
+        {name for _, part in named for name in part.settings},
+        key=lambda name: parse_setting(name).order,
+    )
     grids = np.stack([_grid(name, part, topics, settings) for name, part in named])
     present = ~np.isnan(grids)
     common = present.all(axis=0)
     rows, columns = common.any(axis=1), common.any(axis=0)
     if not rows.any():
-        raise UsageError(_nothing_common(named))
+        shown = "; ".join(
+            f"{name}: {len(set(part.topics))} topics such as {part.topics[0]}, setting "
+            f"{part.settings[0]}"
+            if len(part.topics)
+            else f"{name}: no values"
+            for name, part in (named[0], named[-1])
+        )
+        raise UsageError(
+            f"the runs share no topic in any setting ({shown}); compare runs of one benchmark"
+        )
     kept = np.ix_(rows, columns)
     grids[:, ~common] = np.nan
     grids = grids[:, rows][:, :, columns]
-    kept_topics = _kept(topics, rows)
+    kept_topics = tuple(compress(topics, rows))
     cluster_names, clusters = _cluster_codes(named, kept_topics)
     ends = np.cumsum([len(runs[system]) for system in sorted(runs)])
     return Aligned(
         systems=tuple(sorted(runs)),
         topics=kept_topics,
-        settings=_kept(settings, columns),
+        settings=tuple(compress(settings, columns)),
         clusters=clusters,
         cluster_names=cluster_names,
         scores=tuple(np.split(grids, ends[:-1])),
         omitted=Omitted(
             topics=int((~rows).sum()),
-            settings=_kept(settings, ~columns),
+            settings=tuple(compress(settings, ~columns)),
             cells=int((present.any(axis=0) & ~common)[kept].sum()),
             missing=int((~present.any(axis=0))[kept].sum()),
         ),
@@ -126,7 +139,7 @@ def groups_by_kind(settings: Sequence[str]) -> dict[str, list[int]]:
     """The columns of each kind of setting, for the kinds that occur, in their usual order."""
     kinds = [parse_setting(name).kind for name in settings]
     return {
-        kind: [column for column, found in enumerate(kinds) if found == kind]
+        kind: [column for column, other in enumerate(kinds) if other == kind]
         for kind in KINDS
         if kind in kinds
     }
@@ -149,11 +162,6 @@ def macro_values(values: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndar
         total = np.where(present, part * weights, 0.0).sum(axis=1)
         pooled[:, group] = np.where(topics, total / len(columns), np.nan)
     return pooled
-
-
-def _setting_order(name: str) -> tuple[int, str, str]:
-    setting = parse_setting(name)
-    return KINDS.index(setting.kind), setting.query_language, setting.pool
 
 
 def _grid(
@@ -199,18 +207,3 @@ def _cluster_codes(
     code_of = {cluster: code for code, cluster in enumerate(names)}
     codes = [code_of[cluster_of[topic]] for topic in topics]
     return names, np.array(codes, dtype=np.int64)
-
-
-def _kept(names: Sequence[str], wanted: np.ndarray) -> tuple[str, ...]:
-    return tuple(name for name, keep in zip(names, wanted, strict=True) if keep)
-
-
-def _nothing_common(named: Sequence[tuple[str, Observations]]) -> str:
-    found = "; ".join(
-        f"{name}: {len(set(part.topics))} topics such as {part.topics[0]}, setting "
-        f"{part.settings[0]}"
-        if len(part.topics)
-        else f"{name}: no values"
-        for name, part in (named[0], named[-1])
-    )
-    return f"the runs share no topic in any setting ({found}); compare runs of one benchmark"

@@ -92,7 +92,7 @@ def all_signs_fit(clusters: int, draws: int) -> bool:
     return clusters < FEW_UNITS or 2 ** (clusters - 1) <= draws
 
 
-def least_p(clusters: np.ndarray) -> np.ndarray:
+def least_p(clusters: np.ndarray | int) -> np.ndarray:
     """The least two-sided p that flipping these numbers of clusters can reach, 1 / 2^(n - 1)."""
     return np.minimum(2.0 ** (1 - np.asarray(clusters, dtype=np.float64)), 1.0)
 

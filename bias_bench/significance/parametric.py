@@ -110,7 +110,7 @@ def _wilcoxon(values: np.ndarray) -> tuple[float, float, list[str]]:
     skewness = 0.0 if is_constant(used) else _skewness(used)
     if abs(skewness) > ASYMMETRY * np.sqrt(6 / len(used)):
         warnings.append(f"skewness {skewness:.1f}: the differences are not symmetric")
-    least = float(least_p(np.array(len(used))))
+    least = float(least_p(len(used)))
     if least >= LEAST:
         warnings.append(f"{len(used)} differences: no p below {least:.3g} is possible")
     return float(found.statistic), max(float(found.pvalue), least), warnings
