@@ -40,7 +40,7 @@ def test_too_few_units_have_no_interval(units: int) -> None:
 
 @pytest.mark.parametrize("units", [6, 7, 8, 9])
 def test_intervals_of_few_units_hold_as_often_as_they_say(units: int) -> None:
-    """Percentile intervals of the bootstrap hold 85 to 89 % of the time with so many."""
+    """Percentile intervals of the bootstrap hold 85 to 89 % of the time with this many."""
     values = np.random.default_rng(units).normal(0, 1, (units, DATA_SETS))
     found = percentile_intervals(points(values))
     assert 0.935 <= ((found.low <= 0) & (found.high >= 0)).mean() <= 0.98

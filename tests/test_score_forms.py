@@ -139,7 +139,7 @@ def test_judgements_of_beir_and_packed_files_give_the_same_values(files: Files) 
     plain, beir = (files.out / name for name in ("plain", "beir"))
     for name in ("scores.parquet", "ranks.parquet"):
         assert (plain / name).read_bytes() == (beir / name).read_bytes()
-    # the same file under another name is no other input
+    # the same file under another name is not another input
     (files.folder / "c.run.GZ").write_bytes((files.folder / "b.run").read_bytes())
     assert files.score("--name", "beir", run="c.run.GZ", qrels="test.tsv") == 0
 

@@ -1,4 +1,4 @@
-"""`biasbench score`: bad input is one line that names the file, the line and the mend."""
+"""`biasbench score`: bad input is one line that names the file, the line and the fix."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def _case(
     step: float = 0.25,
     grades: tuple[int, ...] = (1,),
 ) -> Case:
-    """Random scores: all different, or of so many `levels` that are a `step` apart."""
+    """Random scores: all different, or of `levels` values that are a `step` apart."""
     rng = np.random.default_rng(seed)
     names = [f"{'deenzh'[2 * (row % 3) :][:2]}:{row // 7}-{row % 7}-0" for row in range(pool)]
     run, qrels = {}, {}

@@ -30,8 +30,8 @@ def aggregate(
             for name, languages in (averages or {}).items()
             if kind == "monolingual" and set(languages) <= settings.keys()
         }
-        found = {"averages": named} if kind == "monolingual" and averages else {}
-        summary[kind] = KindMeans(macro=_mean(settings.values()), per_setting=settings, **found)
+        more = {"averages": named} if kind == "monolingual" and averages else {}
+        summary[kind] = KindMeans(macro=_mean(settings.values()), per_setting=settings, **more)
     return summary
 
 

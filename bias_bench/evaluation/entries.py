@@ -121,11 +121,11 @@ def _number(
     `languages` say, column by column, what ids without a language of their own have.
     """
     distinct = [column.dictionary_encode() for column in columns]
-    parts = [
+    named_columns = [
         [(name, labels.language(name, default)) for name in column.dictionary.to_pylist()]
         for column, default in zip(distinct, languages, strict=True)
     ]
-    known = sorted({pair for part in parts for pair in part})
+    known = sorted({pair for part in named_columns for pair in part})
     written = [_written(*named) for named in known]
     seen: dict[str, str] = {}
     for (name, _), new in zip(known, written, strict=True):
@@ -134,10 +134,10 @@ def _number(
                 f"ids '{seen[new]}' and '{name}' are one and the same once the language stands "
                 "before them; rename one"
             )
-    place = {pair: number for number, pair in enumerate(known)}
+    number_of = {pair: number for number, pair in enumerate(known)}
     numbers = [
-        np.array([place[pair] for pair in part], dtype=np.int64)[column.indices.to_numpy()]
-        for column, part in zip(distinct, parts, strict=True)
+        np.array([number_of[pair] for pair in part], dtype=np.int64)[column.indices.to_numpy()]
+        for column, part in zip(distinct, named_columns, strict=True)
     ]
     names = [name for name, _ in known]
     of_ids = np.array([language for _, language in known], dtype=object)
@@ -149,8 +149,8 @@ def _written(name: str, language: str) -> str:
     before, colon, rest = name.partition(":")
     if not language or (colon and before == language):
         return name
-    own = colon and language_code(before) == language
-    return f"{language}:{rest if own else name}"
+    same = colon and language_code(before) == language
+    return f"{language}:{rest if same else name}"
 
 
 def _check(entries: Entries, role: Role, loaded: Loaded, labels: Labels) -> None:
@@ -193,10 +193,10 @@ def _require(
 def pooled_settings(loaded: Loaded, run: Entries) -> list[Setting]:
     """The settings of a run without one: the pool of all, in every judged query language."""
     languages: set[str] = set()
-    for part in loaded.qrels:
-        setting = part.file.setting
+    for qrels in loaded.qrels:
+        setting = qrels.file.setting
         if setting is None:
-            languages |= set(loaded.queries.languages[np.unique(part.queries)])
+            languages |= set(loaded.queries.languages[np.unique(qrels.queries)])
         elif setting.pool == ALL:
             languages.add(setting.query_language)
     if not languages:
@@ -215,19 +215,19 @@ def pooled_settings(loaded: Loaded, run: Entries) -> list[Setting]:
 
 
 def judgements(loaded: Loaded, setting: Setting) -> Judged:
-    """Those given for the setting; else those of its candidates among those for the pool of all."""
-    by_setting = {part.file.setting: part for part in loaded.qrels if part.file.setting}
-    plain = [part for part in loaded.qrels if part.file.setting is None]
+    """What the setting's own file judges, else what the pool's file judges of its candidates."""
+    by_setting = {qrels.file.setting: qrels for qrels in loaded.qrels if qrels.file.setting}
+    plain = [qrels for qrels in loaded.qrels if qrels.file.setting is None]
     pooled = by_setting.get(Setting(setting.query_language, ALL))
-    own = by_setting.get(setting) or pooled
-    parts = [own] if own else plain
-    if not parts:
+    of_setting = by_setting.get(setting) or pooled
+    files = [of_setting] if of_setting else plain
+    if not files:
         raise UsageError(
             f"no qrels for the setting {setting}; give --qrels {setting}=FILE, or one file for all"
         )
-    queries = np.concatenate([part.queries for part in parts])
-    candidates = np.concatenate([part.candidates for part in parts])
-    grades = np.concatenate([part.values for part in parts])
+    queries = np.concatenate([qrels.queries for qrels in files])
+    candidates = np.concatenate([qrels.candidates for qrels in files])
+    grades = np.concatenate([qrels.values for qrels in files])
     relevant = grades > 0
     asked = loaded.queries.languages[queries] == setting.query_language
     relevant &= asked
@@ -242,37 +242,37 @@ def judgements(loaded: Loaded, setting: Setting) -> Judged:
 
 def topic_clusters(loaded: Loaded, labels: Labels) -> dict[int, Clusters]:
     """Topics of all queries with a relevant candidate, by the query's number."""
-    found: dict[int, Clusters] = {}
-    for part in loaded.qrels:
-        rows = np.flatnonzero(part.values > 0)
-        numbers, first = np.unique(part.queries[rows], return_index=True)
+    clusters: dict[int, Clusters] = {}
+    for qrels in loaded.qrels:
+        rows = np.flatnonzero(qrels.values > 0)
+        numbers, first = np.unique(qrels.queries[rows], return_index=True)
         for row, number in sorted(zip(rows[first].tolist(), numbers.tolist(), strict=True)):
             name = loaded.queries.names[number]
-            found[number] = labels.of_query(name)
-            if not found[number].topic:
+            clusters[number] = labels.of_query(name)
+            if not clusters[number].topic:
                 raise DataError(
-                    f"{part.where(row)}: query '{name}' has no topic: {labels.topics.why_not}"
+                    f"{qrels.where(row)}: query '{name}' has no topic: {labels.topics.why_not}"
                 )
-    return found
+    return clusters
 
 
 def all_languages(loaded: Loaded) -> list[str]:
     """Languages of judged queries, of relevant candidates and of results."""
-    found: set[str] = set()
-    for part in loaded.qrels:
-        found |= set(loaded.queries.languages[np.unique(part.queries)])
-        found |= set(loaded.candidates.languages[np.unique(part.candidates[part.values > 0])])
+    languages: set[str] = set()
+    for qrels in loaded.qrels:
+        languages |= set(loaded.queries.languages[np.unique(qrels.queries)])
+        languages |= set(loaded.candidates.languages[np.unique(qrels.candidates[qrels.values > 0])])
     for run in loaded.runs:
-        found |= set(loaded.candidates.languages[np.unique(run.candidates)])
-    return sorted(found)
+        languages |= set(loaded.candidates.languages[np.unique(run.candidates)])
+    return sorted(languages)
 
 
 def judgements_digest(loaded: Loaded, clusters: dict[int, Clusters]) -> str:
     """Equal for equal judgements and topics, however they are spread over files."""
-    lines = {"\t".join((loaded.queries.written[n], *found)) for n, found in clusters.items()}
-    for part in loaded.qrels:
-        relevant = part.values > 0
-        columns = (part.queries, part.candidates, part.values)
+    lines = {"\t".join((loaded.queries.written[n], *names)) for n, names in clusters.items()}
+    for qrels in loaded.qrels:
+        relevant = qrels.values > 0
+        columns = (qrels.queries, qrels.candidates, qrels.values)
         for query, candidate, grade in zip(
             *(column[relevant].tolist() for column in columns), strict=True
         ):

@@ -90,22 +90,22 @@ def rank_external(loaded: Loaded, labels: Labels, depth: int | None) -> External
     """Rank every setting of the given runs, by default down to the longest ranking's end."""
     clusters = topic_clusters(loaded, labels)
     judged: dict[Setting, Judged] = {}
-    found: dict[Setting, list[Entries]] = {}
+    runs_of: dict[Setting, list[Entries]] = {}
     extra: dict[str, list[str]] = {}
     for run in loaded.runs:
         settings = [run.file.setting] if run.file.setting else pooled_settings(loaded, run)
         for setting in settings:
             judged.setdefault(setting, judgements(loaded, setting))
-            found.setdefault(setting, []).append(run)
+            runs_of.setdefault(setting, []).append(run)
         asked = np.unique(np.concatenate([judged[setting].queries for setting in settings]))
         known = np.isin(run.queries, asked)
         if not known.any():
             raise DataError(_nothing_common(loaded, run, asked))
         more = np.unique(run.queries[~known])
         extra.setdefault(run.file.name, []).extend(loaded.queries.names[n] for n in more)
-    order = sorted(found, key=lambda setting: setting.order)
+    order = sorted(runs_of, key=lambda setting: setting.order)
     answered = [setting for setting in order if len(judged[setting].relevant)]
-    searches = [_order(loaded, found[setting], judged[setting]) for setting in answered]
+    searches = [_order(loaded, runs_of[setting], judged[setting]) for setting in answered]
     if not searches:
         raise DataError(
             f"{loaded.qrels[0].file.path}: no query has a relevant candidate in its pool; is a "
@@ -127,7 +127,7 @@ def rank_external(loaded: Loaded, labels: Labels, depth: int | None) -> External
         languages=all_languages(loaded),
         data=judgements_digest(loaded, clusters),
         extra={name: queries for name, queries in extra.items() if queries},
-        graded=sum(int((part.values > 1).sum()) for part in loaded.qrels),
+        graded=sum(int((qrels.values > 1).sum()) for qrels in loaded.qrels),
         empty=[setting for setting in order if setting not in answered],
     )
 
@@ -240,7 +240,7 @@ def _require_one_query_a_topic(
 def _nothing_common(loaded: Loaded, run: Entries, asked: np.ndarray) -> str:
     judged = loaded.queries.names[asked[0]] if len(asked) else ""
     return (
-        f"{run.file.path} and {', '.join(str(part.file.path) for part in loaded.qrels[:3])} have "
+        f"{run.file.path} and {', '.join(str(qrels.file.path) for qrels in loaded.qrels[:3])} have "
         f"no query in common: the run has '{loaded.queries.names[run.queries[0]]}', the qrels "
         f"'{judged}'; give qrels with the same ids"
     )
@@ -290,7 +290,7 @@ def notes(external: External) -> list[str]:
     or taken in another way than it was written.
     """
     settings, depth = external.settings, external.depth
-    found = doubts(external.languages) + [
+    lines = doubts(external.languages) + [
         f"{name}: {_number(len(queries), 'query', 'queries')} without judgements, left out (first: "
         f"{queries[0]})"
         for name, queries in sorted(external.extra.items())
@@ -302,21 +302,21 @@ def notes(external: External) -> list[str]:
         counts = {str(ranked.setting): ranked.counts[count] for ranked in settings}
         if sum(counts.values()):
             named = ", ".join(f"{name} {number:,}" for name, number in counts.items() if number)
-            found.append(f"{_number(sum(counts.values()), 'query', 'queries')} {what} ({named})")
+            lines.append(f"{_number(sum(counts.values()), 'query', 'queries')} {what} ({named})")
     if external.empty:
-        found.append(
+        lines.append(
             "no query has a relevant candidate in "
             f"{first_few(list(map(str, external.empty)))}; left out"
         )
     if external.graded:
-        found.append(
+        lines.append(
             f"{_number(external.graded, 'judgement', 'judgements')} above 1: grades are the gains "
             "of nDCG; to all other metrics every grade above 0 is relevant, 1"
         )
     relevant = sum(ranked.counts["relevant"] for ranked in settings)
     lost = sum(ranked.counts["not_retrieved"] for ranked in settings)
     if lost == relevant:
-        found.append(
+        lines.append(
             "no relevant candidate is in any ranking; do run and qrels name candidates alike?"
         )
     shorter = [
@@ -325,16 +325,16 @@ def notes(external: External) -> list[str]:
         if 0 < ranked.listed.max() < depth and ranked.counts["not_retrieved"]
     ]
     if shorter:
-        found.append(
+        lines.append(
             f"the rankings of {first_few(shorter)} all end before {depth}; what they lack counts "
             "as right behind them, and --depth cuts all settings alike"
         )
     if _translations_are_not_grouped(external):
-        found.append(
+        lines.append(
             "no two queries of different languages have a common topic; if some are translations, "
             "give --topics or --topic-pattern, or comparisons take them for independent"
         )
-    return found
+    return lines
 
 
 def _translations_are_not_grouped(external: External) -> bool:

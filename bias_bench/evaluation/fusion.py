@@ -57,10 +57,10 @@ def fuse(runs: Sequence[RunTable], rule: FusionRule) -> RunTable:
 
 def _by_query(run: RunTable, queries: Sequence[str]) -> dict[str, dict[str, float]]:
     """Results of each query, and a stand-in where the run has none: ranx wants equal queries."""
-    found: dict[str, dict[str, float]] = {query: {} for query in queries}
+    results_of: dict[str, dict[str, float]] = {query: {} for query in queries}
     rows = zip(
         run.queries.to_pylist(), run.candidates.to_pylist(), run.scores.tolist(), strict=True
     )
     for query, candidate, score in rows:
-        found[query][candidate] = score
-    return {query: results or {_NOTHING: 0.0} for query, results in found.items()}
+        results_of[query][candidate] = score
+    return {query: results or {_NOTHING: 0.0} for query, results in results_of.items()}

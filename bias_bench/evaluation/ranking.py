@@ -79,8 +79,8 @@ def judge(run: RunTable, qrels: QrelsTable) -> JudgedRankings:
 
 def _numbers(values: pa.Array, names: pa.Array) -> np.ndarray:
     """Position of each value in `names`, -1 where it is not among them."""
-    found = pc.index_in(values, value_set=names)
-    return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    positions = pc.index_in(values, value_set=names)
+    return pc.fill_null(positions, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def places(rows: np.ndarray) -> np.ndarray:

@@ -200,10 +200,10 @@ def read_rank_rows(path: Path) -> pa.Table:
 
 def _metadata(table: pa.Table) -> dict[str, Any]:
     try:
-        found = parse_json((table.schema.metadata or {}).get(b"biasbench", b"{}").decode("utf-8"))
+        content = parse_json((table.schema.metadata or {}).get(b"biasbench", b"{}").decode("utf-8"))
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _split_by_setting(table: pa.Table) -> dict[str, pa.Table]:

@@ -13,7 +13,7 @@ probability for the truth, whatever the units' distributions, if they are symmet
 interval is the set of differences that all sign flips do not reject; below 6 units there is none at
 95 %, as no p lies below 0.05. With 6 to 9 units 95 % intervals of normal data hold 95-97 % of the
 time, of data as skewed as the exponential 90-94 % (percentile intervals: 85-89 % and 82-86 %).
-Where training seeds vary too, the points are those of Student's t instead, as many of them.
+Where training seeds vary too, there are as many points of Student's t instead.
 
 Equivalence and "no worse than" are two one-sided tests (TOST) against a margin by the bootstrap,
 not by permutation: at the edge of the margin the two systems do differ, so their labels are not
@@ -195,8 +195,8 @@ def with_few_units(
     few = np.flatnonzero(units < FEW_UNITS)
     if not len(few):
         return replicates
-    found = np.full((max(len(replicates), 2 ** (FEW_UNITS - 1)), len(units)), np.nan)
-    found[: len(replicates)] = replicates
+    points_of = np.full((max(len(replicates), 2 ** (FEW_UNITS - 1)), len(units)), np.nan)
+    points_of[: len(replicates)] = replicates
     for column in few:
         present = cells[:, column] > 0
         if seeds is None:  # the means of every subset of units but the empty one
@@ -205,9 +205,9 @@ def with_few_units(
             points = (chosen @ sums[present, column]) / (chosen @ cells[present, column])
         else:
             points = _t_points(seeds, int(column), int(units[column]))
-        found[:, column] = np.nan
-        found[: len(points), column] = points
-    return found
+        points_of[:, column] = np.nan
+        points_of[: len(points), column] = points
+    return points_of
 
 
 def check_confidence(confidence: float) -> float:
@@ -217,12 +217,12 @@ def check_confidence(confidence: float) -> float:
     return confidence
 
 
-def _t_points(found: SeedResiduals, column: int, units: int) -> np.ndarray:
+def _t_points(spread: SeedResiduals, column: int, units: int) -> np.ndarray:
     """Quantiles of the difference by Student's t, float64 [2^units - 1], evenly apart in level."""
     from scipy.stats import t
 
-    error = float(np.sqrt((found.parts[:, column] ** 2).sum()))
+    error = float(np.sqrt((spread.parts[:, column] ** 2).sum()))
     levels = np.arange(1, 2**units) / 2**units
-    freedom = max(float(found.freedom[column]), 1.0)
-    points = found.means[column] + error * t.ppf(levels, freedom)
-    return np.where(np.abs(points) <= found.rounding[column], 0.0, points)
+    freedom = max(float(spread.freedom[column]), 1.0)
+    points = spread.means[column] + error * t.ppf(levels, freedom)
+    return np.where(np.abs(points) <= spread.rounding[column], 0.0, points)

@@ -19,18 +19,18 @@ FEW_CLUSTERS = 30
 
 def cautions(result: ComparisonDocument, measure: Measure) -> list[str]:
     """What was left out, and where the tests at hand say little."""
-    found = _left_out(result, measure)
+    lines = _left_out(result, measure)
     if not result.significance:
-        return found
+        return lines
     clusters, unit = result.clusters, result.cluster
     if clusters < 2:
-        found.append(
+        lines.append(
             f"all topics are one {unit}: nothing can be tested, every p is 1 and there is no "
             "interval"
         )
     elif clusters < FEW_UNITS:
         none = least_p(clusters) > result.level
-        found.append(
+        lines.append(
             f"only {clusters} {unit}s to resample: "
             + (
                 "too few for any interval"
@@ -41,46 +41,46 @@ def cautions(result: ComparisonDocument, measure: Measure) -> list[str]:
             )
         )
     elif clusters < FEW_CLUSTERS:
-        found.append(
+        lines.append(
             f"only {clusters} {unit}s to resample: intervals are too short (95 % ones hold about "
             "89 % of the time with 10, 91 % with 12, 93 % with 20, and less where differences are "
             "skewed)"
         )
-    found += _out_of_reach(result)
-    return found + [warning for entry in result.systems for warning in _flags(entry, result.also)]
+    lines += _out_of_reach(result)
+    return lines + [warning for entry in result.systems for warning in _flags(entry, result.also)]
 
 
 def _left_out(result: ComparisonDocument, measure: Measure) -> list[str]:
-    found = []
+    lines = []
     cutoff, omitted = measure.cutoff, result.omitted
     for entry in (result.baseline_system, *result.systems):
         for run, counts in entry.unanswered.items():
-            found.append(
+            lines.append(
                 f"{run} has no results for {counts.queries:,} of {counts.of:,} queries, "
                 "which count as if nothing relevant was found; compare complete rankings to learn "
                 "how good they are"
             )
     if cutoff:
         shares = ", ".join(f"{row.label} {row.retrieved:.2f}" for row in result.overview)
-        found.append(
+        lines.append(
             f"share of the relevant candidates in the top {cutoff}: {shares}; the others "
             "count as right behind the query's ranking, so a system that finds fewer, or whose "
             "rankings end earlier, can seem less biased"
         )
     settings = omitted.settings
     if settings:
-        found.append(
+        lines.append(
             f"left out: {len(settings)} settings that not all runs have "
             f"({first_few(settings)}); macro averages are over the others"
         )
     if omitted.topics:
-        found.append(f"left out: {omitted.topics:,} topics that not all runs have")
+        lines.append(f"left out: {omitted.topics:,} topics that not all runs have")
     if omitted.cells:
         why = f", such as where all relevant ones are deeper than {cutoff}" if cutoff else ""
-        found.append(
+        lines.append(
             f"left out: {omitted.cells:,} values of a topic in a setting that some runs lack{why}"
         )
-    return found
+    return lines
 
 
 def _families(result: ComparisonDocument) -> Iterator[tuple[str, list[int]]]:
@@ -117,7 +117,7 @@ def _out_of_reach(result: ComparisonDocument) -> list[str]:
     blocked = (
         max(units) for _, units in families if np.maximum(least_p(max(units)), by_draws) >= level
     )
-    found, most = [], next(blocked, 0)
+    lines, most = [], next(blocked, 0)
     intervals = draws_for_holm(1, level, 2) - 1
     if most:
         why = (
@@ -129,9 +129,9 @@ def _out_of_reach(result: ComparisonDocument) -> list[str]:
                 f"{most} {unit}s have 2^{most} sign flips, so p is {least_p(most):.3g} or more; "
                 "take more or smaller units"
             )
-        found.append(f"no p below {level:g} is possible, adjusted or not: {why}")
+        lines.append(f"no p below {level:g} is possible, adjusted or not: {why}")
     elif result.clusters >= FEW_UNITS and draws < intervals:
-        found.append(
+        lines.append(
             f"{draws} permutations are too few for intervals of {1 - level:g}: take {intervals} or "
             "more"
         )
@@ -143,8 +143,8 @@ def _out_of_reach(result: ComparisonDocument) -> list[str]:
         why = f"with {draws:,} permutations; it takes {needed:,} or more"
         if by_units >= by_draws:
             why = f"as {max(units)} {unit}s have 2^{max(units)} sign flips; take smaller units"
-        found.append(f"holm can bring none of the {name} below {level:g} {why}, or maxt")
-    return found + _few_cells(result, level)
+        lines.append(f"holm can bring none of the {name} below {level:g} {why}, or maxt")
+    return lines + _few_cells(result, level)
 
 
 def _few_cells(result: ComparisonDocument, level: float) -> list[str]:
@@ -161,15 +161,15 @@ def _few_cells(result: ComparisonDocument, level: float) -> list[str]:
 
 def _flags(entry: ComparedSystem, also: Sequence[str]) -> list[str]:
     """One line per test on request whose assumptions fail somewhere."""
-    found = []
+    lines = []
     cells: dict[str, Cell] = {**entry.groups, **entry.settings}
     for test in (name for name in ALSO if name in also):
         flagged = [(name, getattr(cell, test).flags) for name, cell in cells.items()]
         failing = [(name, flags) for name, flags in flagged if flags]
         if failing:
             name, flags = failing[0]
-            found.append(
+            lines.append(
                 f"{test} of {entry.label}: assumptions fail in {len(failing)} of {len(flagged)} "
                 f"tests (first, {name}: {flags[0]})"
             )
-    return found
+    return lines

@@ -71,7 +71,7 @@ def compare(
     names, tested = [system.name for system in systems], options.significance
     pairs = compare_pairs(aligned, names, groups, measure, options)
     base, *others = (_identity(system, aligned.settings) for system in systems)
-    found = ComparisonDocument(
+    result = ComparisonDocument(
         schema=1,
         benchmark=runs[0].record.benchmark,
         metric=measure.name,
@@ -103,9 +103,9 @@ def compare(
         methods=(),
         references=(),
     )
-    warnings = (*notes, *warnings_about(systems), *cautions(found, measure))
-    methods, references = map(tuple, describe(found))
-    return found.model_copy(
+    warnings = (*notes, *warnings_about(systems), *cautions(result, measure))
+    methods, references = map(tuple, describe(result))
+    return result.model_copy(
         update={"warnings": warnings, "methods": methods, "references": references}
     )
 

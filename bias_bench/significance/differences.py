@@ -75,27 +75,27 @@ def align(runs: Mapping[str, Mapping[str, Observations]]) -> Aligned:
     ]
     if not named:
         raise UsageError("nothing to compare; give at least one run")
-    topics = sorted({topic for _, part in named for topic in part.topics})
+    topics = sorted({topic for _, run in named for topic in run.topics})
     settings = sorted(
-        {name for _, part in named for name in part.settings},
+        {name for _, run in named for name in run.settings},
         key=lambda name: parse_setting(name).order,
     )
-    grids = np.stack([_grid(name, part, topics, settings) for name, part in named])
+    grids = np.stack([_grid(name, run, topics, settings) for name, run in named])
     present = ~np.isnan(grids)
     common = present.all(axis=0)
     rows, columns = common.any(axis=1), common.any(axis=0)
     if not rows.any():
         shown = "; ".join(
-            f"{name}: {len(set(part.topics))} topics such as {part.topics[0]}, setting "
-            f"{part.settings[0]}"
-            if len(part.topics)
+            f"{name}: {len(set(run.topics))} topics such as {run.topics[0]}, setting "
+            f"{run.settings[0]}"
+            if len(run.topics)
             else f"{name}: no values"
-            for name, part in (named[0], named[-1])
+            for name, run in (named[0], named[-1])
         )
         raise UsageError(
             f"the runs share no topic in any setting ({shown}); compare runs of one benchmark"
         )
-    kept = np.ix_(rows, columns)
+    grid = np.ix_(rows, columns)
     grids[:, ~common] = np.nan
     grids = grids[:, rows][:, :, columns]
     kept_topics = tuple(compress(topics, rows))
@@ -111,8 +111,8 @@ def align(runs: Mapping[str, Mapping[str, Observations]]) -> Aligned:
         omitted=Omitted(
             topics=int((~rows).sum()),
             settings=tuple(compress(settings, ~columns)),
-            cells=int((present.any(axis=0) & ~common)[kept].sum()),
-            missing=int((~present.any(axis=0))[kept].sum()),
+            cells=int((present.any(axis=0) & ~common)[grid].sum()),
+            missing=int((~present.any(axis=0))[grid].sum()),
         ),
     )
 
@@ -155,36 +155,36 @@ def macro_values(values: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndar
     """
     pooled = np.empty((len(values), len(groups)))
     for group, columns in enumerate(groups):
-        part = values[:, list(columns)]
-        present = ~np.isnan(part)
+        group_values = values[:, list(columns)]
+        present = ~np.isnan(group_values)
         topics = present.any(axis=1)
         weights = topics.sum() / present.sum(axis=0)
-        total = np.where(present, part * weights, 0.0).sum(axis=1)
+        total = np.where(present, group_values * weights, 0.0).sum(axis=1)
         pooled[:, group] = np.where(topics, total / len(columns), np.nan)
     return pooled
 
 
 def _grid(
-    name: str, part: Observations, topics: Sequence[str], settings: Sequence[str]
+    name: str, run: Observations, topics: Sequence[str], settings: Sequence[str]
 ) -> np.ndarray:
     """One run's values [topics, settings], NaN where it has none."""
-    values = np.asarray(part.values, dtype=np.float64)
-    if not len(part.topics) == len(part.settings) == len(values):
+    values = np.asarray(run.values, dtype=np.float64)
+    if not len(run.topics) == len(run.settings) == len(values):
         raise DataError(f"{name}: topics, settings and values differ in number; score it again")
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        where = f"topic {part.topics[bad[0]]} in setting {part.settings[bad[0]]}"
+        where = f"topic {run.topics[bad[0]]} in setting {run.settings[bad[0]]}"
         raise DataError(f"{name}: the value of {where} is {values[bad[0]]}; score the run again")
     row_of = {topic: row for row, topic in enumerate(topics)}
     column_of = {setting: column for column, setting in enumerate(settings)}
-    rows = np.array([row_of[topic] for topic in part.topics], dtype=np.int64)
-    columns = np.array([column_of[setting] for setting in part.settings], dtype=np.int64)
+    rows = np.array([row_of[topic] for topic in run.topics], dtype=np.int64)
+    columns = np.array([column_of[setting] for setting in run.settings], dtype=np.int64)
     cells, first, counts = np.unique(
         rows * len(settings) + columns, return_index=True, return_counts=True
     )
     if len(cells) < len(values):
         row = first[counts > 1][0]
-        where = f"topic {part.topics[row]} in setting {part.settings[row]}"
+        where = f"topic {run.topics[row]} in setting {run.settings[row]}"
         raise DataError(f"{name}: {where} has several values; keep one")
     grid = np.full((len(topics), len(settings)), np.nan)
     grid[rows, columns] = values
@@ -196,8 +196,8 @@ def _cluster_codes(
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """The clusters' names, sorted, and the code of each topic's cluster."""
     cluster_of: dict[str, str] = {}
-    for name, part in named:
-        for topic, cluster in zip(part.topics, part.clusters or part.topics, strict=True):
+    for name, run in named:
+        for topic, cluster in zip(run.topics, run.clusters or run.topics, strict=True):
             if cluster_of.setdefault(topic, cluster) != cluster:
                 raise DataError(
                     f"{name}: topic {topic} is in cluster {cluster}, elsewhere in "

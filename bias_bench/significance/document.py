@@ -246,9 +246,9 @@ class ComparisonDocument(_Part):
         names = {capped_name(name, self.cutoff) for name in ("AP", "rank_distance")}
         of_mean = names | ({capped_name("R", self.cutoff)} if self.cutoff else set())
         for row in self.overview:
-            for figures, wanted in ((row, of_mean), *((seed, names) for seed in row.seeds)):
-                if figures.__pydantic_extra__.keys() != wanted:
-                    raise ValueError(f"overview of {row.system} must have {sorted(wanted)}")
+            for figures, names_needed in ((row, of_mean), *((seed, names) for seed in row.seeds)):
+                if figures.__pydantic_extra__.keys() != names_needed:
+                    raise ValueError(f"overview of {row.system} must have {sorted(names_needed)}")
         return self
 
 

@@ -113,12 +113,12 @@ def compare_pairs(
     baseline, *others = names
     entries, tables = [], []
     for name in others:
-        found = difference(aligned, name, baseline)
-        columns = _columns(found, groups)
-        cells = [_descriptive(part, found.clusters, measure) for part in columns]
+        differences = difference(aligned, name, baseline)
+        columns = _columns(differences, groups)
+        cells = [_descriptive(part, differences.clusters, measure) for part in columns]
         for kind, columns_of in groups.items():
             _put(cells[0], kind, settings=len(columns_of))
-        several = len(found.system) > 1 or len(found.baseline) > 1
+        several = len(differences.system) > 1 or len(differences.baseline) > 1
         test: Test | None = None
         if options.significance:
             test = SEED_BOOTSTRAP if several else SIGN_FLIPS
@@ -126,16 +126,18 @@ def compare_pairs(
             spreads = _spreads(aligned, (name, baseline), systems, groups)
             draws = (options.permutations, options.seed)
             if several:
-                of_settings = seed_means(found.system, found.baseline, found.clusters, *draws)
-                of_settings[np.abs(of_settings) <= _rounding(found)] = 0.0
+                of_settings = seed_means(
+                    differences.system, differences.baseline, differences.clusters, *draws
+                )
+                of_settings[np.abs(of_settings) <= _rounding(differences)] = 0.0
             else:
-                of_settings = bootstrap_means(found.values, found.clusters, *draws)
+                of_settings = bootstrap_means(differences.values, differences.clusters, *draws)
             means = (macro_replicates(of_settings, list(groups.values())), of_settings)
             for part, cell, mean, spread in zip(columns, cells, means, spreads, strict=True):
                 seeds = spread if several and isinstance(spread, SeedResiduals) else None
-                replicates = with_few_units(mean, part.values, found.clusters, seeds)
+                replicates = with_few_units(mean, part.values, differences.clusters, seeds)
                 tables.append(_Table(part, cell, replicates, spread, several))
-                _add_requested(tables[-1], found.clusters, measure, options)
+                _add_requested(tables[-1], differences.clusters, measure, options)
         entries.append(PairResult(test, *cells))
     families: list[Members] = [
         [(table, family)] for table in tables for family in table.columns.families
@@ -157,13 +159,13 @@ def all_pairs(
     from the others' chances. p-values are adjusted over the pairs of a kind, not over kinds.
     """
     pairs = [(a, b) for number, b in enumerate(names) for a in names[number + 1 :]]
-    found = [_columns(difference(aligned, *pair), groups)[0] for pair in pairs]
+    tables = [_columns(difference(aligned, *pair), groups)[0] for pair in pairs]
     spreads = [_spreads(aligned, pair, aligned.systems, groups)[0] for pair in pairs]
-    sizes = [effects(part.values, aligned.clusters).d_z for part in found]
+    sizes = [effects(part.values, aligned.clusters).d_z for part in tables]
     draws = (options.permutations, options.seed)
     kinds: dict[str, tuple[Pair, ...]] = {}
     for column, kind in enumerate(groups):
-        values = np.stack([part.values[:, column] for part in found], axis=1)
+        values = np.stack([part.values[:, column] for part in tables], axis=1)
         joined = _joined([_of(part, [column]) for part in spreads])
         if isinstance(joined, SeedResiduals):
             step_down = seeds_at_once(joined, options.confidence, *draws).step_down
@@ -178,30 +180,32 @@ def all_pairs(
                 p=float(value),
                 d_z=_number(size[column]),
             )
-            for (a, b), part, value, size in zip(pairs, found, p, sizes, strict=True)
+            for (a, b), part, value, size in zip(pairs, tables, p, sizes, strict=True)
         )
     return AllPairs(permutations=options.permutations, groups=kinds)
 
 
-def _columns(found: Differences, groups: Groups) -> tuple[_Columns, _Columns]:
+def _columns(differences: Differences, groups: Groups) -> tuple[_Columns, _Columns]:
     """The macro averages of the kinds, and the settings."""
     baseline, system = (
-        np.nanmean(part.mean(axis=0), axis=0) for part in (found.baseline, found.system)
+        np.nanmean(part.mean(axis=0), axis=0) for part in (differences.baseline, differences.system)
     )
     families = tuple(groups.values())
     kinds = _Columns(
         tuple(groups),
-        macro_values(found.values, families),
+        macro_values(differences.values, families),
         np.array([baseline[columns].mean() for columns in families]),
         np.array([system[columns].mean() for columns in families]),
         (list(range(len(groups))),),
     )
-    return kinds, _Columns(found.settings, found.values, baseline, system, families)
+    return kinds, _Columns(differences.settings, differences.values, baseline, system, families)
 
 
-def _rounding(found: Differences) -> float:
+def _rounding(differences: Differences) -> float:
     """What equal means of several seeds can differ by."""
-    return _ROUNDING * max(np.nanmax(np.abs(part)) for part in (found.system, found.baseline))
+    return _ROUNDING * max(
+        np.nanmax(np.abs(scores)) for scores in (differences.system, differences.baseline)
+    )
 
 
 def _spreads(
@@ -211,9 +215,9 @@ def _spreads(
 
     With seeds where any of `systems` has several: each has rows of its own, alike for all pairs.
     """
-    found = difference(aligned, *pair)
+    differences = difference(aligned, *pair)
     families = list(groups.values())
-    settings = residuals(found.values, found.clusters)
+    settings = residuals(differences.values, differences.clusters)
     kinds = macro(settings, families)
     signs = {pair[0]: 1.0, pair[1]: -1.0}
     scores = {name: aligned.scores[aligned.systems.index(name)] for name in systems}
@@ -229,14 +233,14 @@ def _spreads(
         for part in of_settings
     ]
     return (
-        seed_residuals(kinds, of_kinds, _rounding(found)),
-        seed_residuals(settings, of_settings, _rounding(found)),
+        seed_residuals(kinds, of_kinds, _rounding(differences)),
+        seed_residuals(settings, of_settings, _rounding(differences)),
     )
 
 
 def _descriptive(columns: _Columns, clusters: np.ndarray, measure: Measure) -> dict[str, Cell]:
     """Means and effect sizes; the tests' places hold None."""
-    found = effects(columns.values, clusters, higher_is_better=measure.higher_is_better)
+    sizes = effects(columns.values, clusters, higher_is_better=measure.higher_is_better)
     return {
         name: Cell(
             baseline=float(columns.baseline[column]),
@@ -246,12 +250,12 @@ def _descriptive(columns: _Columns, clusters: np.ndarray, measure: Measure) -> d
             simultaneous=(None, None),
             p=None,
             p_adjusted=None,
-            d_z=_number(found.d_z[column]),
-            rank_biserial=_number(found.rank_biserial[column]),
-            wins=int(found.wins[column]),
-            ties=int(found.ties[column]),
-            losses=int(found.losses[column]),
-            n=int(found.units[column]),
+            d_z=_number(sizes.d_z[column]),
+            rank_biserial=_number(sizes.rank_biserial[column]),
+            wins=int(sizes.wins[column]),
+            ties=int(sizes.ties[column]),
+            losses=int(sizes.losses[column]),
+            n=int(sizes.units[column]),
         )
         for column, name in enumerate(columns.names)
     }
@@ -301,12 +305,12 @@ def _add_tests(members: Members, clusters: np.ndarray, options: CompareOptions) 
     corrected = adjust(p) if adjust else step_down
     number = 0
     for table, columns in members:
-        own = percentile_intervals(table.replicates[:, columns], options.confidence)
+        single = percentile_intervals(table.replicates[:, columns], options.confidence)
         for place, column in enumerate(columns):
             _put(
                 table.cells,
                 table.columns.names[column],
-                interval=_bounds(own, place),
+                interval=_bounds(single, place),
                 simultaneous=_bounds(joint, number),
                 p=_number(p[number]),
                 p_adjusted=_number(corrected[number]),
@@ -320,7 +324,7 @@ def _add_requested(
     """Equivalence within the margin, t and Wilcoxon, where they are asked for."""
     columns = table.columns
     if options.margin is not None:
-        found = equivalence(
+        tests = equivalence(
             table.replicates,
             options.margin,
             higher_is_better=measure.higher_is_better,
@@ -329,9 +333,9 @@ def _add_requested(
         directed = measure.direction != "none"
         for column, name in enumerate(columns.names):
             shown = Equivalence(
-                equivalent=_number(found.equivalent[column]),
-                no_worse=_number(found.no_worse[column]) if directed else None,
-                interval=_bounds(found.interval, column),
+                equivalent=_number(tests.equivalent[column]),
+                no_worse=_number(tests.no_worse[column]) if directed else None,
+                interval=_bounds(tests.interval, column),
             )
             _put(table.cells, name, equivalence=shown)
     for test in options.also:
@@ -345,9 +349,9 @@ def _add_requested(
             _put(table.cells, name, **{test: further})
 
 
-def _put(cells: dict[str, Cell], name: str, **parts: Any) -> None:
+def _put(cells: dict[str, Cell], name: str, **fields: Any) -> None:
     """Fill in more of a cell."""
-    cells[name] = cells[name].model_copy(update=parts)
+    cells[name] = cells[name].model_copy(update=fields)
 
 
 def _bounds(intervals: Intervals, column: int) -> Interval:

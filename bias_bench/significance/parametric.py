@@ -60,15 +60,15 @@ def _by_column(
     test: Callable[[np.ndarray], tuple[float, float, list[str]]],
 ) -> Parametric:
     statistics, p, flags = [], [], []
-    for column, part in enumerate(values.T):
-        present = ~np.isnan(part)
-        found = part[present]
-        if not len(found):
+    for column, column_values in enumerate(values.T):
+        present = ~np.isnan(column_values)
+        known = column_values[present]
+        if not len(known):
             raise BiasBenchError(f"column {column} has no values; leave it out")
-        statistic, value, warnings = test(found)
+        statistic, value, warnings = test(known)
         groups = len(np.unique(clusters[present]))
-        if groups < len(found):
-            warnings.append(f"{len(found)} topics in {groups} clusters are not independent")
+        if groups < len(known):
+            warnings.append(f"{len(known)} topics in {groups} clusters are not independent")
         statistics.append(statistic)
         p.append(value)
         flags.append(tuple(warnings))
@@ -84,12 +84,12 @@ def _t(values: np.ndarray) -> tuple[float, float, list[str]]:
         return float("nan"), float("nan"), ["one topic has no variance"]
     if is_constant(values):
         return float("nan"), float("nan"), ["the difference is constant: zero variance"]
-    found = ttest_1samp(values, 0.0)
+    result = ttest_1samp(values, 0.0)
     skewness = _skewness(values)
     warnings = []
     if len(values) <= COCHRAN * skewness**2:
         warnings.append(f"skewness {skewness:.1f} is too large for {len(values)} topics")
-    return float(found.statistic), float(found.pvalue), warnings
+    return float(result.statistic), float(result.pvalue), warnings
 
 
 def _wilcoxon(values: np.ndarray) -> tuple[float, float, list[str]]:
@@ -99,7 +99,7 @@ def _wilcoxon(values: np.ndarray) -> tuple[float, float, list[str]]:
     used = scaled[scaled != 0]
     if not len(used):
         return 0.0, 1.0, ["the systems are identical"]
-    found = wilcoxon(used)
+    result = wilcoxon(used)
     warnings = []
     zeros = 1 - len(used) / len(values)
     if zeros >= MANY_ZEROS:
@@ -113,7 +113,7 @@ def _wilcoxon(values: np.ndarray) -> tuple[float, float, list[str]]:
     least = float(least_p(len(used)))
     if least >= LEAST:
         warnings.append(f"{len(used)} differences: no p below {least:.3g} is possible")
-    return float(found.statistic), max(float(found.pvalue), least), warnings
+    return float(result.statistic), max(float(result.pvalue), least), warnings
 
 
 def _skewness(values: np.ndarray) -> float:

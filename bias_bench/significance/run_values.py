@@ -112,7 +112,7 @@ def _require_known(
             f"no {name}: {end}; all runs have {', '.join(sorted({*shared, least}))}: "
             f"choose one of these, or leave out --metric for {least}"
         )
-    run, scores = next(part for part in zip(runs, held, strict=True) if name not in part[1])
+    run, scores = next(pair for pair in zip(runs, held, strict=True) if name not in pair[1])
     raise UsageError(
         f"{run.folder}: its scores hold no {name}, but {', '.join(sorted(scores))}; choose a "
         "metric that all runs have, or repeat the run"

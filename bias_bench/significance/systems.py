@@ -47,7 +47,7 @@ class FinishedRun(NamedTuple):
 
     @property
     def languages(self) -> set[str]:
-        """The benchmark's languages; of a run of an early version, those of its settings."""
+        """The benchmark's languages; of a run of an early version, its settings'."""
         if self.record.languages:
             return set(self.record.languages)
         kinds = Metrics.load(self.folder).retrieval.values()
@@ -125,25 +125,25 @@ def gather_systems(runs: Sequence[FinishedRun]) -> list[Compared]:
 
 def warnings_about(systems: Sequence[Compared]) -> list[str]:
     """What a reader must know of the runs before believing a comparison."""
-    found = []
+    lines = []
     runs = [run for system in systems for run in system.runs]
     made_here = [run for run in runs if not run.record.external]
     if named := _differing((run.record.encoding.precision, run.name) for run in made_here
                            if run.record.encoding.precision != NO_PRECISION):  # fmt: skip
-        found.append(
+        lines.append(
             f"the runs differ in encoding precision ({named}), which alone can move AP by up to "
             "0.001; encode all in one precision to be sure of small differences"
         )
-    found += _used_otherwise(runs)
+    lines += _used_otherwise(runs)
     if named := _differing((_searched(run.record), run.name) for run in made_here):
-        found.append(
+        lines.append(
             f"the runs differ in what was searched through ({named}): what an index misses "
             "changes the figures of its system; use one retrieval.index to compare encoders"
         )
     few = [system for system in systems if 1 < len(system.seeds) < FEW_SEEDS]
     if few:
         named = ", ".join(f"{system.label} has {len(system.seeds)}" for system in few)
-        found.append(
+        lines.append(
             f"fewer than {FEW_SEEDS} seeds understate the interval, and p ({named}): 95 % ones "
             "hold about 77 % of the time with 2 seeds, 89 % with 3"
         )
@@ -154,11 +154,11 @@ def warnings_about(systems: Sequence[Compared]) -> list[str]:
         if len(system.seeds) == 1 and "zero-shot@" not in system.name
     ]
     if several and alone:
-        found.append(
+        lines.append(
             f"one seed of {', '.join(alone)}: what training again would change there is not known"
         )
     given = Counter(run.folder.resolve() for run in runs)
-    found += [
+    lines += [
         f"{folder} was given {'twice' if times == 2 else f'{times} times'}: a run differs from "
         "itself in nothing, whatever the tests say"
         for folder, times in given.items()
@@ -166,13 +166,13 @@ def warnings_about(systems: Sequence[Compared]) -> list[str]:
     ]
     lexical = [system.label for system in systems if f"@{LUCENE}" in system.runs[0].record.system]
     if lexical:
-        found.append(
+        lines.append(
             f"what {', '.join(lexical)} does not match is ranked by id: its rank distances, and "
             "whatever else looks deep into rankings, are mostly chance"
         )
     if any(run.record.demonstration for run in runs):
-        found.append(f"{runs[0].record.benchmark} is a demonstration: too small for any claim")
-    return found
+        lines.append(f"{runs[0].record.benchmark} is a demonstration: too small for any claim")
+    return lines
 
 
 def _differing(values: Iterable[tuple[str, str]]) -> str:
@@ -268,11 +268,11 @@ def _labels(members: Sequence[tuple[FinishedRun, ...]], folders: Sequence[str]) 
 def _distinct(names: Sequence[str]) -> list[str]:
     """Names with (2), (3), … after repeated ones."""
     seen: Counter[str] = Counter()
-    found = []
+    distinct = []
     for name in names:
         seen[name] += 1
-        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return found
+        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return distinct
 
 
 def _settings_key(folder: Path) -> str:
@@ -283,10 +283,10 @@ def _settings_key(folder: Path) -> str:
     # one of a version with other settings is taken as it is written
     with suppress(UsageError):
         content = make_experiment(content).model_dump()
-    kept = {key: value for key, value in content.items() if key not in _NOT_OF_THE_RECIPE}
-    encoding = kept.get("encoding")
+    settings = {key: value for key, value in content.items() if key not in _NOT_OF_THE_RECIPE}
+    encoding = settings.get("encoding")
     if isinstance(encoding, dict):
-        kept["encoding"] = {
+        settings["encoding"] = {
             key: value for key, value in encoding.items() if key not in _NOT_OF_THE_ENCODING
         }
-    return digest(kept)
+    return digest(settings)

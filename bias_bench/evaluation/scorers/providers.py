@@ -54,8 +54,8 @@ def _pyserini_missing() -> str | None:
 
 
 def _pytrec_eval_missing() -> str | None:
-    found = importlib.util.find_spec("pytrec_eval")
-    return None if found else "pytrec-eval-terrier is not installed"
+    module = importlib.util.find_spec("pytrec_eval")
+    return None if module else "pytrec-eval-terrier is not installed"
 
 
 TREC_EVAL = (

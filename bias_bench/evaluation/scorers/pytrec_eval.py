@@ -31,11 +31,11 @@ def _score_setting(files: Files, metrics: tuple[Metric, ...]) -> dict[Metric, di
     qrels = _nested(
         judgements.queries.to_pylist(), judgements.candidates.to_pylist(), judgements.grades
     )
-    found = pytrec_eval.RelevanceEvaluator(qrels, set(requests(metrics))).evaluate(run)
+    values_of = pytrec_eval.RelevanceEvaluator(qrels, set(requests(metrics))).evaluate(run)
     return {
         metric: {
             query: cut_reciprocal_rank(metric, values[printed_name(metric)])
-            for query, values in found.items()
+            for query, values in values_of.items()
         }
         for metric in metrics
     }
