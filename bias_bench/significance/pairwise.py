@@ -10,7 +10,7 @@ are few, points that they can show take the place of bootstrap replicates.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -57,31 +57,30 @@ _PARAMETRIC = {"t": t_test, "wilcoxon": wilcoxon_test}
 
 Groups = Mapping[str, list[int]]
 Spread = Residuals | SeedResiduals
+AnySpread = TypeVar("AnySpread", bound=Spread)
 
 
 class _Columns(NamedTuple):
-    """What is tested: settings, or macro averages. `names` [columns].
+    """What two systems are compared on: the macro average of each kind, then every setting.
 
     `values` float64 [topics, columns] of system minus baseline; `baseline` and `system` float64
-    [columns] means; `families` are the columns that are adjusted together.
+    [columns] means.
     """
 
-    names: tuple[str, ...]
     values: np.ndarray
     baseline: np.ndarray
     system: np.ndarray
-    families: tuple[list[int], ...]
 
 
-class _Table(NamedTuple):
-    """Columns to test, with their `cells` by name.
+class _Tested(NamedTuple):
+    """Columns under test, with the cell of each.
 
     `replicates` float64 [replicates, columns] of their means; `spread`, how these vary; `several`,
     whether one of these systems has several seeds.
     """
 
     columns: _Columns
-    cells: dict[str, Cell]
+    cells: list[Cell]
     replicates: np.ndarray
     spread: Spread
     several: bool
@@ -95,7 +94,7 @@ class PairResult(NamedTuple):
     settings: dict[str, Cell]
 
 
-Members = Sequence[tuple[_Table, list[int]]]  # of a family, as columns of tables
+Members = Sequence[tuple[_Tested, list[int]]]  # of a family, as columns of systems
 
 
 def compare_pairs(
@@ -111,42 +110,42 @@ def compare_pairs(
     `options.family` "all" everything that is tested.
     """
     baseline, *others = names
-    entries, tables = [], []
+    kinds = len(groups)
+    results: list[tuple[Test, list[Cell]]] = []
+    tested = []
     for name in others:
         differences = difference(aligned, name, baseline)
         columns = _columns(differences, groups)
-        cells = [_descriptive(part, differences.clusters, measure) for part in columns]
-        for kind, columns_of in groups.items():
-            _put(cells[0], kind, settings=len(columns_of))
+        cells = _descriptive(columns, differences.clusters, measure)
+        for kind, settings in enumerate(groups.values()):
+            _put(cells, kind, settings=len(settings))
         several = len(differences.system) > 1 or len(differences.baseline) > 1
-        test: Test | None = None
         if options.significance:
-            test = SEED_BOOTSTRAP if several else SIGN_FLIPS
             systems = aligned.systems if options.family == "all" else (name, baseline)
-            spreads = _spreads(aligned, (name, baseline), systems, groups)
-            draws = (options.permutations, options.seed)
-            if several:
-                of_settings = seed_means(
-                    differences.system, differences.baseline, differences.clusters, *draws
-                )
-                of_settings[np.abs(of_settings) <= _rounding(differences)] = 0.0
-            else:
-                of_settings = bootstrap_means(differences.values, differences.clusters, *draws)
-            means = (macro_replicates(of_settings, list(groups.values())), of_settings)
-            for part, cell, mean, spread in zip(columns, cells, means, spreads, strict=True):
-                seeds = spread if several and isinstance(spread, SeedResiduals) else None
-                replicates = with_few_units(mean, part.values, differences.clusters, seeds)
-                tables.append(_Table(part, cell, replicates, spread, several))
-                _add_requested(tables[-1], differences.clusters, measure, options)
-        entries.append(PairResult(test, *cells))
-    families: list[Members] = [
-        [(table, family)] for table in tables for family in table.columns.families
-    ]
-    if options.family == "all" and tables:
-        families = [[(table, list(range(len(table.columns.names)))) for table in tables]]
+            spread = _spread(aligned, (name, baseline), systems, groups)
+            replicates = with_few_units(
+                _replicates(differences, groups, options, several),
+                columns.values,
+                differences.clusters,
+                spread if several and isinstance(spread, SeedResiduals) else None,
+            )
+            tested.append(_Tested(columns, cells, replicates, spread, several))
+            _add_requested(tested[-1], differences.clusters, measure, options)
+        results.append((SEED_BOOTSTRAP if several else SIGN_FLIPS, cells))
+    columns_of = [list(range(kinds)), *([kinds + n for n in family] for family in groups.values())]
+    families: list[Members] = [[(one, family)] for one in tested for family in columns_of]
+    if options.family == "all" and tested:
+        families = [[(one, list(range(len(one.cells)))) for one in tested]]
     for family in families:
         _add_tests(family, aligned.clusters, options)
-    return entries
+    return [
+        PairResult(
+            test if options.significance else None,
+            dict(zip(groups, cells[:kinds], strict=True)),
+            dict(zip(aligned.settings, cells[kinds:], strict=True)),
+        )
+        for test, cells in results
+    ]
 
 
 def all_pairs(
@@ -159,9 +158,9 @@ def all_pairs(
     from the others' chances. p-values are adjusted over the pairs of a kind, not over kinds.
     """
     pairs = [(a, b) for number, b in enumerate(names) for a in names[number + 1 :]]
-    tables = [_columns(difference(aligned, *pair), groups)[0] for pair in pairs]
-    spreads = [_spreads(aligned, pair, aligned.systems, groups)[0] for pair in pairs]
-    sizes = [effects(part.values, aligned.clusters).d_z for part in tables]
+    tables = [_columns(difference(aligned, *pair), groups) for pair in pairs]
+    spreads = [_spread(aligned, pair, aligned.systems, groups) for pair in pairs]
+    sizes = [effects(part.values[:, : len(groups)], aligned.clusters).d_z for part in tables]
     draws = (options.permutations, options.seed)
     kinds: dict[str, tuple[Pair, ...]] = {}
     for column, kind in enumerate(groups):
@@ -185,20 +184,28 @@ def all_pairs(
     return AllPairs(permutations=options.permutations, groups=kinds)
 
 
-def _columns(differences: Differences, groups: Groups) -> tuple[_Columns, _Columns]:
-    """The macro averages of the kinds, and the settings."""
-    baseline, system = (
-        np.nanmean(part.mean(axis=0), axis=0) for part in (differences.baseline, differences.system)
-    )
-    families = tuple(groups.values())
-    kinds = _Columns(
-        tuple(groups),
-        macro_values(differences.values, families),
-        np.array([baseline[columns].mean() for columns in families]),
-        np.array([system[columns].mean() for columns in families]),
-        (list(range(len(groups))),),
-    )
-    return kinds, _Columns(differences.settings, differences.values, baseline, system, families)
+def _columns(differences: Differences, groups: Groups) -> _Columns:
+    families = list(groups.values())
+    values = np.hstack([macro_values(differences.values, families), differences.values])
+    means = []
+    for scores in (differences.baseline, differences.system):
+        of_settings = np.nanmean(scores.mean(axis=0), axis=0)
+        macros = [of_settings[columns].mean() for columns in families]
+        means.append(np.concatenate([macros, of_settings]))
+    return _Columns(values, *means)
+
+
+def _replicates(
+    differences: Differences, groups: Groups, options: CompareOptions, several: bool
+) -> np.ndarray:
+    """Means of the columns under resampling: float64 [replicates, columns]."""
+    draws = (options.permutations, options.seed)
+    if several:
+        means = seed_means(differences.system, differences.baseline, differences.clusters, *draws)
+        means[np.abs(means) <= _rounding(differences)] = 0.0
+    else:
+        means = bootstrap_means(differences.values, differences.clusters, *draws)
+    return np.hstack([macro_replicates(means, list(groups.values())), means])
 
 
 def _rounding(differences: Differences) -> float:
@@ -208,44 +215,37 @@ def _rounding(differences: Differences) -> float:
     )
 
 
-def _spreads(
+def _spread(
     aligned: Aligned, pair: tuple[str, str], systems: Sequence[str], groups: Groups
-) -> tuple[Spread, Spread]:
-    """How the macro averages and the settings of a system less another vary.
+) -> Spread:
+    """How the columns of a system less another vary.
 
     With seeds where any of `systems` has several: each has rows of its own, alike for all pairs.
     """
-    differences = difference(aligned, *pair)
-    families = list(groups.values())
-    settings = residuals(differences.values, differences.clusters)
-    kinds = macro(settings, families)
+    differences, families = difference(aligned, *pair), list(groups.values())
+    of_settings = residuals(differences.values, differences.clusters)
+    spread = _joined([macro(of_settings, families), of_settings])
     signs = {pair[0]: 1.0, pair[1]: -1.0}
     scores = {name: aligned.scores[aligned.systems.index(name)] for name in systems}
-    of_settings = [
+    seeds = [
         signs.get(name, 0.0) * np.nanmean(part, axis=1)
         for name, part in scores.items()
         if len(part) > 1
     ]
-    if not of_settings:
-        return kinds, settings
-    of_kinds = [
-        np.stack([part[:, family].mean(axis=1) for family in families], axis=1)
-        for part in of_settings
-    ]
-    return (
-        seed_residuals(kinds, of_kinds, _rounding(differences)),
-        seed_residuals(settings, of_settings, _rounding(differences)),
-    )
+    if not seeds:
+        return spread
+    columns = [np.hstack([macro_replicates(means, families), means]) for means in seeds]
+    return seed_residuals(spread, columns, _rounding(differences))
 
 
-def _descriptive(columns: _Columns, clusters: np.ndarray, measure: Measure) -> dict[str, Cell]:
+def _descriptive(columns: _Columns, clusters: np.ndarray, measure: Measure) -> list[Cell]:
     """Means and effect sizes; the tests' places hold None."""
     sizes = effects(columns.values, clusters, higher_is_better=measure.higher_is_better)
-    return {
-        name: Cell(
-            baseline=float(columns.baseline[column]),
-            system=float(columns.system[column]),
-            difference=float(columns.system[column] - columns.baseline[column]),
+    return [
+        Cell(
+            baseline=float(baseline),
+            system=float(system),
+            difference=float(system - baseline),
             interval=(None, None),
             simultaneous=(None, None),
             p=None,
@@ -257,17 +257,19 @@ def _descriptive(columns: _Columns, clusters: np.ndarray, measure: Measure) -> d
             losses=int(sizes.losses[column]),
             n=int(sizes.units[column]),
         )
-        for column, name in enumerate(columns.names)
-    }
+        for column, (baseline, system) in enumerate(
+            zip(columns.baseline, columns.system, strict=True)
+        )
+    ]
 
 
 def _own_p(
-    table: _Table, columns: list[int], clusters: np.ndarray, draws: tuple[int, int]
+    tested: _Tested, columns: list[int], clusters: np.ndarray, draws: tuple[int, int]
 ) -> np.ndarray:
     """Each column's p-value, over the seeds if these systems have several."""
-    if table.several:
-        return bootstrap_p(table.replicates[:, columns])
-    return sign_flips(table.columns.values[:, columns], clusters, *draws).p
+    if tested.several:
+        return bootstrap_p(tested.replicates[:, columns])
+    return sign_flips(tested.columns.values[:, columns], clusters, *draws).p
 
 
 def _least(values: np.ndarray, clusters: np.ndarray) -> np.ndarray:
@@ -279,7 +281,7 @@ def _of(spread: Spread, columns: list[int]) -> Spread:
     return type(spread)(*(part[..., columns] for part in spread))
 
 
-def _joined(spreads: Sequence[Spread]) -> Spread:
+def _joined(spreads: Sequence[AnySpread]) -> AnySpread:
     """Spreads of the same clusters and seeds, beside each other."""
     joined = (np.concatenate(parts, axis=-1) for parts in zip(*spreads, strict=True))
     return type(spreads[0])(*joined)
@@ -288,11 +290,11 @@ def _joined(spreads: Sequence[Spread]) -> Spread:
 def _add_tests(members: Members, clusters: np.ndarray, options: CompareOptions) -> None:
     """Put a family's p-values and intervals in place, over seeds where its spreads have them."""
     draws = (options.permutations, options.seed)
-    values = np.hstack([table.columns.values[:, columns] for table, columns in members])
-    spread = _joined([_of(table.spread, columns) for table, columns in members])
+    values = np.hstack([one.columns.values[:, columns] for one, columns in members])
+    spread = _joined([_of(one.spread, columns) for one, columns in members])
     if isinstance(spread, SeedResiduals):
         least = _least(values, clusters)
-        p = np.maximum(np.concatenate([_own_p(*one, clusters, draws) for one in members]), least)
+        p = np.maximum(np.concatenate([_own_p(*part, clusters, draws) for part in members]), least)
         step_down, joint = seeds_at_once(spread, options.confidence, *draws)
         step_down = np.maximum(step_down, p)
         for bounds in (joint.low, joint.high):
@@ -304,12 +306,12 @@ def _add_tests(members: Members, clusters: np.ndarray, options: CompareOptions) 
     adjust = _CORRECTIONS.get(options.correction)
     corrected = adjust(p) if adjust else step_down
     number = 0
-    for table, columns in members:
-        single = percentile_intervals(table.replicates[:, columns], options.confidence)
+    for one, columns in members:
+        single = percentile_intervals(one.replicates[:, columns], options.confidence)
         for place, column in enumerate(columns):
             _put(
-                table.cells,
-                table.columns.names[column],
+                one.cells,
+                column,
                 interval=_bounds(single, place),
                 simultaneous=_bounds(joint, number),
                 p=_number(p[number]),
@@ -319,39 +321,38 @@ def _add_tests(members: Members, clusters: np.ndarray, options: CompareOptions) 
 
 
 def _add_requested(
-    table: _Table, clusters: np.ndarray, measure: Measure, options: CompareOptions
+    tested: _Tested, clusters: np.ndarray, measure: Measure, options: CompareOptions
 ) -> None:
     """Equivalence within the margin, t and Wilcoxon, where they are asked for."""
-    columns = table.columns
     if options.margin is not None:
         tests = equivalence(
-            table.replicates,
+            tested.replicates,
             options.margin,
             higher_is_better=measure.higher_is_better,
             level=1 - options.confidence,
         )
         directed = measure.direction != "none"
-        for column, name in enumerate(columns.names):
+        for column in range(len(tested.cells)):
             shown = Equivalence(
                 equivalent=_number(tests.equivalent[column]),
                 no_worse=_number(tests.no_worse[column]) if directed else None,
                 interval=_bounds(tests.interval, column),
             )
-            _put(table.cells, name, equivalence=shown)
+            _put(tested.cells, column, equivalence=shown)
     for test in options.also:
-        result: Parametric = _PARAMETRIC[test](columns.values, clusters)
-        for column, name in enumerate(columns.names):
+        result: Parametric = _PARAMETRIC[test](tested.columns.values, clusters)
+        for column in range(len(tested.cells)):
             further = FurtherTest(
                 statistic=_number(result.statistic[column]),
                 p=_number(result.p[column]),
                 flags=result.flags[column],
             )
-            _put(table.cells, name, **{test: further})
+            _put(tested.cells, column, **{test: further})
 
 
-def _put(cells: dict[str, Cell], name: str, **fields: Any) -> None:
+def _put(cells: list[Cell], column: int, **fields: Any) -> None:
     """Fill in more of a cell."""
-    cells[name] = cells[name].model_copy(update=fields)
+    cells[column] = cells[column].model_copy(update=fields)
 
 
 def _bounds(intervals: Intervals, column: int) -> Interval:
