@@ -73,17 +73,10 @@ def run_bytes(
     are best first and strictly decreasing.
     """
     depth = scores.shape[1]
-    ranks = pa.array([str(rank) for rank in range(1, depth + 1)])
-    query_rows = pa.array(np.repeat(np.arange(len(queries)), depth))
-    rank_rows = pa.array(np.tile(np.arange(depth), len(queries)))
-    return _lines(
-        pa.array(queries, pa.string()).take(query_rows),
-        "Q0",
-        candidates,
-        ranks.take(rank_rows),
-        pa.array(scores.reshape(-1)).cast(pa.string()),
-        tag,
-    )
+    rows = pa.array(np.repeat(np.arange(len(queries)), depth))
+    ranks = np.tile(np.arange(1, depth + 1), len(queries))
+    column = pa.array(queries, pa.string()).take(rows)
+    return ragged_run_bytes(column, candidates, ranks, scores.reshape(-1), tag)
 
 
 def qrels_bytes(
