@@ -10,6 +10,7 @@ import pytest
 
 from bias_bench.cli import run_command
 from tests.command_line import Command, Outcome
+from tests.compared import make_pair, make_runs
 from tests.kills import TRAINED, Undisturbed, undisturbed_run
 from tests.runs import run
 from tests.small_disks import mounted
@@ -41,6 +42,18 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("native")
     assert run(out) == 0
     return out / "runs" / "mini-zero-shot-0"
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small runs with made-up rankings, of several recipes and seeds; to be read only."""
+    return make_runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def pair(runs: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Copies of two of them, to change."""
+    return make_pair(runs, tmp_path)
 
 
 @pytest.fixture(scope="session")

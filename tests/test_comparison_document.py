@@ -18,7 +18,7 @@ from bias_bench.significance import document
 from bias_bench.significance.comparison import compare
 from bias_bench.significance.document import ComparisonDocument, load
 from bias_bench.significance.options import CompareOptions
-from tests.compared import FEW, make_runs
+from tests.compared import FEW
 
 KEYS = {
     "schema", "benchmark", "metric", "cutoff", "direction", "unit", "better", "significance",
@@ -36,11 +36,6 @@ MODELS = [
     for model in vars(document).values()
     if isinstance(model, type) and issubclass(model, BaseModel) and model is not BaseModel
 ]
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_runs(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")

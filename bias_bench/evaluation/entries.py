@@ -154,16 +154,18 @@ def _written(name: str, language: str) -> str:
 
 
 def _check(entries: Entries, role: Role, loaded: Loaded, labels: Labels) -> None:
-    """Every entry that counts has languages, and those of the file's setting."""
+    """Every entry that counts has languages, and they fit the file's setting."""
     query_languages = loaded.queries.languages[entries.queries]
     candidate_languages = loaded.candidates.languages[entries.candidates]
-    if role == "qrels":
-        _require(entries, query_languages != "", entries.queries, "query", loaded.queries, labels)
-        counts = entries.values > 0
-    else:
-        counts = np.ones(len(entries.values), dtype=bool)
-    known = (candidate_languages != "") | ~counts
-    _require(entries, known, entries.candidates, "candidate", loaded.candidates, labels)
+    counts = entries.values > 0 if role == "qrels" else np.ones(len(entries.values), dtype=bool)
+    for what, known, numbers, ids in (
+        ("query", (query_languages != "") | (role == "run"), entries.queries, loaded.queries),
+        ("candidate", (candidate_languages != "") | ~counts, entries.candidates, loaded.candidates),
+    ):
+        if not known.all():
+            row = int(np.argmin(known))
+            name = ids.names[numbers[row]]
+            raise DataError(f"{entries.where(row)}: {what} '{name}' {labels.why_no_language(name)}")
     setting = entries.file.setting
     if setting is None:
         return
@@ -179,15 +181,6 @@ def _check(entries: Entries, role: Role, loaded: Loaded, labels: Labels) -> None
             f"candidate '{candidate}' ({candidate_languages[row]}) does not belong to the setting "
             f"{setting}; correct the line, or the table of languages"
         )
-
-
-def _require(
-    entries: Entries, known: np.ndarray, numbers: np.ndarray, what: str, ids: Ids, labels: Labels
-) -> None:
-    if not known.all():
-        row = int(np.argmin(known))
-        name = ids.names[numbers[row]]
-        raise DataError(f"{entries.where(row)}: {what} '{name}' {labels.why_no_language(name)}")
 
 
 def pooled_settings(loaded: Loaded, run: Entries) -> list[Setting]:

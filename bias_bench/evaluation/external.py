@@ -34,7 +34,7 @@ from bias_bench.evaluation.entries import (
     topic_clusters,
 )
 from bias_bench.evaluation.labels import Clusters, Labels
-from bias_bench.evaluation.ranking import places
+from bias_bench.evaluation.ranking import places, ragged
 from bias_bench.evaluation.ranks import rank_rows, write_ranks
 from bias_bench.evaluation.score_run import qrels_file, run_file
 from bias_bench.evaluation.settings import Setting
@@ -220,8 +220,7 @@ def _rank(
 def _decreasing(search: _Search, kept: np.ndarray) -> np.ndarray:
     """Scores of the kept results, lowered by single float32 steps where they tie."""
     rows, columns = search.rows[kept], search.places[kept] - 1
-    table = np.full((len(search.queries), int(columns.max(initial=-1)) + 1), -np.inf, np.float32)
-    table[rows, columns] = search.scores[kept]
+    table = ragged(rows, search.scores[kept], len(search.queries), fill=-np.inf)
     return strictly_decreasing(table)[rows, columns]
 
 

@@ -89,7 +89,7 @@ def places(rows: np.ndarray) -> np.ndarray:
     return np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def ragged(rows: np.ndarray, values: np.ndarray, height: int, fill: int = -1) -> np.ndarray:
+def ragged(rows: np.ndarray, values: np.ndarray, height: int, fill: float = -1) -> np.ndarray:
     """Values of ascending rows as a table [height, most in a row] of their type, then `fill`."""
     columns = places(rows)
     table = np.full((height, int(columns.max(initial=-1)) + 1), fill, dtype=values.dtype)

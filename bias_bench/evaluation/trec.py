@@ -228,17 +228,15 @@ def _numbers(path: Path, column: pa.StringArray, what: str) -> np.ndarray:
     try:
         return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
-        return np.array(
-            [_number(path, row, text, what) for row, text in enumerate(column.to_pylist())]
-        )
-
-
-def _number(path: Path, row: int, text: str, what: str) -> float:
-    try:
-        return float(text.replace("_", "?"))  # Python alone reads 1_000 as a number
-    except ValueError:
-        where = f"{path}, line {line_of(path, row)}"
-        raise DataError(f"{where}: {what} '{text}' is not a number") from None
+        texts = column.to_pylist()
+    numbers = []
+    for row, text in enumerate(texts):
+        try:
+            numbers.append(float(text.replace("_", "?")))  # Python alone reads 1_000 as a number
+        except ValueError:
+            where = f"{path}, line {line_of(path, row)}"
+            raise DataError(f"{where}: {what} '{text}' is not a number") from None
+    return np.array(numbers)
 
 
 def _require(path: Path, valid: np.ndarray, problem: str) -> None:
