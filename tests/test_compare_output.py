@@ -296,8 +296,8 @@ def test_other_languages_are_named_with_what_to_do(
     assert (
         f"has other languages of made-up than {runs / 'zero'} (de only in {other}; {here})" in error
     )
-    assert error.endswith("run both with --set 'languages=[en, th]'")
-    assert f" ({here}), and so other pools; run both with" in one_line(
+    assert error.endswith("repeat both with --set 'languages=[en, th]'")
+    assert f" ({here}), and so other pools; repeat {runs / 'zero'} with --set" in one_line(
         capsys, 3, runs / "zero", early
     )
     error = one_line(capsys, 3, runs / "zero", scored)

@@ -241,14 +241,12 @@ def _require_one_benchmark(runs: Sequence[FinishedRun]) -> None:
 def _other_languages(run: FinishedRun, first: FinishedRun) -> str:
     """Which languages only one of two runs has, and how both come to the same ones."""
     common = run.languages & first.languages
-    only = [
-        f"{first_few(sorted(more), 6)} only in {one.folder}"
-        for one, more in ((run, run.languages - common), (first, first.languages - common))
-        if more
-    ]
+    more = {one.folder: sorted(one.languages - common) for one in (run, first)}
+    only = [f"{first_few(names, 6)} only in {folder}" for folder, names in more.items() if names]
     advice = "compare runs of the same ones"
     if common and not (run.record.external or first.record.external):
-        advice = f"run both with --set 'languages=[{', '.join(sorted(common))}]'"
+        which = "both" if len(only) == 2 else next(folder for folder in more if more[folder])
+        advice = f"repeat {which} with --set 'languages=[{', '.join(sorted(common))}]'"
     return (
         f"{run.folder}: has other languages of {run.record.benchmark} than {first.folder} "
         f"({'; '.join(only)}), and so other pools; {advice}"
