@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -52,6 +52,16 @@ class QrelsTable(NamedTuple):
     queries: pa.StringArray
     candidates: pa.StringArray
     grades: np.ndarray
+
+
+def by_query(table: RunTable | QrelsTable) -> dict[str, dict[str, Any]]:
+    """Scores or grades by query and candidate, as plain Python numbers."""
+    queries, candidates, values = table
+    nested: dict[str, dict[str, Any]] = {}
+    rows = zip(queries.to_pylist(), candidates.to_pylist(), values.tolist(), strict=True)
+    for query, candidate, value in rows:
+        nested.setdefault(query, {})[candidate] = value
+    return nested
 
 
 def ragged_run_bytes(

@@ -76,7 +76,7 @@ def _by_column(
 
 
 def _t(values: np.ndarray) -> tuple[float, float, list[str]]:
-    from scipy.stats import ttest_1samp
+    from scipy.stats import skew, ttest_1samp
 
     if not values.any():
         return 0.0, 1.0, ["the systems are identical"]
@@ -85,7 +85,7 @@ def _t(values: np.ndarray) -> tuple[float, float, list[str]]:
     if is_constant(values):
         return float("nan"), float("nan"), ["the difference is constant: zero variance"]
     result = ttest_1samp(values, 0.0)
-    skewness = _skewness(values)
+    skewness = float(skew(values))
     warnings = []
     if len(values) <= COCHRAN * skewness**2:
         warnings.append(f"skewness {skewness:.1f} is too large for {len(values)} topics")
@@ -93,7 +93,7 @@ def _t(values: np.ndarray) -> tuple[float, float, list[str]]:
 
 
 def _wilcoxon(values: np.ndarray) -> tuple[float, float, list[str]]:
-    from scipy.stats import wilcoxon
+    from scipy.stats import skew, wilcoxon
 
     scaled = comparable(values)  # ranks stay the same
     used = scaled[scaled != 0]
@@ -107,15 +107,10 @@ def _wilcoxon(values: np.ndarray) -> tuple[float, float, list[str]]:
     tied = 1 - len(np.unique(np.abs(used))) / len(used)
     if tied >= MANY_TIES:
         warnings.append(f"{tied:.0%} of the other differences are tied in size")
-    skewness = 0.0 if is_constant(used) else _skewness(used)
+    skewness = 0.0 if is_constant(used) else float(skew(used))
     if abs(skewness) > ASYMMETRY * np.sqrt(6 / len(used)):
         warnings.append(f"skewness {skewness:.1f}: the differences are not symmetric")
     least = float(least_p(len(used)))
     if least >= LEAST:
         warnings.append(f"{len(used)} differences: no p below {least:.3g} is possible")
     return float(result.statistic), max(float(result.pvalue), least), warnings
-
-
-def _skewness(values: np.ndarray) -> float:
-    centred = values - values.mean()
-    return float((centred**3).mean() / (centred**2).mean() ** 1.5)
