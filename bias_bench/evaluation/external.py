@@ -133,9 +133,13 @@ def rank_external(loaded: Loaded, labels: Labels, depth: int | None) -> External
 
 
 class _Search(NamedTuple):
-    """Ordered results of one setting's queries: `queries` [n], and per result the query's row."""
+    """Ordered results of one setting's queries: `queries` [n], and per result the query's row.
+
+    `row_of` int has the row of every query of all files, -1 for those of other settings.
+    """
 
     queries: np.ndarray
+    row_of: np.ndarray
     rows: np.ndarray
     candidates: np.ndarray
     places: np.ndarray
@@ -164,7 +168,7 @@ def _order(loaded: Loaded, runs: Sequence[Entries], judged: Judged) -> _Search:
     # candidates are numbered in ascending order of their ids
     order = np.lexsort((-candidates, -scores, rows))
     rows, candidates, scores = rows[order], candidates[order], scores[order]
-    return _Search(queries, rows, candidates, places(rows) + 1, scores)
+    return _Search(queries, row_of, rows, candidates, places(rows) + 1, scores)
 
 
 def _rank(
@@ -178,17 +182,15 @@ def _rank(
     names = loaded.queries.written[search.queries].tolist()
     described = [clusters[number] for number in search.queries.tolist()]
     _require_one_query_a_topic(setting, names, described)
-    width = len(loaded.candidates.names)
-    keys = search.rows * width + search.candidates
-    by_key = np.argsort(keys)
-    row_of = {number: row for row, number in enumerate(search.queries.tolist())}
-    rows = np.array([row_of[number] for number in judged.relevant_queries.tolist()])
-    sought = rows * width + judged.relevant
-    slots = np.minimum(np.searchsorted(keys, sought, sorter=by_key), max(len(keys) - 1, 0))
-    ranks = np.full(len(sought), depth + 1, dtype=np.int32)
-    if len(keys):
-        hit = keys[by_key[slots]] == sought
-        ranks[hit] = np.minimum(search.places[by_key[slots[hit]]], depth + 1)
+    width, rows = len(loaded.candidates.names), search.row_of[judged.relevant_queries]
+    ranks = np.full(len(rows), depth + 1, dtype=np.int32)
+    _, sought, hits = np.intersect1d(
+        rows * width + judged.relevant,
+        search.rows * width + search.candidates,
+        assume_unique=True,
+        return_indices=True,
+    )
+    ranks[sought] = np.minimum(search.places[hits], depth + 1)
     kept = search.places <= depth
     listed = np.bincount(search.rows[kept], minlength=len(names)).astype(np.int32)
     by_query = np.lexsort((judged.relevant, rows))
@@ -211,7 +213,7 @@ def _rank(
             "queries": len(names),
             "without_relevant": len(judged.queries) - len(names),
             "missing": int((listed == 0).sum()),
-            "relevant": len(sought),
+            "relevant": len(rows),
             "not_retrieved": int((ranks > depth).sum()),
         },
     )
