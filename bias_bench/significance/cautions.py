@@ -1,23 +1,125 @@
-"""What a reader must know of a comparison's own figures: what was left out, what shows little."""
+"""What a reader must know before believing a comparison: of the runs, and of its own figures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from bias_bench.errors import first_few
+from bias_bench.files import digest
+from bias_bench.kinds import LUCENE
+from bias_bench.manifest import NO_PRECISION
+from bias_bench.run_record import RunRecord
 from bias_bench.significance.corrections import draws_for_holm
 from bias_bench.significance.document import SIGN_FLIPS, Cell, ComparedSystem, ComparisonDocument
 from bias_bench.significance.draws import FEW_UNITS, all_signs_fit, least_p
 from bias_bench.significance.measures import Measure
 from bias_bench.significance.methods import KIND_WORDS
 from bias_bench.significance.options import ALSO
+from bias_bench.significance.systems import Compared, FinishedRun
 
 FEW_CLUSTERS = 30
+FEW_SEEDS = 5
 
 
-def cautions(result: ComparisonDocument, measure: Measure) -> list[str]:
+def about_runs(systems: Sequence[Compared]) -> list[str]:
+    """How the runs differ beside what is compared, and what each of them can show."""
+    lines = []
+    runs = [run for system in systems for run in system.runs]
+    made_here = [run for run in runs if not run.record.external]
+    if named := _differing((run.record.encoding.precision, run.name) for run in made_here
+                           if run.record.encoding.precision != NO_PRECISION):  # fmt: skip
+        lines.append(
+            f"the runs differ in encoding precision ({named}), which alone can move AP by up to "
+            "0.001; encode all in one precision to be sure of small differences"
+        )
+    lines += _used_otherwise(runs)
+    if named := _differing((_searched(run.record), run.name) for run in made_here):
+        lines.append(
+            f"the runs differ in what was searched through ({named}): what an index misses "
+            "changes the figures of its system; use one retrieval.index to compare encoders"
+        )
+    few = [system for system in systems if 1 < len(system.seeds) < FEW_SEEDS]
+    if few:
+        named = ", ".join(f"{system.label} has {len(system.seeds)}" for system in few)
+        lines.append(
+            f"fewer than {FEW_SEEDS} seeds understate the interval, and p ({named}): 95 % ones "
+            "hold about 77 % of the time with 2 seeds, 89 % with 3"
+        )
+    several = any(len(system.seeds) > 1 for system in systems)
+    alone = [
+        system.label
+        for system in systems
+        if len(system.seeds) == 1 and "zero-shot@" not in system.name
+    ]
+    if several and alone:
+        lines.append(
+            f"one seed of {', '.join(alone)}: what training again would change there is not known"
+        )
+    given = Counter(run.folder.resolve() for run in runs)
+    lines += [
+        f"{folder} was given {'twice' if times == 2 else f'{times} times'}: a run differs from "
+        "itself in nothing, whatever the tests say"
+        for folder, times in given.items()
+        if times > 1
+    ]
+    lexical = [system.label for system in systems if f"@{LUCENE}" in system.runs[0].record.system]
+    if lexical:
+        lines.append(
+            f"what {', '.join(lexical)} does not match is ranked by id: its rank distances, and "
+            "whatever else looks deep into rankings, are mostly chance"
+        )
+    if any(run.record.demonstration for run in runs):
+        lines.append(f"{runs[0].record.benchmark} is a demonstration: too small for any claim")
+    return lines
+
+
+def _differing(values: Iterable[tuple[str, str]]) -> str:
+    """Different values, each with the last run that has it; "" where all runs have one."""
+    runs = dict(values)
+    named = ", ".join(f"{value} in {run}" for value, run in sorted(runs.items()))
+    return named if len(runs) > 1 else ""
+
+
+def _used_otherwise(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    """Encoders that were given prefixes, lengths or pooling in one run that another run lacks."""
+    encoders: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        if run.record.encoding.profile:
+            weights = sorted(run.record.weights.values())
+            key = digest(weights) if weights else run.unseeded.partition("@")[2]
+            encoders.setdefault(key, []).append(run)
+    for group in encoders.values():
+        values: dict[str, list[tuple[str, str]]] = {}
+        for run in group:
+            encoding = run.record.encoding
+            profile = encoding.profile.model_dump() if encoding.profile else {}
+            similarity = {"similarity": encoding.similarity or "cosine"}
+            for field, value in {**similarity, **profile}.items():
+                values.setdefault(field, []).append((repr(value), run.name))
+        named = {field: _differing(pairs) for field, pairs in values.items()}
+        differing = [f"{field} ({text})" for field, text in named.items() if text]
+        if differing:
+            yield (
+                f"the runs of {group[0].unseeded.partition('@')[2]} differ in "
+                f"{', '.join(differing)}, which changes its vectors; give all the same "
+                "(--set encoding.…) to compare anything else"
+            )
+
+
+def _searched(record: RunRecord) -> str:
+    """What a run was searched through, as its manifest describes it: ``exact``, ``hnsw (…)``."""
+    if record.index is None:
+        return "exact"
+    left_out = {"kind", "seed", "building_threads"}
+    settings = record.index.settings.items()
+    shown = [f"{key} {value}" for key, value in settings if key not in left_out]
+    return f"{record.index.kind} ({', '.join(shown)})"
+
+
+def about_figures(result: ComparisonDocument, measure: Measure) -> list[str]:
     """What was left out, and where the tests at hand say little."""
     lines = _left_out(result, measure)
     if not result.significance:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bias_bench.significance.cautions import cautions
+from bias_bench.significance.cautions import about_figures, about_runs
 from bias_bench.significance.differences import align, groups_by_kind
 from bias_bench.significance.document import (
     ComparedSystem,
@@ -31,7 +31,6 @@ from bias_bench.significance.systems import (
     Compared,
     gather_systems,
     read_finished,
-    warnings_about,
 )
 from bias_bench.units import default_unit
 
@@ -103,7 +102,7 @@ def compare(
         methods=(),
         references=(),
     )
-    warnings = (*notes, *warnings_about(systems), *cautions(result, measure))
+    warnings = (*notes, *about_runs(systems), *about_figures(result, measure))
     methods, references = map(tuple, describe(result))
     return result.model_copy(
         update={"warnings": warnings, "methods": methods, "references": references}

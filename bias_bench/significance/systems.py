@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -12,11 +12,9 @@ from bias_bench.errors import BiasBenchError, DataError, UsageError, first_few
 from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.evaluation.settings import parse_setting
 from bias_bench.files import digest
-from bias_bench.kinds import LUCENE
-from bias_bench.manifest import NO_PRECISION, require_undamaged
+from bias_bench.manifest import require_undamaged
 from bias_bench.run_record import RunRecord
 
-FEW_SEEDS = 5
 _READ = ("metrics.json", "scores.parquet", "ranks.parquet", "robustness.parquet")
 # of an experiment: what makes a repetition of the same system, or decides no result
 _NOT_OF_THE_RECIPE = {"benchmark", "data_dir", "seed"}
@@ -121,101 +119,6 @@ def gather_systems(runs: Sequence[FinishedRun]) -> list[Compared]:
         for name, folder in zip(names, folders, strict=True)
     ]
     return [Compared(*both) for both in zip(names, _labels(members, folders), members, strict=True)]
-
-
-def warnings_about(systems: Sequence[Compared]) -> list[str]:
-    """What a reader must know of the runs before believing a comparison."""
-    lines = []
-    runs = [run for system in systems for run in system.runs]
-    made_here = [run for run in runs if not run.record.external]
-    if named := _differing((run.record.encoding.precision, run.name) for run in made_here
-                           if run.record.encoding.precision != NO_PRECISION):  # fmt: skip
-        lines.append(
-            f"the runs differ in encoding precision ({named}), which alone can move AP by up to "
-            "0.001; encode all in one precision to be sure of small differences"
-        )
-    lines += _used_otherwise(runs)
-    if named := _differing((_searched(run.record), run.name) for run in made_here):
-        lines.append(
-            f"the runs differ in what was searched through ({named}): what an index misses "
-            "changes the figures of its system; use one retrieval.index to compare encoders"
-        )
-    few = [system for system in systems if 1 < len(system.seeds) < FEW_SEEDS]
-    if few:
-        named = ", ".join(f"{system.label} has {len(system.seeds)}" for system in few)
-        lines.append(
-            f"fewer than {FEW_SEEDS} seeds understate the interval, and p ({named}): 95 % ones "
-            "hold about 77 % of the time with 2 seeds, 89 % with 3"
-        )
-    several = any(len(system.seeds) > 1 for system in systems)
-    alone = [
-        system.label
-        for system in systems
-        if len(system.seeds) == 1 and "zero-shot@" not in system.name
-    ]
-    if several and alone:
-        lines.append(
-            f"one seed of {', '.join(alone)}: what training again would change there is not known"
-        )
-    given = Counter(run.folder.resolve() for run in runs)
-    lines += [
-        f"{folder} was given {'twice' if times == 2 else f'{times} times'}: a run differs from "
-        "itself in nothing, whatever the tests say"
-        for folder, times in given.items()
-        if times > 1
-    ]
-    lexical = [system.label for system in systems if f"@{LUCENE}" in system.runs[0].record.system]
-    if lexical:
-        lines.append(
-            f"what {', '.join(lexical)} does not match is ranked by id: its rank distances, and "
-            "whatever else looks deep into rankings, are mostly chance"
-        )
-    if any(run.record.demonstration for run in runs):
-        lines.append(f"{runs[0].record.benchmark} is a demonstration: too small for any claim")
-    return lines
-
-
-def _differing(values: Iterable[tuple[str, str]]) -> str:
-    """Different values, each with the last run that has it; "" where all runs have one."""
-    runs = dict(values)
-    named = ", ".join(f"{value} in {run}" for value, run in sorted(runs.items()))
-    return named if len(runs) > 1 else ""
-
-
-def _used_otherwise(runs: Sequence[FinishedRun]) -> Iterator[str]:
-    """Encoders that were given prefixes, lengths or pooling in one run that another run lacks."""
-    encoders: dict[str, list[FinishedRun]] = {}
-    for run in runs:
-        if run.record.encoding.profile:
-            weights = sorted(run.record.weights.values())
-            key = digest(weights) if weights else run.unseeded.partition("@")[2]
-            encoders.setdefault(key, []).append(run)
-    for group in encoders.values():
-        values: dict[str, list[tuple[str, str]]] = {}
-        for run in group:
-            encoding = run.record.encoding
-            profile = encoding.profile.model_dump() if encoding.profile else {}
-            similarity = {"similarity": encoding.similarity or "cosine"}
-            for field, value in {**similarity, **profile}.items():
-                values.setdefault(field, []).append((repr(value), run.name))
-        named = {field: _differing(pairs) for field, pairs in values.items()}
-        differing = [f"{field} ({text})" for field, text in named.items() if text]
-        if differing:
-            yield (
-                f"the runs of {group[0].unseeded.partition('@')[2]} differ in "
-                f"{', '.join(differing)}, which changes its vectors; give all the same "
-                "(--set encoding.…) to compare anything else"
-            )
-
-
-def _searched(record: RunRecord) -> str:
-    """What a run was searched through, as its manifest describes it: ``exact``, ``hnsw (…)``."""
-    if record.index is None:
-        return "exact"
-    left_out = {"kind", "seed", "building_threads"}
-    settings = record.index.settings.items()
-    shown = [f"{key} {value}" for key, value in settings if key not in left_out]
-    return f"{record.index.kind} ({', '.join(shown)})"
 
 
 def _require_one_benchmark(runs: Sequence[FinishedRun]) -> None:
