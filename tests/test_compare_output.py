@@ -270,8 +270,8 @@ def test_one_encoder_used_in_two_ways_is_warned_of(tmp_path: Path) -> None:
     (line,) = warned(plain, queries)
     assert line == (
         "the runs of scratch:tiny differ in query_prefix ('' in plain, 'query: ' in queries), "
-        "query_max_length (128 in queries, 512 in plain), which changes its vectors; give all the "
-        "same (--set encoding.…) to compare anything else"
+        "query_max_length (128 in queries, 512 in plain), which changes what it finds; give all "
+        "the same (--set encoding.…) to compare anything else"
     )
     (line,) = warned(plain, dot, other)
     assert "differ in similarity ('cosine' in plain, 'dot' in dot), which" in line

@@ -104,7 +104,7 @@ def _used_otherwise(runs: Sequence[FinishedRun]) -> Iterator[str]:
         if differing:
             yield (
                 f"the runs of {group[0].unseeded.partition('@')[2]} differ in "
-                f"{', '.join(differing)}, which changes its vectors; give all the same "
+                f"{', '.join(differing)}, which changes what it finds; give all the same "
                 "(--set encoding.…) to compare anything else"
             )
 
