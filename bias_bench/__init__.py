@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 __all__ = [
     "Comparison", "Metrics", "RankDistance", "Run", "RunRecord", "Vectors", "compare", "evaluate",
-    "load_collection", "load_run", "rank_distance",
+    "load_collection", "load_run", "rank_distance", "show_progress",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bias_bench.api.distance import RankDistance, rank_distance
     from bias_bench.api.evaluate import evaluate, load_collection
     from bias_bench.api.run import Run, load_run
+    from bias_bench.console import show_progress
     from bias_bench.encoders.objects import Vectors
     from bias_bench.evaluation.metrics_document import Metrics
     from bias_bench.run_record import RunRecord
@@ -26,6 +27,7 @@ else:
         "api.distance": ("RankDistance", "rank_distance"),
         "api.evaluate": ("evaluate", "load_collection"),
         "api.run": ("Run", "load_run"),
+        "console": ("show_progress",),
         "encoders.objects": ("Vectors",),
         "evaluation.metrics_document": ("Metrics",),
         "run_record": ("RunRecord",),

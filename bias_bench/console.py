@@ -1,20 +1,47 @@
-"""The console layer: results go to stdout, everything else to stderr."""
+"""What the library says: lines of progress through `logging`, warnings through `warnings`.
+
+The logger is ``bias_bench``: INFO for progress, DEBUG for details. A console on stderr shows them,
+with progress bars on a terminal, where it was asked for: by every command (`command_console`), in
+a script or notebook by `show_progress`. Results go to stdout.
+"""
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from time import perf_counter
+from types import FrameType
 from typing import Literal, Protocol
 
+from bias_bench.errors import BiasBenchWarning
+
 Verbosity = Literal["quiet", "normal", "verbose"]
+_LEVELS = {"quiet": logging.CRITICAL, "normal": logging.INFO, "verbose": logging.DEBUG}
 _LINE_EVERY = 30.0  # seconds between lines of progress where there is no terminal
 # control characters but for tab and line feed, and those that turn the direction of text
 _COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_verbosity: Verbosity = "normal"
+_PACKAGE = "bias_bench"
+_LOGGER = logging.getLogger(_PACKAGE)
+_command = False
 _follows = False
+
+
+class _Stderr(logging.Handler):
+    """Lines on what stderr is at the time; where nobody listens any more, work goes on."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the message, as it is."""
+        if sys.stderr is not None:
+            with suppress(OSError, ValueError):
+                sys.stderr.write(record.getMessage() + "\n")
+                sys.stderr.flush()
+
+
+_CONSOLE = _Stderr()
 
 
 class Advance(Protocol):
@@ -26,10 +53,41 @@ class Advance(Protocol):
 Show = Callable[[float, float], None]  # hears of the units done and of the seconds they took
 
 
+@contextmanager
+def command_console() -> Iterator[None]:
+    """Inside the block stderr is that of a command: progress, and warnings as lines of it."""
+    global _command  # noqa: PLW0603 - a process has one terminal
+    before = _command, _LOGGER.level, _LOGGER.propagate, list(_LOGGER.handlers)
+    _command = True
+    set_verbosity("normal")
+    let_first_speak(0)
+    try:
+        yield
+    finally:
+        _command, level, _LOGGER.propagate, _LOGGER.handlers[:] = before
+        _LOGGER.setLevel(level)
+        let_first_speak(0)
+
+
 def set_verbosity(verbosity: Verbosity) -> None:
-    """What stderr shows from now on: errors alone, progress and warnings, or details as well."""
-    global _verbosity  # noqa: PLW0603 - a process has one terminal
-    _verbosity = verbosity
+    """Turn the console on, and say what it shows: nothing, progress, or details as well."""
+    _LOGGER.addHandler(_CONSOLE)
+    _LOGGER.propagate = False
+    _LOGGER.setLevel(_LEVELS[verbosity])
+
+
+def show_progress(shown: bool = True) -> None:
+    """Show on stderr, from now on, the lines and progress bars that `biasbench` shows.
+
+    With False they go to the logger ``bias_bench`` alone, as at the start. Warnings go through
+    `warnings` in either case, as `BiasBenchWarning`.
+    """
+    if shown:
+        set_verbosity("normal")
+    else:
+        _LOGGER.removeHandler(_CONSOLE)
+        _LOGGER.propagate = True
+        _LOGGER.setLevel(logging.NOTSET)
 
 
 def let_first_speak(rank: int) -> None:
@@ -39,30 +97,26 @@ def let_first_speak(rank: int) -> None:
 
 
 def say(message: str) -> None:
-    """A line of progress on stderr, unless quiet; of several processes only the first speaks.
+    """A line of progress; of several processes only the first speaks."""
+    _log(logging.INFO, message)
 
-    Where nobody listens any more, work goes on.
-    """
-    if _silent():
-        return
-    with suppress(OSError, ValueError):
-        sys.stderr.write(harmless(message) + "\n")
-        sys.stderr.flush()
+
+def detail(message: str) -> None:
+    """A line that of commands only those with --verbose show."""
+    _log(logging.DEBUG, message)
+
+
+def warn(message: str) -> None:
+    """A `BiasBenchWarning` at the line that called this package; of a command, a line on stderr."""
+    if _command:
+        _log(logging.WARNING, f"warning: {message}")
+    elif not _follows:
+        warnings.warn(harmless(message), BiasBenchWarning, stacklevel=_caller_level())
 
 
 def harmless(text: str) -> str:
     """A text for a terminal: what a file holds may come up in it, but must not command it."""
     return _COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def detail(message: str) -> None:
-    """A line on stderr that --verbose alone shows."""
-    if _verbosity == "verbose":
-        say(message)
-
-
-def warn(message: str) -> None:
-    say(f"warning: {message}")
 
 
 def result(text: str) -> None:
@@ -73,8 +127,20 @@ def result(text: str) -> None:
     sys.stdout.flush()
 
 
-def _silent() -> bool:
-    return _verbosity == "quiet" or _follows or sys.stderr is None
+def _log(level: int, message: str) -> None:
+    if not _follows:
+        _LOGGER.log(level, "%s", harmless(message))
+
+
+def _caller_level() -> int:
+    """The stack level, as `warn` counts, of who called into this package."""
+    frame: FrameType | None = sys._getframe(1)
+    level, outside = 1, 2
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+            outside = level + 1
+        frame, level = frame.f_back, level + 1
+    return outside
 
 
 @contextmanager
@@ -83,7 +149,7 @@ def progress(description: str, total: float, unit: str, after: float = 0.0) -> I
 
     Work that is done within `after` seconds shows nothing.
     """
-    if _silent():
+    if _follows or not _LOGGER.isEnabledFor(logging.INFO):
         yield lambda _amount: None
         return
     start, done = perf_counter(), 0.0
@@ -95,7 +161,8 @@ def progress(description: str, total: float, unit: str, after: float = 0.0) -> I
             done += amount
             seconds = perf_counter() - start
             if show is None and seconds >= after:
-                way = _bar if sys.stderr.isatty() else _lines
+                on_terminal = _CONSOLE in _LOGGER.handlers and sys.stderr and sys.stderr.isatty()
+                way = _bar if on_terminal else _lines
                 show = shown.enter_context(way(description, total, unit))
             if show is not None:
                 show(done, seconds)

@@ -24,6 +24,10 @@ class DataError(BiasBenchError):
     exit_code = 3
 
 
+class BiasBenchWarning(UserWarning):
+    """Something that a reader must know before believing, or repeating, what was computed."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an "unknown X" message: the nearest known name, or all of them."""
     names = sorted(known)

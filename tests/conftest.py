@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bias_bench.cli import run_command
+from bias_bench.console import command_console
 from tests.command_line import Command, Outcome
 from tests.kills import TRAINED, Undisturbed, undisturbed_run
 from tests.runs import run
@@ -24,6 +25,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the user's caches out of tests, and tests out of the user's caches."""
     os.environ["BIASBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _console() -> Iterator[None]:
+    """What the library says is on stderr, as of a command, so that tests can read it."""
+    with command_console():
+        yield
 
 
 @pytest.fixture(scope="session")

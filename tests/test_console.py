@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import io
+import logging
+import os
+import subprocess
+import sys
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from bias_bench import console
+from bias_bench.errors import BiasBenchWarning
 
 
 class Terminal(io.StringIO):
@@ -20,6 +27,15 @@ def _as_before() -> Iterator[None]:
     yield
     console.set_verbosity("normal")
     console.let_first_speak(0)
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The package as a script imports it: no command runs, and no console was asked for."""
+    monkeypatch.setattr(console, "_command", False)
+    console.show_progress(False)
+    yield
+    console.set_verbosity("normal")
 
 
 @pytest.fixture
@@ -139,3 +155,81 @@ def test_failing_work_claims_no_end(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_durations_are_for_people(seconds: float, text: str) -> None:
     assert console.duration(seconds) == text
+
+
+SCRIPT = """
+import logging, sys, warnings
+import numpy as np
+import bias_bench
+
+def evaluated(system):
+    vectors = (random.normal(size=(len(part), 8)) for part in (mini.queries, mini.candidates))
+    made = bias_bench.Vectors(*vectors)
+    return bias_bench.evaluate(made, "mini", languages=["de", "en"], system=system)
+
+def compare_and_end():
+    bias_bench.compare(["runs/mini-one-0", "runs/mini-two-0"], significance=False)
+    print("--", file=sys.stderr)
+
+random = np.random.default_rng(0)
+mini = bias_bench.load_collection("mini", languages=["de", "en"])
+evaluated("one")
+evaluated("two")
+compare_and_end()
+warnings.simplefilter("ignore")
+compare_and_end()
+logging.basicConfig(level="INFO", format="%(name)s: %(message)s")
+random = np.random.default_rng(0)
+evaluated("one")
+compare_and_end()
+bias_bench.show_progress()
+random = np.random.default_rng(0)
+evaluated("one")
+compare_and_end()
+bias_bench.show_progress(False)
+logging.disable()
+random = np.random.default_rng(0)
+evaluated("one")
+compare_and_end()
+"""
+
+
+def test_a_script_hears_of_warnings_and_of_progress_where_it_asked(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
+    first, ignored, logged, console_lines, off, end = ran.stderr.split("--\n")
+    warning = "BiasBenchWarning: mini is a demonstration: too small for any claim"
+    assert first.splitlines()[::2] == [f"{tmp_path}/script.py:12: {warning}"]
+    assert ignored == off == end == ""
+    assert "bias_bench: search: unchanged, kept" in logged.splitlines()
+    assert console_lines == logged.replace("bias_bench: ", "")
+
+
+@pytest.mark.usefixtures("library")
+def test_a_warning_names_the_line_that_called_the_package() -> None:
+    with pytest.warns(BiasBenchWarning, match="b") as caught:
+        console.warn("b\x1b")
+    assert [warning.filename for warning in caught] == [__file__]
+    assert str(caught[0].message) == "b\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.usefixtures("library")
+def test_a_command_shows_all_and_leaves_the_process_as_it_was(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logger = logging.getLogger("bias_bench")
+    with console.command_console():
+        console.say("a")
+        console.warn("b")
+        console.warn("b")
+    assert capsys.readouterr().err.splitlines() == ["a", "warning: b", "warning: b"]
+    assert (logger.handlers, logger.propagate, logger.level) == ([], True, logging.NOTSET)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        console.say("a")
+        console.warn("b")
+    assert capsys.readouterr().err == ""

@@ -23,12 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run_command(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors become one line on stderr."""
+    from bias_bench.console import command_console
     from bias_bench.launch import started_number
     from bias_bench.streams import ended_like_ctrl_c, lasting_streams
 
     # torchrun ends its processes itself, also those that wait for one another
     signals = ended_like_ctrl_c() if started_number() == 1 else nullcontext()
-    with lasting_streams() as stdout, signals:
+    with lasting_streams() as stdout, signals, command_console():
         try:
             code = _run(arguments)
         except KeyboardInterrupt:  # before or after the command itself
@@ -42,7 +43,6 @@ def _run(arguments: list[str]) -> int:
     from typer.exceptions import TyperException
 
     from bias_bench.cli.app import app
-    from bias_bench.console import let_first_speak, set_verbosity
     from bias_bench.errors import BiasBenchError
     from bias_bench.library_caches import direct_library_caches
 
@@ -52,8 +52,6 @@ def _run(arguments: list[str]) -> int:
         return _fail(f"the current folder: {error.strerror}; change to another", 1)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    set_verbosity("normal")
-    let_first_speak(0)
     with suppress(BiasBenchError):  # what needs them says so
         direct_library_caches()
     try:
