@@ -1,0 +1,117 @@
+"""Train an encoder, or mine its hard negatives: what `biasbench train` and `biasbench mine` do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+from bias_bench.cli.systems import make_experiments
+from bias_bench.files import json_text
+from bias_bench.manifest import Policy
+from bias_bench.pipeline import run
+from bias_bench.stages.prepare import RunOptions, Until
+
+
+def train(
+    benchmark: str | PathLike[str],
+    recipe: str | PathLike[str] | None = None,
+    *,
+    backbone: str | PathLike[str] | None = None,
+    data_dir: str | PathLike[str] | None = None,
+    out: str | PathLike[str] = "runs",
+    name: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    policy: Policy = "only-missing",
+) -> Path:
+    """Train the encoder of a recipe; returns its folder, which `evaluate` takes as a model.
+
+    The benchmark (a name, a folder or an experiment.yaml) is what the encoder is to be evaluated
+    on: training data is audited against it, and sources are chosen by it. `recipe` is a name or a
+    YAML file, by default ``hybrid``; `backbone` is what training starts from, by default
+    ``bundled:multilingual-e5-small``. `settings` are keys of an experiment, for example
+    ``{"training.steps": 150}``. The folder is ``<out>/<name>/model``, `name` by default
+    ``<benchmark>-<recipe>-<seed>``: that of `biasbench run` with the same recipe, which goes on
+    from it. Interrupted training goes on where it stopped. It loads in transformers and in
+    sentence-transformers.
+
+    Raises UsageError (also for a recipe that trains nothing), DataError or BiasBenchError, one line
+    each.
+    """
+    return (
+        _run_until(
+            "train",
+            benchmark,
+            recipe,
+            backbone,
+            data_dir,
+            out,
+            name,
+            settings,
+            seed,
+            device,
+            policy,
+        )
+        / "model"
+    )
+
+
+def mine(
+    benchmark: str | PathLike[str],
+    recipe: str | PathLike[str] | None = None,
+    *,
+    backbone: str | PathLike[str] | None = None,
+    data_dir: str | PathLike[str] | None = None,
+    out: str | PathLike[str] = "runs",
+    name: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    policy: Policy = "only-missing",
+) -> Path:
+    """Mine the hard negatives of a recipe; returns the file that `train` takes them from.
+
+    Arguments are those of `train`; `recipe` is by default ``hybrid-hard``. The file is
+    ``<out>/<name>/negatives.jsonl.gz`` (docs/training.md says what its lines hold).
+
+    Raises UsageError (also for a recipe that mines nothing), DataError or BiasBenchError, one line
+    each.
+    """
+    return (
+        _run_until(
+            "mine", benchmark, recipe, backbone, data_dir, out, name, settings, seed, device, policy
+        )
+        / "negatives.jsonl.gz"
+    )
+
+
+def _run_until(
+    until: Until,
+    benchmark: str | PathLike[str],
+    recipe: str | PathLike[str] | None,
+    backbone: str | PathLike[str] | None,
+    data_dir: str | PathLike[str] | None,
+    out: str | PathLike[str],
+    name: str | None,
+    settings: Mapping[str, Any] | None,
+    seed: int,
+    device: str,
+    policy: Policy,
+) -> Path:
+    """The run folder, once the stage `until` is finished there."""
+    (experiment,) = make_experiments(
+        fspath(benchmark),
+        None if recipe is None else [fspath(recipe)],
+        None if backbone is None else fspath(backbone),
+        None if data_dir is None else Path(data_dir),
+        [
+            f"{key}={value if isinstance(value, str) else json_text(value)}"
+            for key, value in (settings or {}).items()
+        ],
+        [seed],
+        until,
+    )
+    return run(experiment, RunOptions(Path(out), None, device, policy, name, until))
