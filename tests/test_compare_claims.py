@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bias_bench.evaluation.settings import parse_setting
-from bias_bench.report.comparison_page import render_comparison_page
-from bias_bench.report.comparison_tables import command_of
+from bias_bench.report.comparison_page import command_of, render_comparison_page
 from bias_bench.significance.comparison import compare
 from bias_bench.significance.document import Unanswered
 from bias_bench.significance.options import CompareOptions

@@ -13,9 +13,9 @@ import pytrec_eval
 
 from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.evaluation.trec import read_qrels, read_run
-from bias_bench.report.published import published_figures
 from bias_bench.report.run_content import read_run_content
 from bias_bench.report.run_page import render_run_page
+from bias_bench.report.run_tables import published_figures
 from tests.miracl_data import stand_in
 from tests.runs import manifest, run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
-MODULES = ["api.comparison", "api.distance", "api.evaluate", "api.run"]
+MODULES = ["api.comparison", "api.distance", "api.evaluate", "api.run", "api.score"]
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import yaml
 
 from bias_bench.experiment import experiment_yaml, load_recipe, make_experiment
 from bias_bench.recipes import recipe_names
-from bias_bench.report.run_title import benchmark_title, purpose, recipe_text
+from bias_bench.report.run_page import benchmark_title, purpose, recipe_text
 from bias_bench.run_record import RunRecord
 from tests.report_pages import content, page_of
 

@@ -28,7 +28,6 @@ from bias_bench.files import (
 from bias_bench.report.comparison_numbers import labels
 from bias_bench.report.render import render
 from bias_bench.report.run_content import RunContent
-from bias_bench.report.run_summary import precision_by_kind
 from bias_bench.significance.document import ComparisonDocument
 
 INDEX = "index.html"
@@ -72,7 +71,7 @@ def run_entry(content: RunContent) -> dict[str, Any]:
     """What the page of a run tells the index: a `Row` but for the page's name."""
     manifest, bias = content.manifest, content.metrics.bias
     distance, first = bias.rank_distance, bias.same_language_top1
-    found = precision_by_kind(content)
+    found = content.precision
     return {
         "name": manifest.name,
         "benchmark": manifest.benchmark,

@@ -7,7 +7,12 @@ import hashlib
 from importlib.resources import files as package_files
 from typing import Any
 
+from bias_bench.console import duration
 from bias_bench.files import json_text
+from bias_bench.languages import base_language, direction, html_language, language_name
+
+LARGEST_PAGE = 2_000_000  # bytes
+_FUNCTIONS = (base_language, direction, duration, html_language, language_name)  # of all templates
 
 
 def render(template: str, **values: Any) -> str:
@@ -24,6 +29,7 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals.update({function.__name__: function for function in _FUNCTIONS})
     script = _part("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     return environment.get_template(template).render(

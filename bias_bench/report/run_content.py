@@ -12,16 +12,14 @@ from bias_bench.documents import Document
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.evaluation.ranks import RankTable
+from bias_bench.evaluation.settings import ALL, KINDS, parse_setting
 from bias_bench.files import parse_json, read_json
-from bias_bench.manifest import (
-    EXPERIMENT,
-    read_experiment_text,
-    require_undamaged,
-)
-from bias_bench.report.run_statistics import RunStatistics, run_statistics
+from bias_bench.manifest import EXPERIMENT, read_experiment_text, require_undamaged
+from bias_bench.report.run_statistics import Estimate, RunStatistics, run_statistics
 from bias_bench.run_record import RunRecord
 
 EXAMPLES_SCHEMA = 1
+_PLACE = r"(?m)^(benchmark: ['\"]?).*/"  # of a benchmark that is a folder
 _READ = ("metrics.json", "examples.json", "ranks.parquet", "train.jsonl")
 
 
@@ -104,6 +102,36 @@ class RunContent(NamedTuple):
     examples: list[Example] | None = None
     experiment: str | None = None
 
+    @property
+    def languages(self) -> list[str]:
+        """The languages of the benchmark, by code."""
+        if self.manifest.languages is not None:
+            return sorted(self.manifest.languages)
+        kinds = self.metrics.retrieval.values()
+        settings = [parse_setting(name) for kind in kinds for name in kind.per_setting]
+        return sorted({language for setting in settings for language in setting} - {ALL})
+
+    @property
+    def precision(self) -> dict[str, Estimate]:
+        """Macro AP of each kind of setting, with its interval where the ranks are at hand."""
+        if self.statistics is not None:
+            return self.statistics.precision
+        retrieval, metric = self.metrics.retrieval, self.metrics.average_precision
+        return {
+            kind: Estimate(retrieval[kind].macro[metric]) for kind in KINDS if kind in retrieval
+        }
+
+    @property
+    def searched_ap(self) -> str:
+        """What AP is called of the pool that robustness is measured in."""
+        return "pooled AP" if "multilingual" in self.metrics.retrieval else "AP"
+
+    @property
+    def evaluations(self) -> list[tuple[int, float]]:
+        """The steps of training at which it was evaluated, with their validation losses."""
+        rows = self.training or []
+        return [(int(row["step"]), float(row["validation"])) for row in rows if "validation" in row]
+
 
 def read_run_content(folder: Path) -> RunContent:
     """Read a complete run folder; BiasBenchError where it is none, or is damaged."""
@@ -117,12 +145,10 @@ def read_run_content(folder: Path) -> RunContent:
         statistics=run_statistics(RankTable(ranks)) if ranks.is_file() else None,
         training=_training(folder / "train.jsonl"),
         examples=_examples(folder / "examples.json"),
-        experiment=_experiment(experiment) if experiment.is_file() else None,
+        experiment=re.sub(_PLACE, r"\1", read_experiment_text(experiment))
+        if experiment.is_file()
+        else None,
     )
-
-
-def _experiment(path: Path) -> str:
-    return re.sub(r"(?m)^(benchmark: ['\"]?).*/", r"\1", read_experiment_text(path))
 
 
 def _training(path: Path) -> list[dict[str, Any]] | None:

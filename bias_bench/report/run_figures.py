@@ -9,12 +9,22 @@ import numpy as np
 
 from bias_bench.evaluation.metrics_document import Perturbed
 from bias_bench.languages import language_name
-from bias_bench.report.figure_parts import STEPS, Figure, colour, drawing, plain
+from bias_bench.report.figures import (
+    INK,
+    PAPER,
+    STEPS,
+    Figure,
+    as_svg,
+    colour,
+    drawing,
+    name_rows,
+    plain,
+)
 from bias_bench.report.run_statistics import Estimate
-from bias_bench.report.run_tables import quantiles, robustness_rows
-from bias_bench.report.summary import perturbation_name
-from bias_bench.report.svg import INK, PAPER, as_svg
-from bias_bench.report.wording import percent, places
+from bias_bench.report.run_tables import observations, quantiles, robustness_rows
+from bias_bench.report.wording import percent, perturbation_name, places
+
+_DASHES = ((0, (5, 2)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 3)))
 
 
 def precision_figure(values: Mapping[str, Estimate], mean: Estimate, unit: str) -> Figure:
@@ -29,7 +39,7 @@ def precision_figure(values: Mapping[str, Estimate], mean: Estimate, unit: str) 
             low, high = [found.low for _, found in known], [found.high for _, found in known]
             axes.hlines([row for row, _ in known], low, high, color=colour(0), linewidth=1.6)
         _markers(axes, [values[name].value for name in names], rows, 0)
-        _language_axis(axes, names)
+        name_rows(axes, [_label(name) for name in names])
         axes.set_xlabel("AP in the pool of all languages (higher is better)")
         described = "; ".join(f"{language_name(n)} {_estimate(values[n])}" for n in names)
         title = "Pooled AP by query language"
@@ -111,7 +121,7 @@ def share_figure(
         )  # fmt: skip
         _markers(axes, [ten[name] for name in names], rows, 0, "top 10")
         _markers(axes, [first[name] for name in names], rows, 1, "top 1")
-        _language_axis(axes, names)
+        name_rows(axes, [_label(name) for name in names])
         axes.set_xlim(-0.01, 1.01)
         axes.set_xlabel("share of results in the query's language")
         canvas.legend(loc="outside upper left", ncols=3, frameon=False)
@@ -137,26 +147,25 @@ def robustness_figure(
     rows = robustness_rows(perturbations)
     if not rows:
         return None
-    rows.sort(key=lambda row: (-row.macro.loss, row.kind, row.strength))
-    labels = [f"{perturbation_name(row.kind)}, {row.strength}" for row in rows]
+    rows.sort(key=lambda row: (-row[2].loss, row[0], row[1]))
+    labels = [f"{perturbation_name(kind)}, {strength}" for kind, strength, _, _ in rows]
+    means = [mean.loss for _, _, mean, _ in rows]
     with drawing(1.0 + 0.3 * len(rows)) as canvas:
         axes = canvas.subplots()
         axes.axvline(0, color=INK, linewidth=0.9)
-        for place, row in enumerate(rows):
-            losses = [found.loss for found in row.per_language.values()]
+        for place, (*_, effects) in enumerate(rows):
+            losses = [effect.loss for effect in effects.values()]
             axes.plot(
                 losses, [place] * len(losses), linestyle="none", marker="|", markersize=9,
                 color=INK, alpha=0.5,
             )  # fmt: skip
-        _markers(axes, [row.macro.loss for row in rows], range(len(rows)), 0)
-        axes.set_yticks(range(len(rows)), [plain(label) for label in labels])
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.grid(visible=False, axis="y")
+        _markers(axes, means, range(len(rows)), 0)
+        name_rows(axes, [plain(label) for label in labels])
         axes.set_xlabel(f"{metric} lost (lower is better)")
         title = "AP lost to perturbed questions"
         described = "; ".join(
-            f"{label} {row.macro.loss:.3f}".replace("-", "−")
-            for label, row in zip(labels, rows, strict=True)
+            f"{label} {loss:.3f}".replace("-", "−")
+            for label, loss in zip(labels, means, strict=True)
         )
         svg = as_svg(canvas, "robustness", title, f"{described}.")
     caption = (
@@ -166,6 +175,54 @@ def robustness_figure(
     return Figure(title, svg, caption)
 
 
+def training_figure(
+    rows: Sequence[Mapping[str, Any]], evaluations: Sequence[tuple[int, float]]
+) -> Figure:
+    """Losses over the steps, below them the learning rate, and what the terms observed."""
+    steps, loss = _binned(rows, [row["loss"] for row in rows])
+    observed = observations(rows)
+    panels = 2 + bool(observed)
+    with drawing(2.6 + 1.3 * (panels - 1)) as canvas:
+        axes = canvas.subplots(panels, 1, sharex=True, height_ratios=[2.2] + [1] * (panels - 1))
+        axes[0].plot(steps, loss, color=INK, alpha=0.35, linewidth=0.8)
+        axes[0].plot(steps, _smooth(loss), color=INK, linewidth=2, label="training, smoothed")
+        if evaluations:
+            at, held_out = zip(*evaluations, strict=True)
+            axes[0].plot(at, held_out, color=colour(0), marker="o", markersize=5, label="held out")
+        names = sorted({name for row in rows for name in row.get("terms", {})})
+        if len(names) > 1:
+            for number, name in enumerate(names):
+                _, values = _binned(rows, [row["terms"].get(name, 0.0) for row in rows])
+                axes[0].plot(
+                    steps, _smooth(values), color=colour(number + 1), linestyle=_DASHES[number % 4],
+                    linewidth=1.4, label=plain(name.replace("_", " ")),
+                )  # fmt: skip
+        axes[0].set_ylabel("loss")
+        canvas.legend(loc="outside upper left", ncols=4, frameon=False)
+        for number, (name, values) in enumerate(observed.items()):
+            _, shown = _binned(rows, values)
+            axes[1].plot(
+                steps, _smooth(shown), color=colour(number), label=plain(name),
+                linestyle=("-", *_DASHES)[number % 5],
+            )  # fmt: skip
+        if observed:
+            axes[1].set_ylabel("observed")
+            axes[1].legend(frameon=False, fontsize=8)
+        _, rates = _binned(rows, [row["learning_rate"] for row in rows])
+        axes[-1].plot(steps, rates, color=INK, linewidth=1.2)
+        axes[-1].set_ylabel("learning rate")
+        axes[-1].set_xlabel("step")
+        svg = as_svg(canvas, "training", "Training", _described(rows, evaluations))
+    caption = "The loss of training batches by step, each thin, smoothed thick."
+    if evaluations:
+        caption += (
+            " Points are the contrastive loss on held-out pairs, by which the kept step was chosen."
+        )
+    if len(names) > 1:
+        caption += " Broken lines are the terms that the loss is made of."
+    return Figure("Training", svg, caption)
+
+
 def _markers(
     axes: Any, x: Sequence[float], rows: Sequence[int], number: int, label: str | None = None
 ) -> None:
@@ -173,12 +230,6 @@ def _markers(
         x, rows, linestyle="none", marker="os"[number], markersize=6, color=colour(number),
         markeredgecolor=PAPER, markeredgewidth=0.5, clip_on=False, zorder=4, label=label,
     )  # fmt: skip
-
-
-def _language_axis(axes: Any, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), [_label(name) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(visible=False, axis="y")
 
 
 def _label(language: str) -> str:
@@ -194,3 +245,35 @@ def _estimate(found: Estimate) -> str:
 def _reached(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """Share of the sorted values that are at most each point of the grid."""
     return np.searchsorted(np.sort(values), grid * (1 + 1e-9), side="right") / len(values)
+
+
+def _binned(
+    rows: Sequence[Mapping[str, Any]], values: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """Means of at most `STEPS` runs of steps, and the last step of each."""
+    parts = np.array_split(np.arange(len(rows)), min(len(rows), STEPS))
+    return (
+        [float(rows[part[-1]]["step"]) for part in parts],
+        [float(np.mean([values[place] for place in part])) for part in parts],
+    )
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    """Means over a window of a tenth of the curve, shorter at its ends."""
+    reach = max(1, len(values) // 20)
+    return [
+        float(np.mean(values[max(0, place - reach) : place + reach + 1]))
+        for place in range(len(values))
+    ]
+
+
+def _described(rows: Sequence[Mapping[str, Any]], evaluations: Sequence[tuple[int, float]]) -> str:
+    first, last = rows[0], rows[-1]
+    text = (
+        f"Training loss {first['loss']:.3f} at step {first['step']} and {last['loss']:.3f} at step "
+        f"{last['step']}."
+    )
+    if evaluations:
+        listed = ", ".join(f"{loss:.3f} after step {step}" for step, loss in evaluations[-40:])
+        text += f" Held-out loss: {listed}."
+    return text

@@ -1,4 +1,4 @@
-"""Matplotlib figures as inline SVG: byte-stable, accessible, coloured by the page's own style.
+"""Figures as inline SVG: byte-stable, accessible, in the page's own size, colours and style.
 
 Text stays text; ids get a prefix, since all figures of matplotlib use the same ones; the colours
 `INK`, `LINE` and `PAPER` become the page's variables, so that a figure follows light and dark mode.
@@ -9,14 +9,17 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from bias_bench.library_caches import direct_library_caches
 
+STEPS = 160  # points of a curve, so that a page stays small whatever the number of queries
 INK, LINE, PAPER = "#010203", "#040506", "#070809"
+_WIDTH = 7.6  # inches
+_LONGEST = 40  # characters of a label
 _VARIABLES = {INK: "var(--ink)", LINE: "var(--line)", PAPER: "var(--paper)"}
 _STYLE = {
     "axes.edgecolor": LINE,
@@ -38,20 +41,49 @@ _STYLE = {
 }
 
 
+class Figure(NamedTuple):
+    """`svg` is an element with a title and a description; `caption` says how to read it."""
+
+    title: str
+    svg: str
+    caption: str
+
+
 @contextmanager
-def figure_style() -> Iterator[None]:
-    """Draw and save figures of pages inside this block.
+def drawing(height: float) -> Iterator[Any]:
+    """An empty figure, to be drawn and saved inside this block.
 
     Signs that matplotlib's font lacks are no reason to warn: the browser draws the text.
     """
     direct_library_caches()
     import matplotlib as mpl
     import seaborn as sns
+    from matplotlib.figure import Figure as Canvas
 
     style = {**sns.axes_style("whitegrid"), **_STYLE}
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield
+        yield Canvas(figsize=(_WIDTH, round(height, 2)), layout="constrained")
+
+
+def plain(text: str) -> str:
+    """Text that is not read as a formula, in a length that fits."""
+    return (text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…").replace("$", r"\$")
+
+
+def colour(number: int) -> Any:
+    """Colours that differ for every kind of colour vision, and on light and dark paper."""
+    import seaborn as sns
+
+    palette = sns.color_palette("colorblind")
+    return palette[number % len(palette)]
+
+
+def name_rows(axes: Any, names: Sequence[str]) -> None:
+    """A row for each name, the first on top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
 
 
 def as_svg(figure: Any, prefix: str, title: str, description: str) -> str:
