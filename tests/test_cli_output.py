@@ -81,7 +81,7 @@ def printed(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> dict[str
             {"name", "title", "languages", "queries", "candidates", "licence", "state"},
         ),
         (["data", "verify", "mini"], {"benchmark", "files"}, {"language", "path", "problem"}),
-        (["doctor"], {"ok", "checks"}, {"name", "state", "finding", "mend"}),
+        (["doctor"], {"ok", "checks"}, {"name", "state", "finding", "fix"}),
     ],
 )
 def test_lists_as_json(

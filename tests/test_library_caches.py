@@ -99,7 +99,7 @@ def test_models_that_are_there_are_read_where_nothing_can_be_added(
     assert os.environ["HF_HUB_CACHE"] == str(shared)
     (check,) = [check for check in found() if check.name == "cache of huggingface_hub"]
     assert check.state == "warn"
-    assert "HF_HUB_CACHE" in check.mend
+    assert "HF_HUB_CACHE" in check.fix
 
 
 def found() -> list[health.Check]:
@@ -116,7 +116,7 @@ def test_without_any_place_the_line_and_doctor_name_what_to_set(
     with pytest.raises(BiasBenchError, match=r"; set BIASBENCH_CACHE to a folder"):
         health._cache()
     assert {check.state for check in found()} == {"fail", "warn"}
-    assert all("BIASBENCH_CACHE" in check.mend for check in found())
+    assert all("BIASBENCH_CACHE" in check.fix for check in found())
 
 
 def test_without_a_home_folder_there_is_no_cache_but_the_one_that_is_named(

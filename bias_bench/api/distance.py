@@ -49,7 +49,7 @@ def rank_distance(ranks: ArrayLike | pd.DataFrame, cutoff: int | None = None) ->
     there may share that rank; where the frame has `listed`, the length of each query's ranking,
     they count as right behind that.
 
-    Raises DataError for ranks that are none, UsageError for another shape or missing columns.
+    Raises DataError for what is not a rank, UsageError for another shape or missing columns.
     Source: arXiv:2408.10536, footnote 6.
 
     >>> from bias_bench import rank_distance
@@ -132,7 +132,7 @@ def _query_languages(frame: pd.DataFrame) -> Any:
 
 
 def _checked(table: pd.DataFrame, cutoff: int | None) -> np.ndarray:
-    """Integers [queries, languages], 0 where there is no rank; DataError for what is none."""
+    """Integers [queries, languages], 0 where there is no rank; DataError for what is not a rank."""
     values = table.to_numpy(dtype=np.float64, na_value=np.nan)
     known = ~np.isnan(values)
     ranks = np.where(known, values, 1)

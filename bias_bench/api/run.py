@@ -163,7 +163,7 @@ class Run:
 
 
 def load_run(folder: str | PathLike[str]) -> Run:
-    """A finished run folder; raises DataError where it is none, BiasBenchError where not complete.
+    """A finished run folder; DataError where it is not one, BiasBenchError where not complete.
 
     >>> from bias_bench import load_run
     >>> load_run("no-such-run")

@@ -74,7 +74,7 @@ def _run(arguments: list[str]) -> int:
 def _told_of(stdout: LastingStream, code: int) -> int:
     """The exit code, once it has been said what became of the results that were printed.
 
-    A reader that has had enough, such as `head`, and a terminal that is gone are no failures.
+    A reader that has had enough, such as `head`, and a terminal that is gone are not failures.
     """
     from bias_bench.console import warn
 

@@ -17,7 +17,7 @@ def complete_benchmark(incomplete: str) -> list[str]:
 
 
 def complete_known_benchmark(incomplete: str) -> list[str]:
-    """Those of this package and of others that are installed; loads nothing that declares them."""
+    """Benchmarks of this package and of others installed; loads nothing that declares them."""
     from importlib.metadata import entry_points
 
     others = (point.name for point in entry_points(group="biasbench.benchmarks"))

@@ -124,7 +124,7 @@ def score(
 
     Leaves a folder like that of a run, for `biasbench compare`; metrics are cut at a depth.
     """
-    from bias_bench.cli.score_text import print_scores
+    from bias_bench.cli.summary import print_scores
     from bias_bench.external import ScoreOptions, score_external
 
     listen(verbose)

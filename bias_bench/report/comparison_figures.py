@@ -14,7 +14,7 @@ from bias_bench.report.comparison_numbers import (
     pooled_names,
     settings_of,
 )
-from bias_bench.report.figures import INK, PAPER, Figure, as_svg, colour, drawing, name_rows
+from bias_bench.report.figures import INK, PAPER, Figure, colour, drawing, drawn, name_rows
 from bias_bench.significance.document import Cell, ComparedSystem, ComparisonDocument
 
 _MARKERS = "osD^vPX*"
@@ -41,8 +41,8 @@ def macro_forest(result: ComparisonDocument, numbers: Numbers) -> Figure:
             for entry in entries
             for kind in kinds_of(entry)
         )
-        svg = as_svg(figure, "macro", title, described)
-    return Figure(title, svg, _caption(result, "the macro averages of the kinds of setting"))
+        caption = _caption(result, "the macro averages of the kinds of setting")
+        return drawn(figure, "macro", title, described, caption)
 
 
 def settings_forest(
@@ -76,8 +76,8 @@ def settings_forest(
             )
             for kind, cells in by_kind.items()
         )
-        svg = as_svg(figure, prefix, title, described)
-    return Figure(title, svg, _caption(result, f"{entry.label}, by query language"))
+        caption = _caption(result, f"{entry.label}, by query language")
+        return drawn(figure, prefix, title, described, caption)
 
 
 def pairs_forest(
@@ -102,10 +102,9 @@ def pairs_forest(
         axes.set_ylabel(_axis_label(numbers))
         axes.set_xlim(-1, len(named))
         described = f"{len(named)} settings, from {written[0]} to {written[-1]}."
-        svg = as_svg(figure, prefix, title, described)
-    ends = ", ".join([*written[:3], *written[-3:]] if len(written) > 6 else written)
-    caption = _caption(result, f"{entry.label}, cross-lingual settings")
-    return Figure(title, svg, f"{caption} The ends: {ends}.")
+        ends = ", ".join([*written[:3], *written[-3:]] if len(written) > 6 else written)
+        caption = _caption(result, f"{entry.label}, cross-lingual settings")
+        return drawn(figure, prefix, title, described, f"{caption} The ends: {ends}.")
 
 
 def bias_against_quality(result: ComparisonDocument) -> Figure | None:
@@ -153,14 +152,13 @@ def bias_against_quality(result: ComparisonDocument) -> Figure | None:
             f"{row.label}: {precision} {row.precision:.4f}, {distance} {row.distance:,.1f}"
             for row in rows
         )
-        svg = as_svg(figure, "bias", title, described)
-    return Figure(
-        title,
-        svg,
-        f"Bias against quality in the pool of all languages: mean {distance} and {precision}, "
-        "macro averages over query languages, a point per seed. Good systems are at the top left. "
-        "A system that finds nothing can have a low rank distance, so read one beside the other.",
-    )
+        caption = (
+            f"Bias against quality in the pool of all languages: mean {distance} and {precision}, "
+            "macro averages over query languages, a point per seed. Good systems are at the top "
+            "left. A system that finds nothing can have a low rank distance, so read one beside "
+            "the other."
+        )
+        return drawn(figure, "bias", title, described, caption)
 
 
 def _caption(result: ComparisonDocument, what: str) -> str:
@@ -187,16 +185,16 @@ def _draw_rows(
     """
     ink = colour(system)
     for shown in (True, False):
-        drawn = [(place, cell) for place, cell in rows if numbers.shown(cell) == shown]
-        if not drawn:
+        points = [(place, cell) for place, cell in rows if numbers.shown(cell) == shown]
+        if not points:
             continue
-        known = [
-            (place, *cell.simultaneous) for place, cell in drawn if cell.simultaneous[0] is not None
-        ]
-        if known:
+        bounds = [(place, *cell.simultaneous) for place, cell in points]
+        if known := [bound for bound in bounds if bound[1] is not None]:
             lines = axes.vlines if upright else axes.hlines
             lines(*zip(*known, strict=True), color=ink, linewidth=1.3)
-        places, differences = [place for place, _ in drawn], [cell.difference for _, cell in drawn]
+        places, differences = zip(
+            *((place, cell.difference) for place, cell in points), strict=True
+        )
         axes.plot(
             *((places, differences) if upright else (differences, places)),
             linestyle="none",

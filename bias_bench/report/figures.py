@@ -53,7 +53,7 @@ class Figure(NamedTuple):
 def drawing(height: float) -> Iterator[Any]:
     """An empty figure, to be drawn and saved inside this block.
 
-    Signs that matplotlib's font lacks are no reason to warn: the browser draws the text.
+    Nothing warns of signs that matplotlib's font lacks: the browser draws the text.
     """
     direct_library_caches()
     import matplotlib as mpl
@@ -86,14 +86,14 @@ def name_rows(axes: Any, names: Sequence[str]) -> None:
     axes.grid(visible=False, axis="y")
 
 
-def as_svg(figure: Any, prefix: str, title: str, description: str) -> str:
-    """An SVG element with a title and a description; equal figures give equal text.
+def drawn(canvas: Any, prefix: str, title: str, description: str, caption: str) -> Figure:
+    """What was drawn, as an SVG element with a title and a description; equal ones are equal text.
 
     `prefix` is unique on the page and becomes part of every id.
     """
     stream = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(stream, format="svg", metadata=metadata)
+    canvas.savefig(stream, format="svg", metadata=metadata)
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
@@ -103,7 +103,7 @@ def as_svg(figure: Any, prefix: str, title: str, description: str) -> str:
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)
     svg = svg.replace("'DejaVu Sans'", "'DejaVu Sans', system-ui, sans-serif")
-    width, height = figure.get_size_inches() * 96  # pixels of CSS
+    width, height = canvas.get_size_inches() * 96  # pixels of CSS
     box = re.search(r'viewBox="[^"]+"', svg)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
@@ -112,4 +112,4 @@ def as_svg(figure: Any, prefix: str, title: str, description: str) -> str:
         f'<title id="{prefix}-title">{escape(title)}</title>\n'
         f'<desc id="{prefix}-desc">{escape(description)}</desc>'
     )
-    return head + svg[svg.index(">") + 1 :].rstrip()
+    return Figure(title, head + svg[svg.index(">") + 1 :].rstrip(), caption)

@@ -99,7 +99,7 @@ def comparison_entry(result: ComparisonDocument) -> dict[str, Any]:
 
 
 def write_index(reports: Path) -> Path:
-    """Write the index of the pages in `reports`; a file that is no such page is left out.
+    """Write the index of the pages in `reports`; a file that is not such a page is left out.
 
     One process at a time, so that of several runs the last one finds the pages of all.
     """
@@ -166,7 +166,7 @@ def render_index(rows: Sequence[Row | ComparisonRow]) -> str:
 
 
 def _entry(page: Path) -> dict[str, Any] | None:
-    """What a page says of itself; None where it is no page of this package."""
+    """What a page says of itself; None where it is not a page of this package."""
     text = page.read_text(encoding="utf-8", errors="replace")
     _, opening, rest = text.partition(_OPENING)
     try:

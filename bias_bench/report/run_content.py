@@ -24,7 +24,7 @@ _READ = ("metrics.json", "examples.json", "ranks.parquet", "train.jsonl")
 
 
 class TrainingRow(Document):
-    """What the page reads of a step of train.jsonl; a loss may be no number."""
+    """What the page reads of a step of train.jsonl; a loss may be NaN or infinite."""
 
     model_config = ConfigDict(allow_inf_nan=True)
     step: int
@@ -134,7 +134,7 @@ class RunContent(NamedTuple):
 
 
 def read_run_content(folder: Path) -> RunContent:
-    """Read a complete run folder; BiasBenchError where it is none, or is damaged."""
+    """Read a complete run folder; BiasBenchError where it is not one, or is damaged."""
     manifest = RunRecord.load(folder)
     require_undamaged(folder, manifest, _READ)
     metrics = Metrics.load(folder)

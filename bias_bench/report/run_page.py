@@ -14,34 +14,12 @@ from bias_bench.evaluation.metrics import ordered_names
 from bias_bench.evaluation.settings import KINDS
 from bias_bench.files import write_text
 from bias_bench.recipes import recipe_names
+from bias_bench.report import run_figures, run_tables
 from bias_bench.report.figures import Figure
 from bias_bench.report.index_page import claim_page, run_entry
 from bias_bench.report.render import LARGEST_PAGE, embeddable, render
 from bias_bench.report.run_content import RunContent, read_run_content
-from bias_bench.report.run_figures import (
-    distance_figure,
-    precision_figure,
-    robustness_figure,
-    share_figure,
-    training_figure,
-)
 from bias_bench.report.run_statistics import CONFIDENCE, Estimate
-from bias_bench.report.run_tables import (
-    QUANTILES,
-    average_rows,
-    bias_rows,
-    diverging,
-    language_rows,
-    log_rows,
-    pooled_rows,
-    precision_matrix,
-    published_figures,
-    quantiles,
-    rising,
-    robustness_matrix,
-    robustness_rows,
-    top_ten_shares,
-)
 from bias_bench.report.summary import lexical_note, sentences
 from bias_bench.report.wording import perturbation_name, signed, without_topics
 from bias_bench.run_record import RunRecord
@@ -89,7 +67,7 @@ def _values(content: RunContent) -> dict[str, Any]:
     distance, robustness = bias.rank_distance, metrics.robustness
     differences = distance.signed_differences if distance else None
     perturbations = robustness.perturbations if robustness else {}
-    log = log_rows(content.training) if content.training else []
+    log = run_tables.log_rows(content.training) if content.training else []
     experiment = _experiment(content.experiment)
     figures = _figures(content)
     left_out = manifest.without_queries
@@ -112,23 +90,23 @@ def _values(content: RunContent) -> dict[str, Any]:
         "metric": metric,
         "metric_names": ordered_names(names),
         "precision": content.precision,
-        "averages": average_rows(metrics),
-        "by_language": language_rows(metrics),
-        "precision_matrix": precision_matrix(metrics.retrieval, languages, metric),
-        "pooled": pooled_rows(content),
+        "averages": run_tables.average_rows(metrics),
+        "by_language": run_tables.language_rows(metrics),
+        "precision_matrix": run_tables.precision_matrix(metrics.retrieval, languages, metric),
+        "pooled": run_tables.pooled_rows(content),
         "distance": distance,
         "distance_interval": (statistics.distance if statistics else None) or Estimate(0.0),
-        "bias_rows": bias_rows(bias) if "friedman" in bias.model_fields_set else [],
+        "bias_rows": run_tables.bias_rows(bias) if "friedman" in bias.model_fields_set else [],
         "figures": figures,
-        "quantile_levels": QUANTILES,
-        "quantiles": quantiles(statistics.distances) if figures["distance"] and statistics else {},
-        "to_own": diverging(differences.to_query_language) if differences else None,
-        "between": diverging(differences.candidate_languages) if differences else None,
-        "shares": rising(top_ten_shares(bias, languages)),
+        "quantile_levels": run_tables.QUANTILES,
+        "quantiles": run_tables.quantiles(statistics.distances if statistics else {}),
+        "to_own": run_tables.diverging(differences.to_query_language) if differences else None,
+        "between": run_tables.diverging(differences.candidate_languages) if differences else None,
+        "shares": run_tables.rising(run_tables.top_ten_shares(bias, languages)),
         "probe": bias.language_probe,
         "robustness": robustness,
-        "robustness_rows": robustness_rows(perturbations),
-        "robustness_matrix": robustness_matrix(perturbations, languages),
+        "robustness_rows": run_tables.robustness_rows(perturbations),
+        "robustness_matrix": run_tables.robustness_matrix(perturbations, languages),
         "perturbation_name": perturbation_name,
         "signed": signed,
         "log": log,
@@ -136,7 +114,7 @@ def _values(content: RunContent) -> dict[str, Any]:
         "observed": list(log[0].observed) if log else [],
         "trained": bool(content.training),
         "examples": content.examples,
-        "published": published_figures(manifest.benchmark),
+        "published": run_tables.published_figures(manifest.benchmark),
         "same_recipe": manifest.system.partition("@")[0] if content.training else None,
         "context": bool(experiment.get("candidate", {}).get("context")),
         "external": manifest.external,
@@ -175,20 +153,20 @@ def _figures(content: RunContent) -> dict[str, Figure | None]:
     )
     if metrics.robustness:
         perturbations = metrics.robustness.perturbations
-        figures["robustness"] = robustness_figure(perturbations, content.searched_ap)
+        figures["robustness"] = run_figures.robustness_figure(perturbations, content.searched_ap)
     if content.training:
-        figures["training"] = training_figure(content.training, content.evaluations)
+        figures["training"] = run_figures.training_figure(content.training, content.evaluations)
     if not statistics:
         return figures
     if mean := statistics.precision.get("multilingual"):
         by_language = statistics.precision_by_language
-        figures["precision"] = precision_figure(by_language, mean, statistics.unit)
-    figures["distance"] = distance_figure(statistics.distances)
+        figures["precision"] = run_figures.precision_figure(by_language, mean, statistics.unit)
+    figures["distance"] = run_figures.distance_figure(statistics.distances)
     first, ten = metrics.bias.same_language_top1, metrics.bias.same_language_top10
     total = sum(statistics.pools.values())
     pool = {language: size / total for language, size in statistics.pools.items()}
     if first and ten and set(ten.per_language) <= set(pool) & set(first.per_language):
-        figures["share"] = share_figure(first.per_language, ten.per_language, pool)
+        figures["share"] = run_figures.share_figure(first.per_language, ten.per_language, pool)
     return figures
 
 

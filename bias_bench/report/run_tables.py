@@ -184,7 +184,7 @@ def top_ten_shares(bias: Bias, languages: list[str]) -> LanguageTable:
 
 def quantiles(distances: Mapping[str, np.ndarray]) -> dict[str, list[int]]:
     """Observed rank distances at `QUANTILES` and the largest, by query language and of all."""
-    every = {**distances, "": np.concatenate(list(distances.values()))}
+    every = {**distances, "": np.concatenate([[], *distances.values()])}
     return {
         language: [
             int(value) for value in np.quantile(values, (*QUANTILES, 1.0), method="inverted_cdf")
