@@ -71,7 +71,7 @@ class Run:
         """
         import pandas as pd
 
-        means = {kind: _ordered(part.macro) for kind, part in self._kinds().items()}
+        means = {kind: _ordered(kind_means.macro) for kind, kind_means in self._kinds().items()}
         return pd.DataFrame.from_dict(means, orient="index").rename_axis("kind")
 
     @cached_property
@@ -84,8 +84,8 @@ class Run:
 
         rows = [
             (kind, setting, metric, value)
-            for kind, part in self._kinds().items()
-            for setting, means in part.per_setting.items()
+            for kind, kind_means in self._kinds().items()
+            for setting, means in kind_means.per_setting.items()
             for metric, value in _ordered(means).items()
         ]
         return pd.DataFrame(rows, columns=["kind", "setting", "metric", "value"])
@@ -127,7 +127,7 @@ class Run:
     @property
     def settings(self) -> list[str]:
         """The settings of the run, such as ``en``, ``en-de`` and ``en-all``."""
-        return [name for part in self._kinds().values() for name in part.per_setting]
+        return [name for means in self._kinds().values() for name in means.per_setting]
 
     def trec(self, setting: str) -> Path:
         """The TREC run file (gzip) of a setting; UsageError for one that the run lacks."""

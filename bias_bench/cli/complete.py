@@ -75,12 +75,12 @@ def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
 def _paths(incomplete: str) -> Iterator[str]:
     """What is in the folder that was typed so far; folders end in a slash."""
     folder, _, start = incomplete.rpartition("/")
-    place = Path(f"{folder}/" if "/" in incomplete else ".")
+    typed = Path(f"{folder}/" if "/" in incomplete else ".")
     try:
-        found = sorted(place.iterdir())
+        paths = sorted(typed.iterdir())
     except OSError:
         return
-    for path in found:
+    for path in paths:
         if path.name.startswith(start) and (start or not path.name.startswith(".")):
             name = f"{folder}/{path.name}" if "/" in incomplete else path.name
             yield f"{name}/" if path.is_dir() else name

@@ -12,7 +12,7 @@ from bias_bench.cli.complete import (
     complete_known_benchmark,
     complete_training_data,
 )
-from bias_bench.cli.options import DataDir, OutputFormat, Verbose, listen
+from bias_bench.cli.options import DataDir, OutputFormat, Verbose, listen, option
 
 if TYPE_CHECKING:
     from bias_bench.datasets.audit import Audit
@@ -36,7 +36,7 @@ Name = Annotated[
 
 Languages = Annotated[
     list[str] | None,
-    typer.Option(help="Only this language; may be repeated. Default: all.", show_default=False),
+    option("Only this language; may be repeated. Default: all."),
 ]
 
 
@@ -189,18 +189,18 @@ def audit_data(
     from bias_bench.datasets.registry import load_benchmark
 
     listen(verbose)
-    found = audit(_training_pairs(train, data_dir), load_benchmark(benchmark, data_dir).collection)
+    report = audit(_training_pairs(train, data_dir), load_benchmark(benchmark, data_dir).collection)
     if output_format == "json":
-        print_json(found.to_json())
+        print_json(report.to_json())
         return
-    if found.findings:
-        _print_findings(found)
-    for name, count in found.data_sets.items():
+    if report.findings:
+        _print_findings(report)
+    for name, count in report.data_sets.items():
         result(
-            f"{name} against {found.benchmark}: {count.topics_kept:,} of {count.topics:,} topics, "
+            f"{name} against {report.benchmark}: {count.topics_kept:,} of {count.topics:,} topics, "
             f"{count.pairs_kept:,} of {count.pairs:,} pairs have nothing in common with it"
         )
-    result(found.verdict)
+    result(report.verdict)
 
 
 def _training_pairs(name: str, data_dir: Path | None) -> Pairs:
@@ -230,7 +230,7 @@ def _shown(languages: list[str]) -> str:
     return " ".join(few)
 
 
-def _print_findings(found: Audit) -> None:
+def _print_findings(report: Audit) -> None:
     """The findings as a table, at most `_ROWS_SHOWN` of them; JSON has all."""
     from bias_bench.cli.output import print_table
     from bias_bench.console import result
@@ -239,9 +239,9 @@ def _print_findings(found: Audit) -> None:
     columns = [Column("kind", "name"), Column("data set", "name")]
     columns += [Column(heading, "text") for heading in ("topic", "matched", "in the benchmark")]
     table = Table([*columns, Column("similarity")])
-    for finding in found.findings[:_ROWS_SHOWN]:
+    for finding in report.findings[:_ROWS_SHOWN]:
         cells = (finding.kind, finding.data_set, finding.topic, finding.matched, finding.item)
         table.add_row(*cells, f"{finding.similarity:.3f}")
     print_table(table)
-    if len(found.findings) > _ROWS_SHOWN:
-        result(f"… and {len(found.findings) - _ROWS_SHOWN:,} more; --format json has all")
+    if len(report.findings) > _ROWS_SHOWN:
+        result(f"… and {len(report.findings) - _ROWS_SHOWN:,} more; --format json has all")

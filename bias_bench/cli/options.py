@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,12 +14,17 @@ from bias_bench.console import detail, set_verbosity
 # panels of the help of commands with many options
 SYSTEM, PLACE, HOW = "The system", "Names and place", "How it runs"
 
+
+def option(text: str, panel: str | None = None, **more: Any) -> Any:
+    """An option whose help says itself what holds without it; `panel` is its part of the help."""
+    return typer.Option(help=text, show_default=False, rich_help_panel=panel, **more)
+
+
 DataDir = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder with one sub-folder per benchmark. Default: the user's cache, filled by "
-        "`biasbench data fetch`.",
-        show_default=False,
+    option(
+        "Folder with one sub-folder per benchmark. Default: the user's cache, filled by "
+        "`biasbench data fetch`."
     ),
 ]
 Verbose = Annotated[
@@ -41,12 +46,11 @@ DryRun = Annotated[
 ]
 Memory = Annotated[
     str | None,
-    typer.Option(
-        help="Memory that encoding and searching may take in each process, such as 4G. Changes no "
+    option(
+        "Memory that encoding and searching may take in each process, such as 4G. Changes no "
         "result. Default: no limit.",
-        show_default=False,
+        HOW,
         metavar="SIZE",
-        rich_help_panel=HOW,
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=HOW)]

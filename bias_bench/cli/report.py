@@ -36,10 +36,10 @@ def report(
             advance(1)
     index = write_index(out)
     if output_format == "json":
-        found = [
+        written = [
             {"run": run.name, "page": str(page)} for run, page in zip(runs, pages, strict=True)
         ]
-        print_json({"pages": found, "index": str(index)})
+        print_json({"pages": written, "index": str(index)})
         return
     for page in pages:
         result(str(page))

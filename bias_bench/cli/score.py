@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bias_bench.cli.options import PLACE, Out, OutputFormat, Verbose, listen
+from bias_bench.cli.options import PLACE, Out, OutputFormat, Verbose, listen, option
 
 EXAMPLES = """Examples:
 
@@ -41,58 +41,37 @@ def score(
         ),
     ],
     languages: Annotated[
-        Path | None,
-        typer.Option(
-            help="Table `id <tab> language` of queries and candidates.",
-            show_default=False,
-            rich_help_panel=_IDS,
-        ),
+        Path | None, option("Table `id <tab> language` of queries and candidates.", _IDS)
     ] = None,
     language_pattern: Annotated[
         str | None,
-        typer.Option(
-            help="Regular expression with a group `language`, for ids that the table lacks. "
+        option(
+            "Regular expression with a group `language`, for ids that the table lacks. "
             "Default: what is before the first colon.",
-            show_default=False,
-            rich_help_panel=_IDS,
+            _IDS,
         ),
     ] = None,
     topics: Annotated[
         Path | None,
-        typer.Option(
-            help="Table `query <tab> topic`, or with `<tab> paragraph <tab> article`: which "
+        option(
+            "Table `query <tab> topic`, or with `<tab> paragraph <tab> article`: which "
             "queries are translations of one another.",
-            show_default=False,
-            rich_help_panel=_IDS,
+            _IDS,
         ),
     ] = None,
     topic_pattern: Annotated[
         str | None,
-        typer.Option(
-            help="Regular expression with a group `topic`. Default: what is after the first colon.",
-            show_default=False,
-            rich_help_panel=_IDS,
+        option(
+            "Regular expression with a group `topic`. Default: what is after the first colon.",
+            _IDS,
         ),
     ] = None,
     depth: Annotated[
         int | None,
-        typer.Option(
-            help="Results per query that count. Default: as many as the longest ranking has.",
-            show_default=False,
-        ),
+        option("Results per query that count. Default: as many as the longest ranking has."),
     ] = None,
-    benchmark: Annotated[
-        str | None,
-        typer.Option(
-            help="Default: the name of the qrels.", show_default=False, rich_help_panel=PLACE
-        ),
-    ] = None,
-    system: Annotated[
-        str | None,
-        typer.Option(
-            help="Default: the tag in the run.", show_default=False, rich_help_panel=PLACE
-        ),
-    ] = None,
+    benchmark: Annotated[str | None, option("Default: the name of the qrels.", PLACE)] = None,
+    system: Annotated[str | None, option("Default: the tag in the run.", PLACE)] = None,
     seed: Annotated[
         int,
         typer.Option(
@@ -102,11 +81,7 @@ def score(
     ] = 0,
     name: Annotated[
         str | None,
-        typer.Option(
-            help="Name of the folder. Default: <benchmark>-<system>-<seed>.",
-            show_default=False,
-            rich_help_panel=PLACE,
-        ),
+        option("Name of the folder. Default: <benchmark>-<system>-<seed>.", PLACE),
     ] = None,
     out: Out = Path("runs"),
     policy: Annotated[

@@ -185,8 +185,8 @@ def language_matrices(entry: ComparedSystem, numbers: Numbers) -> dict[str, Matr
         return _shaded(numbers, cell, numbers.p(cell.p_adjusted), depth, 1.0, shown)
 
     def matrix(shade: Callable[[Cell], Shaded | None]) -> Matrix:
-        found = [[cells.get(Setting(row, column)) for column in languages] for row in languages]
-        rows = [[shade(cell) if cell else None for cell in row] for row in found]
+        grid = [[cells.get(Setting(row, column)) for column in languages] for row in languages]
+        rows = [[shade(cell) if cell else None for cell in row] for row in grid]
         return Matrix(languages, languages, rows)
 
     shades = {"difference": difference, "d_z": d_z} | ({"p_adjusted": p_adjusted} if tested else {})

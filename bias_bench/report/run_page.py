@@ -211,8 +211,8 @@ def recipe_text(experiment: dict[str, Any]) -> str | None:
     training = experiment.get("training") or {}
     if bool(recipe) != bool(training.get("steps")):
         return None
-    wanted = {key: recipe[key] for key in _DESCRIBED if key in recipe}
-    return content["description"] if _within(wanted, training) else None
+    described = {key: recipe[key] for key in _DESCRIBED if key in recipe}
+    return content["description"] if _within(described, training) else None
 
 
 def benchmark_title(manifest: RunRecord, experiment: dict[str, Any]) -> str | None:
@@ -222,10 +222,10 @@ def benchmark_title(manifest: RunRecord, experiment: dict[str, Any]) -> str | No
     return spec.title if spec and known and not experiment.get("languages") else None
 
 
-def _within(part: Any, whole: Any) -> bool:
+def _within(inner: Any, whole: Any) -> bool:
     """Whether all that nested settings say is also said by others."""
-    if isinstance(part, dict):
+    if isinstance(inner, dict):
         return isinstance(whole, dict) and all(
-            _within(value, whole.get(key)) for key, value in part.items()
+            _within(value, whole.get(key)) for key, value in inner.items()
         )
-    return bool(part == whole)
+    return bool(inner == whole)

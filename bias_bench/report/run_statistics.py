@@ -93,17 +93,18 @@ def run_statistics(table: RankTable) -> RunStatistics:
     """
     metric = Metric("AP", table.cutoff or 0)
     columns = []
-    for name, queries in ((name, table.of(name)) for name in table.settings):
-        setting, values = parse_setting(name), compute(metric, queries.ranks)
+    for name in table.settings:
+        setting, queries = parse_setting(name), table.of(name)
+        values = compute(metric, queries.ranks)
         columns.append(_Column(setting.kind, setting.query_language, queries, values))
     parts = parallel_ranks(table).parts
     distances = {}
-    for language, part in parts.items():
-        apart = rank_distance(part.least)
+    for language, asked in parts.items():
+        apart = rank_distance(asked.least)
         distances[language] = np.sort(apart[~np.isnan(apart)])
-        excess = same_language_first(part.ranks, part.own) - chance(part.ranks, part.own)
-        columns.append(_Column("distance", language, part.source, apart))
-        columns.append(_Column("excess", language, part.source, excess))
+        excess = same_language_first(asked.ranks, asked.own) - chance(asked.ranks, asked.own)
+        columns.append(_Column("distance", language, asked.source, apart))
+        columns.append(_Column("excess", language, asked.source, excess))
     means = _Means([column for column in columns if not np.isnan(column.values).all()])
     kinds = [kind for kind in KINDS if means.of(kind)]
     both = {"monolingual", "cross_lingual"} <= set(kinds)
@@ -121,8 +122,8 @@ def run_statistics(table: RankTable) -> RunStatistics:
         distances=distances,
         pools={name: size for name, size in table.pools.items() if name != ALL},
         parallel=all(
-            len(ranks) == means.topics and bool((ranks > 0).all())
-            for ranks in (part.ranks for part in parts.values())
+            len(asked.ranks) == means.topics and bool((asked.ranks > 0).all())
+            for asked in parts.values()
         ),
     )
 
@@ -147,8 +148,8 @@ class _Means:
         values = np.full((len(names), len(columns)), np.nan)
         for number, column in enumerate(columns):
             values[[row[topic] for topic in column.source.topics], number] = column.values
-        found, clusters = np.unique([unit_of[name] for name in names], return_inverse=True)
-        self.topics, self.units = len(names), len(found)
+        units, clusters = np.unique([unit_of[name] for name in names], return_inverse=True)
+        self.topics, self.units = len(names), len(units)
         self._observed = np.nanmean(values, axis=0)
         self._residuals = residuals(values, clusters)
         enough = self.units >= FEWEST
@@ -202,9 +203,9 @@ class _Means:
         }
 
 
-def _estimate(values: np.ndarray, bounds: Intervals | None, place: int) -> Estimate:
+def _estimate(values: np.ndarray, bounds: Intervals | None, column: int) -> Estimate:
     """NaN bounds, of a column that only one unit has, are not an interval."""
-    value = float(values[place])
-    if bounds is None or np.isnan(bounds.low[place]) or np.isnan(bounds.high[place]):
+    value = float(values[column])
+    if bounds is None or np.isnan(bounds.low[column]) or np.isnan(bounds.high[column]):
         return Estimate(value)
-    return Estimate(value, float(bounds.low[place]), float(bounds.high[place]))
+    return Estimate(value, float(bounds.low[column]), float(bounds.high[column]))

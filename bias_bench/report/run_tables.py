@@ -105,18 +105,13 @@ def precision_matrix(
     None where only the pool of all languages was searched.
     """
     means: dict[str, dict[str, float]] = {}
-    for kind, part in retrieval.items():
-        means |= part.per_setting if kind != "multilingual" else {}
-    if not means:
-        return None
-    return rising(
-        {
-            row: {
-                column: means.get(str(Setting(row, column)), {}).get(metric) for column in languages
-            }
-            for row in languages
-        }
-    )
+    for kind, of_kind in retrieval.items():
+        means |= of_kind.per_setting if kind != "multilingual" else {}
+    rows = {
+        row: {column: means.get(str(Setting(row, column)), {}).get(metric) for column in languages}
+        for row in languages
+    }
+    return rising(rows) if means else None
 
 
 def language_rows(metrics: Metrics) -> list[NamedValues]:
@@ -124,7 +119,7 @@ def language_rows(metrics: Metrics) -> list[NamedValues]:
     if metrics.retrieval.keys() != {"monolingual"}:
         return []
     per_language = metrics.retrieval["monolingual"].per_setting
-    counts = {name: found.queries for name, found in metrics.counts.items()}
+    counts = {name: count.queries for name, count in metrics.counts.items()}
     return [(name, counts.get(name, 0), values) for name, values in per_language.items()]
 
 
@@ -132,7 +127,7 @@ def average_rows(metrics: Metrics) -> list[NamedValues]:
     """The benchmark's averages over named sets of languages, with the sizes of the sets."""
     alone = metrics.retrieval.get("monolingual")
     averages = alone.averages if alone else {}
-    return [(name, len(found.languages), found.values) for name, found in averages.items()]
+    return [(name, len(average.languages), average.values) for name, average in averages.items()]
 
 
 def pooled_rows(content: RunContent) -> list[dict[str, Any]]:
@@ -198,21 +193,21 @@ def log_rows(rows: Sequence[Mapping[str, Any]]) -> list[LogRow]:
     """Training in a few lines: one per evaluation, or evenly spaced ones."""
     ends = [place for place, row in enumerate(rows) if "validation" in row]
     if len(ends) < 2 or len(ends) > _LARGEST_LOG:
-        wanted = min(len(rows), _LARGEST_LOG if ends else 10)
-        ends = sorted({round((place + 1) * len(rows) / wanted) - 1 for place in range(wanted)})
+        number = min(len(rows), _LARGEST_LOG if ends else 10)
+        ends = sorted({round((place + 1) * len(rows) / number) - 1 for place in range(number)})
     elif ends[-1] != len(rows) - 1:
         ends.append(len(rows) - 1)
     observed = observations(rows)
-    found = []
+    lines = []
     for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False):
-        part, last = rows[start : end + 1], rows[end]
-        found.append(
+        since, last = rows[start : end + 1], rows[end]
+        lines.append(
             LogRow(
                 step=int(last["step"]),
-                loss=float(np.mean([row["loss"] for row in part])),
+                loss=float(np.mean([row["loss"] for row in since])),
                 terms={
-                    name: float(np.mean([row["terms"].get(name, 0.0) for row in part]))
-                    for name in sorted({name for row in part for name in row.get("terms", {})})
+                    name: float(np.mean([row["terms"].get(name, 0.0) for row in since]))
+                    for name in sorted({name for row in since for name in row.get("terms", {})})
                 },
                 observed={
                     name: float(np.mean(values[start : end + 1]))
@@ -222,23 +217,21 @@ def log_rows(rows: Sequence[Mapping[str, Any]]) -> list[LogRow]:
                 learning_rate=float(last["learning_rate"]),
             )
         )
-    return found
+    return lines
 
 
 def observations(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """What terms observed at every step, such as the discriminator's accuracy, by name."""
-    names = {
-        (term, name)
-        for row in rows
-        for term, found in row.get("observed", {}).items()
-        for name in found
-    }
-    found: dict[str, list[float]] = {}
-    for term, name in sorted(names):
-        values = [row.get("observed", {}).get(term, {}).get(name) for row in rows]
+    steps = [
+        {(term, name): value for term, values in observed.items() for name, value in values.items()}
+        for observed in (row.get("observed", {}) for row in rows)
+    ]
+    curves: dict[str, list[float]] = {}
+    for term, name in sorted({key for step in steps for key in step}):
+        values = [step.get((term, name)) for step in steps]
         if all(isinstance(value, int | float) for value in values):
-            found[f"{term.replace('_', ' ')}: {name.replace('_', ' ')}"] = values
-    return found
+            curves[f"{term}: {name}".replace("_", " ")] = values
+    return curves
 
 
 def robustness_rows(

@@ -87,7 +87,7 @@ def _bias_sentences(content: RunContent) -> list[str]:
         excess = statistics.first_excess if statistics else None
         texts.append(preference(first.macro, first.chance.macro, excess))
     if bias.same_language_top1:
-        parts = {name: part.macro for name, part in bias.top_hit.items() if part}
+        parts = {name: means.macro for name, means in bias.top_hit.items() if means}
         share = 1 / len(languages) if statistics and statistics.pools else None
         texts.append(first_results(bias.same_language_top1.macro, share, parts))
     return texts
@@ -135,8 +135,8 @@ def unmatched(shares: Mapping[str, float]) -> str:
 
 def average(name: str, number: int, values: Mapping[str, float]) -> str:
     """nDCG@10 and R@100 over a named set of this many languages."""
-    found = [f"{key} is {decimal(values[key])}" for key in ("nDCG@10", "R@100") if key in values]
-    return f"In the mean of {number} languages ({name}) {listed(found)}."
+    figures = [f"{key} is {decimal(values[key])}" for key in ("nDCG@10", "R@100") if key in values]
+    return f"In the mean of {number} languages ({name}) {listed(figures)}."
 
 
 def crossing(cost: Estimate, parallel: bool) -> str:
@@ -230,10 +230,10 @@ def query_languages(values: Mapping[str, Estimate], from_mean: Mapping[str, Esti
         f"and lowest for {language_name(worst)} ones ({decimal(values[worst].value)}), as "
         "measured; neighbours in this order were not tested against each other."
     )
-    if not from_mean or not all(found.known for found in from_mean.values()):
+    if not from_mean or not all(difference.known for difference in from_mean.values()):
         return f"{text} Differences between query languages were not tested."
-    above = [language_name(name) for name, found in from_mean.items() if found.sign > 0]
-    below = [language_name(name) for name, found in from_mean.items() if found.sign < 0]
+    above = [language_name(name) for name, difference in from_mean.items() if difference.sign > 0]
+    below = [language_name(name) for name, difference in from_mean.items() if difference.sign < 0]
     if not above and not below:
         return f"{text} No query language could be shown to differ from the mean of all."
     parts = []
@@ -266,7 +266,7 @@ def training(steps: int, evaluations: Sequence[tuple[int, float]]) -> str:
     """The course of training; `evaluations` are steps with their validation losses."""
     text = f"The encoder was trained for {steps:,} steps"
     if evaluations:
-        best = min(evaluations, key=lambda found: (found[1], found[0]))
+        best = min(evaluations, key=lambda evaluation: (evaluation[1], evaluation[0]))
         text += (
             f"; the loss on held-out pairs was lowest after step {best[0]:,} ({best[1]:.3f}), and "
             "the encoder of that step was kept"

@@ -52,7 +52,7 @@ def with_sign(value: float, written: Any) -> str:
 
 
 def bracketed(
-    found: Estimate,
+    estimate: Estimate,
     written: Any,
     *,
     named: bool = False,
@@ -61,9 +61,9 @@ def bracketed(
     unit: str = "",
 ) -> str:
     """`` (0.785 to 0.811)``, or nothing; `flip` is of the negated value."""
-    if found.low is None or found.high is None:
+    if estimate.low is None or estimate.high is None:
         return ""
-    low, high = (-found.high, -found.low) if flip else (found.low, found.high)
+    low, high = (-estimate.high, -estimate.low) if flip else (estimate.low, estimate.high)
     name = f"{100 * CONFIDENCE:g} % interval " if named else ""
     text = f"{name}{written(low)} to {written(high)}{unit}"
     return f", {text}" if bare else f" ({text})"
