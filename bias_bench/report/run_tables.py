@@ -228,7 +228,7 @@ def observations(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     ]
     curves: dict[str, list[float]] = {}
     for term, name in sorted({key for step in steps for key in step}):
-        values = [step.get((term, name)) for step in steps]
+        values: list[Any] = [step.get((term, name)) for step in steps]
         if all(isinstance(value, int | float) for value in values):
             curves[f"{term}: {name}".replace("_", " ")] = values
     return curves
