@@ -27,7 +27,7 @@ biasbench compare runs/xquad-r-zero-shot-0 runs/xquad-r-bm25-0 --significance"""
 _TESTS = "Tests"
 
 
-def compare(
+def compare_command(
     runs: Annotated[
         list[Path],
         typer.Argument(
@@ -127,7 +127,7 @@ def compare(
     Give at least two systems. The settings of one kind are one family of tests, and so are the
     macro averages of the kinds, for each system on its own; --family all makes them one.
     """
-    from bias_bench.api.comparison import compare as compare_runs
+    from bias_bench.api.comparison import compare
     from bias_bench.cli.output import print_json, stdout_encoding, table_width
     from bias_bench.console import result, say
     from bias_bench.report.comparison_forms import as_latex, as_table, as_tsv
@@ -137,7 +137,7 @@ def compare(
     listen(verbose)
     if report:
         check_page(report)
-    compared = compare_runs(
+    compared = compare(
         runs,
         baseline=baseline,
         metric=metric,

@@ -22,7 +22,7 @@ biasbench score --run bm25.run --qrels runs/xquad-r-zero-shot-0 --system bm25"""
 _IDS = "What ids mean"
 
 
-def score(
+def score_command(
     run: Annotated[
         list[str],
         typer.Option(
