@@ -11,6 +11,7 @@ import pytest
 from bias_bench.cli import run_command
 from bias_bench.console import command_console
 from tests.command_line import Command, Outcome
+from tests.compared import make_pair, make_runs
 from tests.kills import TRAINED, Undisturbed, undisturbed_run
 from tests.runs import run
 from tests.small_disks import mounted
@@ -55,6 +56,18 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """A run that trains, with all its stages, by a process that nobody killed."""
     return undisturbed_run(TRAINED, tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folders to compare, of three recipes; to be read only."""
+    return make_runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def pair(runs: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Copies of two of them to change."""
+    return make_pair(runs, tmp_path)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from bias_bench.significance.comparison import compare
 from bias_bench.significance.corrections import holm
 from bias_bench.significance.measures import BIAS_MEASURES
 from bias_bench.significance.options import CompareOptions
-from tests.compared import FEW, as_json, cells, make_pair, make_runs, printed
+from tests.compared import FEW, as_json, cells, printed
 from tests.comparisons import make_run, metrics_of, rewrite
 
 CONTRACT = {"baseline", "system", "difference", "interval", "p", "p_adjusted", "d_z", "wins",
@@ -30,16 +30,6 @@ CONTRACT = {"baseline", "system", "difference", "interval", "p", "p_adjusted", "
 
 
 KINDS = ["monolingual", "cross_lingual", "multilingual"]
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_runs(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture
-def pair(runs: Path, tmp_path: Path) -> tuple[Path, Path]:
-    return make_pair(runs, tmp_path)
 
 
 def test_json_has_the_contracts_shape(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,17 +17,12 @@ from bias_bench.significance.document import Unanswered
 from bias_bench.significance.options import CompareOptions
 from bias_bench.significance.parametric import wilcoxon_test
 from bias_bench.units import default_unit
-from tests.compared import FEW, as_json, cells, make_runs
+from tests.compared import FEW, as_json, cells
 from tests.comparisons import make_run
 from tests.external_rankings import Files
 from tests.helpers import qrels_text, run_text
 
 MANY = [f"t{number:03}" for number in range(80)]  # in 40 paragraphs and 20 articles
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_runs(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")

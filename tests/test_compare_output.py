@@ -16,19 +16,9 @@ from bias_bench.report.comparison_forms import TSV_COLUMNS, as_latex, as_table, 
 from bias_bench.significance.comparison import compare
 from bias_bench.significance.document import Omitted
 from bias_bench.significance.options import CompareOptions
-from tests.compared import FEW, as_json, cells, changed, make_pair, make_runs
+from tests.compared import FEW, as_json, cells, changed
 from tests.comparisons import make_run, metrics_of, rewrite
 from tests.runs import run
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_runs(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture
-def pair(runs: Path, tmp_path: Path) -> tuple[Path, Path]:
-    return make_pair(runs, tmp_path)
 
 
 def one_line(capsys: pytest.CaptureFixture[str], code: int, *arguments: str | Path) -> str:
