@@ -12,11 +12,8 @@ import pytest
 
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.metrics_document import Metrics
-from bias_bench.report.run_page import (
-    LARGEST_PAGE,
-    render_run_page,
-    write_run_page,
-)
+from bias_bench.report.render import LARGEST_PAGE
+from bias_bench.report.run_page import render_run_page, write_run_page
 from tests.report_pages import (
     AUDIT,
     HOSTILE,

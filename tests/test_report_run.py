@@ -11,7 +11,8 @@ import pytest
 
 from bias_bench.errors import BiasBenchError, DataError
 from bias_bench.files import write_json
-from bias_bench.report.run_page import LARGEST_PAGE, write_run_page
+from bias_bench.report.render import LARGEST_PAGE
+from bias_bench.report.run_page import write_run_page
 from tests.report_pages import Page, sections
 from tests.runs import manifest, run
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bias_bench import __version__
-from bias_bench.console import warn
 from bias_bench.errors import UsageError
 from bias_bench.evaluation.settings import ALL, Setting, parse_setting
-from bias_bench.files import require_writable, write_text
+from bias_bench.files import require_writable
 from bias_bench.languages import language_name
 from bias_bench.report.comparison_figures import (
     bias_against_quality,
@@ -29,7 +28,7 @@ from bias_bench.report.comparison_numbers import (
     settings_of,
 )
 from bias_bench.report.index_page import INDEX, comparison_entry, run_of_page
-from bias_bench.report.render import LARGEST_PAGE, embeddable, render
+from bias_bench.report.render import embeddable, render, write_page
 from bias_bench.report.run_tables import Matrix, Shaded
 from bias_bench.significance.document import Cell, ComparedSystem, ComparisonDocument
 from bias_bench.significance.methods import PARAGRAPHS, any_family
@@ -56,11 +55,7 @@ def check_page(path: Path) -> None:
 def write_comparison_page(result: ComparisonDocument, path: Path) -> Path:
     """Write the page of a comparison; returns its path."""
     check_page(path)
-    page = render_comparison_page(result)
-    size = len(page.encode("utf-8"))
-    if size > LARGEST_PAGE:
-        warn(f"{path}: {size / 1e6:.1f} MB is large for a page; compare fewer systems in one")
-    write_text(path, page)
+    write_page(path, render_comparison_page(result), "compare fewer systems in one")
     return path
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib.resources import files as package_files
+from pathlib import Path
 from typing import Any
 
-from bias_bench.console import duration
-from bias_bench.files import json_text
+from bias_bench.console import duration, warn
+from bias_bench.files import json_text, write_text
 from bias_bench.languages import base_language, direction, html_language, language_name
 
 LARGEST_PAGE = 2_000_000  # bytes
@@ -35,6 +36,18 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(
         style=_part("style.css"), script=script, script_hash=digest, **values
     )
+
+
+def page_size(html: str) -> int:
+    """Bytes of a page in its file."""
+    return len(html.encode("utf-8", "backslashreplace"))
+
+
+def write_page(page: Path, html: str, advice: str) -> None:
+    """Write a page to its file, with a warning and the advice where it is large."""
+    if (size := page_size(html)) > LARGEST_PAGE:
+        warn(f"{page}: {size / 1e6:.1f} MB is large for a page; {advice}")
+    write_text(page, html)
 
 
 def embeddable(value: Any) -> str:

@@ -7,17 +7,15 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from bias_bench.console import warn
 from bias_bench.datasets.audit import KINDS as AUDIT_KINDS
 from bias_bench.datasets.registry import benchmarks
 from bias_bench.evaluation.metrics import ordered_names
 from bias_bench.evaluation.settings import KINDS
-from bias_bench.files import write_text
 from bias_bench.recipes import recipe_names
 from bias_bench.report import run_figures, run_tables
 from bias_bench.report.figures import Figure
 from bias_bench.report.index_page import claim_page, run_entry
-from bias_bench.report.render import LARGEST_PAGE, embeddable, render
+from bias_bench.report.render import LARGEST_PAGE, embeddable, page_size, render, write_page
 from bias_bench.report.run_content import RunContent, read_run_content
 from bias_bench.report.run_statistics import CONFIDENCE, Estimate
 from bias_bench.report.summary import lexical_note, sentences
@@ -41,10 +39,7 @@ def write_run_page(folder: Path, reports: Path) -> Path:
     """
     html = render_run_page(read_run_content(folder))
     page = claim_page(folder, reports)
-    size = len(html.encode("utf-8", "backslashreplace"))
-    if size > LARGEST_PAGE:
-        warn(f"{page}: {size / 1e6:.1f} MB is large for a page; it may open slowly")
-    write_text(page, html)
+    write_page(page, html, "it may open slowly")
     return page
 
 
@@ -55,7 +50,7 @@ def render_run_page(content: RunContent) -> str:
     """
     values = _values(content)
     html = render("run.html.j2", **values, embedded=embeddable(content.metrics.dump()))
-    if len(html.encode("utf-8", "backslashreplace")) > LARGEST_PAGE:
+    if page_size(html) > LARGEST_PAGE:
         html = render("run.html.j2", **values, embedded="")
     return html
 
@@ -73,15 +68,13 @@ def _values(content: RunContent) -> dict[str, Any]:
     left_out = manifest.without_queries
     settings = sum(len(kind.per_setting) for kind in metrics.retrieval.values())
     names = {name for kind in metrics.retrieval.values() for name in kind.macro}
-    values = {
+    values = content._asdict() | {
         "entry": embeddable(run_entry(content)),
-        "manifest": manifest,
         "purpose": purpose(metrics.retrieval),
         "recipe": recipe_text(experiment),
         "title": benchmark_title(manifest, experiment),
         "unmatched": lexical_note(content),
         "left_out": without_topics(left_out, settings) if left_out else None,
-        "metrics": metrics,
         "sentences": sentences(content),
         "languages": languages,
         "confidence": f"{100 * CONFIDENCE:g}",
@@ -112,8 +105,6 @@ def _values(content: RunContent) -> dict[str, Any]:
         "log": log,
         "terms": sorted({name for row in log for name in row.terms}),
         "observed": list(log[0].observed) if log else [],
-        "trained": bool(content.training),
-        "examples": content.examples,
         "published": run_tables.published_figures(manifest.benchmark),
         "same_recipe": manifest.system.partition("@")[0] if content.training else None,
         "context": bool(experiment.get("candidate", {}).get("context")),
@@ -121,7 +112,6 @@ def _values(content: RunContent) -> dict[str, Any]:
         "audit": manifest.audit,
         "audit_kinds": AUDIT_KINDS,
         "shown_findings": _SHOWN_FINDINGS,
-        "experiment": content.experiment,
         **_commands(manifest, content.experiment),
     }
     return {**values, "sections": _sections(values)}
@@ -137,7 +127,7 @@ def _sections(values: dict[str, Any]) -> list[tuple[str, str]]:
         ("shares", "Languages of the first results", values["shares"].rows),
         ("probe", "Language probe", values["probe"]),
         ("robustness", "Robustness", values["robustness_rows"]),
-        ("training", "Training", values["trained"]),
+        ("training", "Training", values["training"]),
         ("topics", "Worst and best topics", values["examples"]),
         ("published", "Published figures", values["published"]),
         ("audit", "Zero-shot audit", values["audit"] or not values["external"]),
