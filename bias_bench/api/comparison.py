@@ -128,8 +128,8 @@ def compare(
     runs know their topics' articles and there are at least 20, else paragraph where several topics
     share one, else topic (`result.cluster` says which); `family` "all" adjusts p-values over
     everything that is tested, not within the settings of a kind and the macro averages; `also`
-    names further tests (``t``, ``wilcoxon``). Each warning is a
-    `BiasBenchWarning`, and in the result.
+    names further tests (``t``, ``wilcoxon``). Each warning is a `BiasBenchWarning`, and in the
+    result.
 
     Raises UsageError, DataError or BiasBenchError, one line each, for what cannot be compared.
 

@@ -11,7 +11,7 @@ from bias_bench.cli.systems import make_experiments
 from bias_bench.files import json_text
 from bias_bench.manifest import Policy
 from bias_bench.pipeline import run
-from bias_bench.stages.prepare import RunOptions, Until
+from bias_bench.stages.prepare import RunOptions
 
 
 def train(
@@ -34,29 +34,15 @@ def train(
     YAML file, by default ``hybrid``; `backbone` is what training starts from, by default
     ``bundled:multilingual-e5-small``. `settings` are keys of an experiment, for example
     ``{"training.steps": 150}``. The folder is ``<out>/<name>/model``, `name` by default
-    ``<benchmark>-<recipe>-<seed>``: that of `biasbench run` with the same recipe, which goes on
-    from it. Interrupted training goes on where it stopped. It loads in transformers and in
-    sentence-transformers.
+    ``<benchmark>-<recipe>-<seed>``: that of `biasbench run` with the same recipe, which continues
+    from it, as interrupted training does from its last checkpoint. The encoder loads in
+    transformers and sentence-transformers too.
 
     Raises UsageError (also for a recipe that trains nothing), DataError or BiasBenchError, one line
     each.
     """
-    return (
-        _run_until(
-            "train",
-            benchmark,
-            recipe,
-            backbone,
-            data_dir,
-            out,
-            name,
-            settings,
-            seed,
-            device,
-            policy,
-        )
-        / "model"
-    )
+    options = RunOptions(Path(out), None, device, policy, name, "train")
+    return _run(benchmark, recipe, backbone, data_dir, settings, seed, options) / "model"
 
 
 def mine(
@@ -80,28 +66,21 @@ def mine(
     Raises UsageError (also for a recipe that mines nothing), DataError or BiasBenchError, one line
     each.
     """
-    return (
-        _run_until(
-            "mine", benchmark, recipe, backbone, data_dir, out, name, settings, seed, device, policy
-        )
-        / "negatives.jsonl.gz"
-    )
+    options = RunOptions(Path(out), None, device, policy, name, "mine")
+    folder = _run(benchmark, recipe, backbone, data_dir, settings, seed, options)
+    return folder / "negatives.jsonl.gz"
 
 
-def _run_until(
-    until: Until,
+def _run(
     benchmark: str | PathLike[str],
     recipe: str | PathLike[str] | None,
     backbone: str | PathLike[str] | None,
     data_dir: str | PathLike[str] | None,
-    out: str | PathLike[str],
-    name: str | None,
     settings: Mapping[str, Any] | None,
     seed: int,
-    device: str,
-    policy: Policy,
+    options: RunOptions,
 ) -> Path:
-    """The run folder, once the stage `until` is finished there."""
+    """The run folder, once the stage that the options name is finished there."""
     (experiment,) = make_experiments(
         fspath(benchmark),
         None if recipe is None else [fspath(recipe)],
@@ -112,6 +91,6 @@ def _run_until(
             for key, value in (settings or {}).items()
         ],
         [seed],
-        until,
+        options.until,
     )
-    return run(experiment, RunOptions(Path(out), None, device, policy, name, until))
+    return run(experiment, options)
