@@ -11,7 +11,7 @@ from typing import Any
 
 import bias_bench.report
 from bias_bench.evaluation.metrics_document import Metrics
-from bias_bench.report.run_content import RunContent
+from bias_bench.report.run_content import RunContent, TrainingRow
 from bias_bench.report.run_page import render_run_page
 from bias_bench.run_record import RunRecord
 
@@ -116,7 +116,13 @@ def page_of(changes: dict[str, Any] | None = None, /, name: str = "run", **parts
 
 def run_content(manifest: dict[str, Any], metrics: dict[str, Any], **parts: Any) -> RunContent:
     """A run as pages read it."""
+    if parts.get("training"):
+        parts["training"] = training_rows(parts["training"])
     return RunContent(RunRecord.model_validate(manifest), Metrics.model_validate(metrics), **parts)
+
+
+def training_rows(rows: list[dict[str, Any]]) -> list[TrainingRow]:
+    return [TrainingRow.model_validate(row) for row in rows]
 
 
 def sections(html: str) -> list[str]:

@@ -26,6 +26,7 @@ from bias_bench.report.run_tables import (
 )
 from bias_bench.report.wording import signed
 from tests.bias_runs import random_world, write_world
+from tests.report_pages import training_rows
 
 
 def test_rising_matrix_shades_from_least_to_most() -> None:
@@ -66,7 +67,7 @@ def test_log_has_a_line_for_each_evaluation_and_the_last_step() -> None:
     ]
     for n in (2, 4, 6):
         rows[n - 1]["validation"] = 1 / n
-    found = log_rows(rows)
+    found = log_rows(training_rows(rows))
     assert [row.step for row in found] == [2, 4, 6, 7]
     assert [row.loss for row in found] == [1.5, 3.5, 5.5, 7.0]
     assert [row.validation for row in found] == [0.5, 0.25, 1 / 6, None]
@@ -88,7 +89,7 @@ def test_log_averages_what_terms_observed_at_every_step() -> None:
     ]
     rows[1]["validation"] = 1.0
     rows.append({**rows[1], "step": 3})
-    assert [row.observed for row in log_rows(rows)] == [
+    assert [row.observed for row in log_rows(training_rows(rows))] == [
         {"language adversary: accuracy": 0.375}, {"language adversary: accuracy": 0.5},
     ]  # fmt: skip
 
@@ -100,7 +101,7 @@ def test_log_stays_short(steps: int, evaluated: int, lines: int) -> None:
     ]
     for place in range(evaluated):
         rows[(place + 1) * steps // evaluated - 1]["validation"] = 1.0
-    found = log_rows(rows)
+    found = log_rows(training_rows(rows))
     assert len(found) == lines
     assert found[-1].step == steps
 

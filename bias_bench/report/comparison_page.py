@@ -163,21 +163,23 @@ def language_matrices(entry: ComparedSystem, numbers: Numbers) -> dict[str, Matr
     most = max(abs(cell.difference) for cell in cells.values())
     largest = max((abs(cell.d_z) for cell in cells.values() if cell.d_z is not None), default=0)
 
+    def shaded(cell: Cell, text: str, depth: float, star: bool | None = None) -> Shaded:
+        return Shaded(text, depth, numbers.gain(cell.difference) < 0, star)
+
     def difference(cell: Cell) -> Shaded:
-        shown = numbers.shown(cell) if tested else None
-        return _shaded(numbers, cell, numbers.signed(cell.difference), cell.difference, most, shown)
+        star, text = numbers.shown(cell) if tested else None, numbers.signed(cell.difference)
+        return shaded(cell, text, _share(cell.difference, most), star)
 
     def d_z(cell: Cell) -> Shaded | None:
         if cell.d_z is None:
             return None
-        return _shaded(numbers, cell, numbers.effect(cell.d_z), cell.d_z, largest)
+        return shaded(cell, numbers.effect(cell.d_z), _share(cell.d_z, largest))
 
     def p_adjusted(cell: Cell) -> Shaded | None:
         if cell.p_adjusted is None:
             return None
-        shown = numbers.shown(cell)
-        depth = (1.0 if cell.p_adjusted < _CERTAIN else 0.5) * shown
-        return _shaded(numbers, cell, numbers.p(cell.p_adjusted), depth, 1.0, shown)
+        shown, depth = numbers.shown(cell), 1.0 if cell.p_adjusted < _CERTAIN else 0.5
+        return shaded(cell, numbers.p(cell.p_adjusted), depth * shown, shown)
 
     def matrix(shade: Callable[[Cell], Shaded | None]) -> Matrix:
         grid = [[cells.get(Setting(row, column)) for column in languages] for row in languages]
@@ -186,17 +188,6 @@ def language_matrices(entry: ComparedSystem, numbers: Numbers) -> dict[str, Matr
 
     shades = {"difference": difference, "d_z": d_z} | ({"p_adjusted": p_adjusted} if tested else {})
     return {name: matrix(shade) for name, shade in shades.items()}
-
-
-def _shaded(
-    numbers: Numbers,
-    cell: Cell,
-    text: str,
-    value: float,
-    largest: float,
-    star: bool | None = None,
-) -> Shaded:
-    return Shaded(text, _share(value, largest), numbers.gain(cell.difference) < 0, star)
 
 
 def _share(value: float, largest: float) -> float:

@@ -35,7 +35,7 @@ class TrainingRow(Document):
     """Loss by term."""
     learning_rate: float
     """At this step."""
-    validation: float = 0.0
+    validation: float | None = None
     """Loss on held-out pairs, where it was measured; lower is better."""
     observed: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By term, what it saw."""
@@ -98,7 +98,7 @@ class RunContent(NamedTuple):
     manifest: RunRecord
     metrics: Metrics
     statistics: RunStatistics | None = None
-    training: list[dict[str, Any]] | None = None
+    training: list[TrainingRow] | None = None
     examples: list[Example] | None = None
     experiment: str | None = None
 
@@ -130,7 +130,7 @@ class RunContent(NamedTuple):
     def evaluations(self) -> list[tuple[int, float]]:
         """The steps of training at which it was evaluated, with their validation losses."""
         rows = self.training or []
-        return [(int(row["step"]), float(row["validation"])) for row in rows if "validation" in row]
+        return [(row.step, row.validation) for row in rows if row.validation is not None]
 
 
 def read_run_content(folder: Path) -> RunContent:
@@ -151,16 +151,17 @@ def read_run_content(folder: Path) -> RunContent:
     )
 
 
-def _training(path: Path) -> list[dict[str, Any]] | None:
+def _training(path: Path) -> list[TrainingRow] | None:
     if not path.is_file():
         return None
     try:
         rows = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except ValueError as error:
         raise BiasBenchError(f"{path}: damaged ({error}); repeat the run") from None
-    for number, row in enumerate(rows, 1):
+    return [
         TrainingRow.parse(row, f"{path}: line {number}", "repeat the run")
-    return rows or None
+        for number, row in enumerate(rows, 1)
+    ] or None
 
 
 def _examples(path: Path) -> list[Example] | None:

@@ -20,6 +20,7 @@ from bias_bench.report.figures import (
     name_rows,
     plain,
 )
+from bias_bench.report.run_content import TrainingRow
 from bias_bench.report.run_statistics import Estimate
 from bias_bench.report.run_tables import observations, quantiles, robustness_rows
 from bias_bench.report.wording import percent, perturbation_name, places
@@ -170,17 +171,17 @@ def robustness_figure(
 
 
 def training_figure(
-    rows: Sequence[Mapping[str, Any]], evaluations: Sequence[tuple[int, float]]
+    rows: Sequence[TrainingRow], evaluations: Sequence[tuple[int, float]]
 ) -> Figure:
     """Losses over the steps, below them the learning rate, and what the terms observed."""
-    steps, loss = _binned(rows, [row["loss"] for row in rows])
+    steps, loss = _binned(rows, [row.loss for row in rows])
     observed = observations(rows)
-    names = sorted({name for row in rows for name in row.get("terms", {})})
+    names = sorted({name for row in rows for name in row.terms})
     first, last = rows[0], rows[-1]
     caption = "The loss of training batches by step, each thin, smoothed thick."
     described = (
-        f"Training loss {first['loss']:.3f} at step {first['step']} and {last['loss']:.3f} at step "
-        f"{last['step']}."
+        f"Training loss {first.loss:.3f} at step {first.step} and {last.loss:.3f} at step "
+        f"{last.step}."
     )
     panels = 2 + bool(observed)
     with drawing(2.6 + 1.3 * (panels - 1)) as canvas:
@@ -199,7 +200,7 @@ def training_figure(
         if len(names) > 1:
             caption += " Broken lines are the terms that the loss is made of."
             for number, name in enumerate(names):
-                _, values = _binned(rows, [row["terms"].get(name, 0.0) for row in rows])
+                _, values = _binned(rows, [row.terms.get(name, 0.0) for row in rows])
                 axes[0].plot(
                     steps, _smooth(values), color=colour(number + 1), linestyle=_DASHES[number % 4],
                     linewidth=1.4, label=plain(name.replace("_", " ")),
@@ -215,7 +216,7 @@ def training_figure(
         if observed:
             axes[1].set_ylabel("observed")
             axes[1].legend(frameon=False, fontsize=8)
-        _, rates = _binned(rows, [row["learning_rate"] for row in rows])
+        _, rates = _binned(rows, [row.learning_rate for row in rows])
         axes[-1].plot(steps, rates, color=INK, linewidth=1.2)
         axes[-1].set_ylabel("learning rate")
         axes[-1].set_xlabel("step")
@@ -246,12 +247,12 @@ def _reached(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
 
 
 def _binned(
-    rows: Sequence[Mapping[str, Any]], values: Sequence[float]
+    rows: Sequence[TrainingRow], values: Sequence[float]
 ) -> tuple[list[float], list[float]]:
     """Means of at most `STEPS` runs of steps, and the last step of each."""
     parts = np.array_split(np.arange(len(rows)), min(len(rows), STEPS))
     return (
-        [float(rows[part[-1]]["step"]) for part in parts],
+        [float(rows[part[-1]].step) for part in parts],
         [float(np.mean([values[place] for place in part])) for part in parts],
     )
 

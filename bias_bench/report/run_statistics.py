@@ -99,12 +99,12 @@ def run_statistics(table: RankTable) -> RunStatistics:
         columns.append(_Column(setting.kind, setting.query_language, queries, values))
     parts = parallel_ranks(table).parts
     distances = {}
-    for language, asked in parts.items():
-        apart = rank_distance(asked.least)
+    for language, ranked in parts.items():
+        apart = rank_distance(ranked.least)
         distances[language] = np.sort(apart[~np.isnan(apart)])
-        excess = same_language_first(asked.ranks, asked.own) - chance(asked.ranks, asked.own)
-        columns.append(_Column("distance", language, asked.source, apart))
-        columns.append(_Column("excess", language, asked.source, excess))
+        excess = same_language_first(ranked.ranks, ranked.own) - chance(ranked.ranks, ranked.own)
+        columns.append(_Column("distance", language, ranked.source, apart))
+        columns.append(_Column("excess", language, ranked.source, excess))
     means = _Means([column for column in columns if not np.isnan(column.values).all()])
     kinds = [kind for kind in KINDS if means.of(kind)]
     both = {"monolingual", "cross_lingual"} <= set(kinds)
@@ -122,8 +122,8 @@ def run_statistics(table: RankTable) -> RunStatistics:
         distances=distances,
         pools={name: size for name, size in table.pools.items() if name != ALL},
         parallel=all(
-            len(asked.ranks) == means.topics and bool((asked.ranks > 0).all())
-            for asked in parts.values()
+            len(ranked.ranks) == means.topics and bool((ranked.ranks > 0).all())
+            for ranked in parts.values()
         ),
     )
 

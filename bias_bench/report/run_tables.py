@@ -17,7 +17,7 @@ from bias_bench.evaluation.metrics_document import (
     Perturbed,
 )
 from bias_bench.evaluation.settings import ALL, KINDS, Kind, Setting
-from bias_bench.report.run_content import RunContent
+from bias_bench.report.run_content import RunContent, TrainingRow
 from bias_bench.report.run_statistics import Estimate
 from bias_bench.report.wording import perturbation_name, signed
 from bias_bench.yaml_values import package_yaml
@@ -189,9 +189,9 @@ def quantiles(distances: Mapping[str, np.ndarray]) -> dict[str, list[int]]:
     }
 
 
-def log_rows(rows: Sequence[Mapping[str, Any]]) -> list[LogRow]:
+def log_rows(rows: Sequence[TrainingRow]) -> list[LogRow]:
     """Training in a few lines: one per evaluation, or evenly spaced ones."""
-    ends = [place for place, row in enumerate(rows) if "validation" in row]
+    ends = [place for place, row in enumerate(rows) if row.validation is not None]
     if len(ends) < 2 or len(ends) > _LARGEST_LOG:
         number = min(len(rows), _LARGEST_LOG if ends else 10)
         ends = sorted({round((place + 1) * len(rows) / number) - 1 for place in range(number)})
@@ -203,28 +203,28 @@ def log_rows(rows: Sequence[Mapping[str, Any]]) -> list[LogRow]:
         since, last = rows[start : end + 1], rows[end]
         lines.append(
             LogRow(
-                step=int(last["step"]),
-                loss=float(np.mean([row["loss"] for row in since])),
+                step=last.step,
+                loss=float(np.mean([row.loss for row in since])),
                 terms={
-                    name: float(np.mean([row["terms"].get(name, 0.0) for row in since]))
-                    for name in sorted({name for row in since for name in row.get("terms", {})})
+                    name: float(np.mean([row.terms.get(name, 0.0) for row in since]))
+                    for name in sorted({name for row in since for name in row.terms})
                 },
                 observed={
                     name: float(np.mean(values[start : end + 1]))
                     for name, values in observed.items()
                 },
-                validation=last.get("validation"),
-                learning_rate=float(last["learning_rate"]),
+                validation=last.validation,
+                learning_rate=last.learning_rate,
             )
         )
     return lines
 
 
-def observations(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+def observations(rows: Sequence[TrainingRow]) -> dict[str, list[float]]:
     """What terms observed at every step, such as the discriminator's accuracy, by name."""
     steps = [
-        {(term, name): value for term, values in observed.items() for name, value in values.items()}
-        for observed in (row.get("observed", {}) for row in rows)
+        {(term, name): value for term, seen in row.observed.items() for name, value in seen.items()}
+        for row in rows
     ]
     curves: dict[str, list[float]] = {}
     for term, name in sorted({key for step in steps for key in step}):

@@ -60,7 +60,7 @@ def sentences(content: RunContent) -> list[str]:
     if robust and (worst := robustness(robust.perturbations, content.searched_ap)):
         texts.append(worst)
     if content.training:
-        texts.append(training(int(content.training[-1]["step"]), content.evaluations))
+        texts.append(training(content.training[-1].step, content.evaluations))
     if statistics:
         known = any(estimate.known for estimate in statistics.precision.values())
         texts.append(basis(statistics.topics, statistics.unit, statistics.units, known))
