@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from copy import deepcopy
 from importlib.resources import files as package_files
 from operator import attrgetter
@@ -34,26 +34,27 @@ DEFAULT_BACKBONE = "bundled:multilingual-e5-small"
 DEFAULT_BENCHMARK = "mini"
 DEFAULT_RECIPE = "zero-shot"
 
-
 _QUOTED = re.compile(r""" "(?:[^"\\]|\\.)*" | '(?:[^']|\'\')*' """, re.VERBOSE | re.DOTALL)
 _WHOLE = {"mixture"}  # mappings that are one value: a later one takes the place of an earlier one
 _KINDS = {"index"}  # settings of several kinds: one that names its kind takes the place likewise
+_FOR_ALL_LAYERS = ("missing", "union_tag_not_found", "value_error")  # problems of all layers as one
 
 
 class CandidateOptions(Strict):
-    """`context` adds a candidate's paragraph to its text."""
+    """What a candidate is."""
 
     context: bool = False
+    """A candidate's text is its sentence, a space and its paragraph; else the sentence alone."""
 
 
 class RetrievalOptions(Strict):
-    """`depth` is how many results per query the TREC files hold.
-
-    With another `index` than the exact one nothing is known of what lies deeper.
-    """
+    """Which results are looked for."""
 
     depth: int = Field(default=100, ge=10, le=100_000)
+    """Results per query in the TREC files; with another index than the exact one nothing is known
+    of what lies deeper."""
     index: IndexSettings = Field(default=ExactIndex(), discriminator=KIND)
+    """`exact`, `hnsw` or `ivf-pq`, or a mapping with the `kind` and its settings."""
 
     @field_validator("index", mode="before")
     @classmethod
@@ -62,50 +63,65 @@ class RetrievalOptions(Strict):
 
 
 class EncodingOptions(Strict):
-    """Computation, and overrides of the backbone's profile (None: as the profile says)."""
+    """How texts are encoded. Where a setting is none, what the encoder's own files say holds."""
 
     precision: Literal["auto", "float32", "bf16"] = "auto"
+    """Of computation; `auto`: bf16 where the processor or GPU has bf16 matrix units."""
     batch_tokens: int | None = Field(default=None, ge=16)
+    """Tokens that are encoded at a time, padding included; none: as fits the device."""
     pooling: Pooling | None = None
+    """How the vectors of a text's tokens become one."""
     query_prefix: str | None = None
+    """What stands before each query."""
     candidate_prefix: str | None = None
+    """What stands before each candidate."""
     query_max_length: int | None = Field(default=None, ge=4)
+    """Tokens of a query, prefix and special tokens included."""
     candidate_max_length: int | None = Field(default=None, ge=4)
+    """Tokens of a candidate, prefix and special tokens included."""
     similarity: Similarity | None = None
+    """`cosine` scales vectors to length 1 before their inner product is taken."""
 
 
 class RobustnessOptions(Strict):
-    """The robustness suite: at which strengths, and on how many topics (drawn; None: all)."""
+    """The robustness suite; `true` is the suite with its defaults, `false` none."""
 
     strengths: list[Literal["light", "strong"]] = Field(default=["light", "strong"], min_length=1)
+    """How strongly questions are changed."""
     topics: int | None = Field(default=None, ge=1)
+    """How many topics are drawn; none: all."""
 
 
 class Experiment(Strict):
-    """One system on one benchmark. `data_dir` says where data lie and decides no result.
+    """One system on one benchmark: everything that decides the result of a run.
 
-    `languages` keeps these of the benchmark's languages (None: all); `split` chooses the judgements
-    of a benchmark in BEIR's form (None: the only ones, else ``test``).
-    `debias` is what is done to finished vectors; see `encoders.debias`. With `lexical` nothing is
-    encoded, and the settings of encoders and their training must be left alone; as with `fusion`,
-    which does not search either.
+    With `lexical` or `fusion` nothing is encoded, so the settings of encoders and of their training
+    must be left alone.
     """
 
     benchmark: str = DEFAULT_BENCHMARK
+    """By name, or a folder."""
     languages: list[str] | None = Field(default=None, min_length=1)
+    """Which of the benchmark's languages; none: all."""
     split: str | None = None
+    """The judgements of a benchmark in BEIR's form; none: the only ones, else `test`."""
     backbone: str = DEFAULT_BACKBONE
+    """The encoder, before any training."""
     recipe: str = DEFAULT_RECIPE
+    """What the other settings were taken from; part of the system's name."""
     seed: int = Field(default=0, ge=0)
+    """Of training and of every draw."""
     candidate: CandidateOptions = CandidateOptions()
     retrieval: RetrievalOptions = RetrievalOptions()
     encoding: EncodingOptions = EncodingOptions()
     training: TrainingSettings = TrainingSettings()
     debias: Literal["none", Method] = "none"
+    """What is done to finished vectors, see [debiasing](training.md#debiasing-without-training)."""
     robustness: RobustnessOptions | None = None
     lexical: LexicalOptions | None = None
     fusion: FusionOptions | None = None
     data_dir: str | None = None
+    """Where data lie; decides no result."""
 
     @field_validator("benchmark", "backbone", "recipe", "data_dir")
     @classmethod
@@ -177,7 +193,7 @@ def load_recipe(name: str) -> Recipe:
         raise UsageError(
             f"recipe {name}: settings = {settings!r}: expected a mapping of keys to values"
         )
-    return Recipe(where, settings or {})
+    return Recipe(where, checked_layer(settings or {}, f"recipe {name}: "))
 
 
 def _fused_runs(text: str) -> list[str]:
@@ -204,12 +220,33 @@ def make_experiment(*layers: dict[str, Any]) -> Experiment:
     for layer in layers:
         _merge(merged, layer)
     try:
-        experiment = Experiment(**merged)
+        experiment = Experiment.model_validate(merged)
     except ValidationError as error:
-        problems = (explain(problem, Experiment) for problem in error.errors())
-        raise UsageError("; ".join(problems)) from None
+        raise UsageError("; ".join(_explained(error))) from None
     _require_one_kind(experiment)
     return experiment
+
+
+def checked_layer(settings: dict[str, Any], where: str = "") -> dict[str, Any]:
+    """Settings as they were read; UsageError where they are wrong whatever other layers say.
+
+    What they lack, and whether they go together, `make_experiment` finds when all are known.
+    """
+    try:
+        Experiment.model_validate(settings)
+    except ValidationError as error:
+        problems = list(_explained(error, leave_out=_FOR_ALL_LAYERS))
+        if problems:
+            raise UsageError(where + "; ".join(problems)) from None
+    return settings
+
+
+def _explained(error: ValidationError, leave_out: Collection[str] = ()) -> Iterator[str]:
+    return (
+        explain(problem, Experiment)
+        for problem in error.errors()
+        if problem["type"] not in leave_out
+    )
 
 
 def _require_one_kind(experiment: Experiment) -> None:
@@ -242,7 +279,7 @@ def parse_override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"--set {text}: write KEY=VALUE, for example retrieval.depth=50")
-    return nest(key.strip(), _parse_value(key.strip(), value, text))
+    return checked_layer(nest(key.strip(), _parse_value(key.strip(), value, text)))
 
 
 def nest(key: str, value: Any) -> dict[str, Any]:

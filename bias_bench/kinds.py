@@ -14,30 +14,37 @@ LUCENE = "lucene"  # what stands in place of an encoder's name for a lexical sys
 
 
 class Strict(BaseModel):
-    """Settings that cannot be changed, and of which an unknown key is an error."""
+    """Settings that cannot be changed, and of which an unknown key is an error.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The text below a field is its meaning, also on the page of settings in the documentation.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class LexicalOptions(Strict):
-    """BM25 in place of an encoder: saturation of term frequency, and length normalisation."""
+    """BM25 in place of an encoder, by Lucene; the defaults are Anserini's."""
 
     k1: float = Field(default=0.9, ge=0, allow_inf_nan=False)
+    """Saturation of the frequency of a term in a text; 0 counts a term once."""
     b: float = Field(default=0.4, ge=0, le=1)
+    """Normalisation by the length of a text; 0 is none."""
 
 
 class FusionOptions(Strict):
-    """Rankings of finished `runs` (folders) as one, by reciprocal rank or as a weighted sum.
-
-    `k` belongs to ``rrf`` (Cormack, Clarke and Büttcher 2009), `normalisation` of each ranking's
-    scores and `weights` (one for each run; None: all equal) to ``wsum``.
-    """
+    """Rankings of finished runs as one, by reciprocal rank or as a weighted sum of scores."""
 
     runs: list[str] = Field(min_length=2)
+    """Folders of finished runs of one benchmark."""
     method: Literal["rrf", "wsum"] = "rrf"
+    """`rrf`: the sum of 1 / (k + rank) (Cormack, Clarke and Büttcher 2009); `wsum`: the weighted
+    sum of normalised scores."""
     k: int = Field(default=60, ge=1)
+    """Of `rrf`."""
     normalisation: Literal["min-max", "max", "sum", "zmuv"] = "min-max"
+    """Of the scores of each query in each ranking, for `wsum`."""
     weights: list[float] | None = None
+    """Of `wsum`, one for each run; none: all equal."""
 
     @model_validator(mode="after")
     def _one_weight_a_run(self) -> FusionOptions:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from bias_bench.errors import nearest
 
 _SHOWN = 200  # characters of a value in a message
+_NO_MAPPING = ("model_type", "model_attributes_type", "dict_type")  # pydantic names its classes
 KIND = "kind"  # the key by which settings of several kinds are told apart
 
 
@@ -24,7 +25,7 @@ class _Place(NamedTuple):
 def setting_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every key that --set takes: ``retrieval.depth``."""
     for name, field in model.model_fields.items():
-        inner = _models(field.annotation)
+        inner = models_of(field.annotation)
         if len(inner) != 1:  # a value, or settings of several kinds, which a kind's name stands for
             yield prefix + name
         yield from dict.fromkeys(
@@ -45,7 +46,7 @@ def form(model: type[BaseModel], key: str) -> Literal["text", "texts", "other"]:
         annotations = [
             one.model_fields[part].annotation for one in models if part in one.model_fields
         ]
-        models = [inner for annotation in annotations for inner in _models(annotation)]
+        models = [inner for annotation in annotations for inner in models_of(annotation)]
     kinds = {part for annotation in annotations for part in _parts(annotation)} - {type(None)}
     if all(_is_text(kind) for kind in kinds):
         return "text"
@@ -76,7 +77,9 @@ def explain(problem: Any, model: type[BaseModel]) -> str:
         return f"setting {name}: say which {KIND} it is, one of {', '.join(kinds)}"
     given = repr(problem["input"])
     given = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}…"
-    return f"setting {name} = {given}: {problem['msg'].lower()}"
+    mapping = "expected a mapping of keys to values"
+    message = mapping if problem["type"] in _NO_MAPPING else problem["msg"].lower()
+    return f"setting {name} = {given}: {message}"
 
 
 def _place(location: Sequence[Any], model: type[BaseModel]) -> _Place:
@@ -88,7 +91,7 @@ def _place(location: Sequence[Any], model: type[BaseModel]) -> _Place:
         chosen = [one for one in models if part in _kinds([one])]
         if fields:
             keys.append(part)
-            models = _models(fields[0].annotation)
+            models = models_of(fields[0].annotation)
         elif chosen and len(models) > 1:
             models = chosen
         else:
@@ -105,7 +108,7 @@ def _kinds(models: Sequence[type[BaseModel]]) -> list[str]:
     ]
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
+def models_of(annotation: Any) -> list[type[BaseModel]]:
     """The models in ``Model``, ``Model | None`` or ``Model | Other``; none in anything else."""
     return [
         part

@@ -77,3 +77,11 @@ def set_dropout(model: Any, share: float) -> None:
             module.p = share
         if hasattr(module, "dropout_prob"):
             module.dropout_prob = share
+
+
+def contrastive(temperature: float, **settings: Any) -> Any:
+    """The contrastive term with these of its settings."""
+    from bias_bench.training.settings import ContrastiveSettings
+    from bias_bench.training.terms.contrastive import Contrastive
+
+    return Contrastive(temperature, ContrastiveSettings(**settings))

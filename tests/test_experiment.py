@@ -38,6 +38,7 @@ def test_saved_experiment_reads_back_equal() -> None:
             "retrieval.depth=3",
             "setting retrieval.depth = 3: input should be greater than or equal to 10",
         ),
+        ("training.temperature=0", "setting training.temperature = 0: input should be greater"),
         ("encoding.precision=fp8", "setting encoding.precision = 'fp8'"),
         ("retrieval=5", "setting retrieval = 5"),
         (

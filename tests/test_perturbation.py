@@ -12,23 +12,17 @@ import torch
 from bias_bench.encoders.backbone import resolve_backbone
 from bias_bench.errors import UsageError
 from bias_bench.experiment import make_experiment
-from bias_bench.training.build import make_attack
 from bias_bench.training.embedder import Embedder
 from bias_bench.training.objective import Losses, Objective
-from bias_bench.training.perturbation import CONTRASTIVE, Attack, Passes, perturbed_step
-from bias_bench.training.settings import TrainingSettings
+from bias_bench.training.perturbation import CONTRASTIVE, Passes, perturbed_step
+from bias_bench.training.settings import AdversarySettings, PerturbationSettings
 from bias_bench.training.step import Batch, How
-from bias_bench.training.terms.contrastive import Contrastive
 from bias_bench.training.terms.language_adversary import LanguageAdversary
-from tests.helpers import set_dropout
+from tests.helpers import contrastive, set_dropout
 
 
-def attack(method: Any, **settings: Any) -> Attack:
-    """What an experiment with these settings does."""
-    wanted = {"perturbation": {"method": method, **settings}}
-    found = make_attack(TrainingSettings(terms=wanted))  # type: ignore[arg-type]
-    assert found is not None
-    return found
+def attack(method: Any, **settings: Any) -> PerturbationSettings:
+    return PerturbationSettings(method=method, **settings)
 
 
 class Case:
@@ -43,13 +37,16 @@ class Case:
         self.batch = Batch(
             texts[:8], texts[8:], rows, np.arange(10), languages[:8], languages[8:], progress=0.5
         )
-        self.terms: dict[str, Any] = {CONTRASTIVE: (1.0, Contrastive(0.1, learned=True))}
+        self.terms: dict[str, Any] = {
+            CONTRASTIVE: (1.0, contrastive(0.1, learned_temperature=True))
+        }
         if adversary:
-            self.terms["language_adversary"] = (1.0, LanguageAdversary(32, 3, queue=16))
+            term = LanguageAdversary(32, 3, AdversarySettings(queue=16), seed=0)
+            self.terms["language_adversary"] = (1.0, term)
         self.seen: list[torch.Tensor | None] = []
 
     def step(
-        self, attack: Attack | None, cached: bool = False, bf16: bool = False
+        self, attack: PerturbationSettings | None, cached: bool = False, bf16: bool = False
     ) -> tuple[Losses, dict[str, Any]]:
         modules = [self.model, *(term for _, term in self.terms.values())]
         for module in modules:
@@ -132,7 +129,7 @@ def test_the_perturbed_loss_is_higher_and_every_text_keeps_to_its_own_bound(meth
     queries = len(case.batch.queries)
     torch.testing.assert_close(norms[:queries], torch.full((queries,), 0.8), rtol=1e-3, atol=1e-3)
     assert not norms[queries:].any(), "candidates are not attacked by default"
-    case.step(wanted._replace(sides="both"))
+    case.step(wanted.model_copy(update={"sides": "both"}))
     assert case.seen[-1] is not None
     assert case.norms(case.seen[-1]).min() > 0.5
 
@@ -159,7 +156,7 @@ def test_smart_asks_that_scores_stay_as_they_are() -> None:
     assert losses.terms["smart"] > 0
     assert losses.total > plain.total
     assert any(not torch.equal(gradients[name], expected[name]) for name in expected)
-    none, same = case.step(wanted._replace(radius=0.0))
+    none, same = case.step(wanted.model_copy(update={"radius": 0.0}))
     assert none.terms["smart"].item() == pytest.approx(0, abs=1e-9)
     assert_close(same, expected)
 

@@ -159,9 +159,10 @@ def test_a_value_of_the_wrong_type_in_a_file_is_one_clear_line(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"recipe": ["mono"]}, "recipe = ['mono']: write a text"),
-        ({"benchmark": 3}, "benchmark = 3: write a text"),
-        ({"benchmark": None}, "benchmark = None: write a text"),
+        ({"recipe": ["mono"]}, "setting recipe = ['mono']: input should be a valid string"),
+        ({"benchmark": 3}, "setting benchmark = 3: input should be a valid string"),
+        ({"benchmark": None}, "setting benchmark = None: input should be a valid string"),
+        ({"seed": "one"}, "setting seed = 'one': input should be a valid integer"),
         ({"training": 5}, "setting training = 5: expected a mapping"),
         ({"training": None}, "setting training = None: expected a mapping"),
         ({"backbone": None}, "setting backbone = None: input should be a valid string"),
@@ -172,18 +173,16 @@ def test_wrong_types_in_a_file_are_usage_errors_that_name_the_key(
     tmp_path: Path, content: dict[str, Any], message: str
 ) -> None:
     path = written(tmp_path / "e.yaml", content)
-    for recipe in (None, ["hybrid"]):
-        if recipe and "recipe" in content:
-            continue
+    for recipe, outranking in ((None, None), (["hybrid"], None), (None, ["training.steps=2"])):
         with pytest.raises(UsageError) as error:
-            make_experiments(path, recipe)
-        assert message in str(error.value)
+            make_experiments(path, recipe, settings=outranking, seed=[1])
+        assert str(error.value).startswith(f"{path}: {message}")
 
 
 @pytest.mark.parametrize("value", [3, "x", ["mono"], {"training": 5}, {"training": None}], ids=str)
 def test_wrong_types_in_a_recipe_are_usage_errors(tmp_path: Path, value: Any) -> None:
     recipe = written(tmp_path / "own.yaml", {"settings": value})
-    with pytest.raises(UsageError, match=r"own.*: expected a mapping"):
+    with pytest.raises(UsageError, match=r"^recipe .*own.*: expected a mapping"):
         make_experiments("mini", [recipe])
 
 
@@ -238,7 +237,7 @@ def test_every_key_takes_or_refuses_every_wrong_type(key: str) -> None:
         ('encoding.query_prefix="query: "', "query: "),
         ("encoding.query_prefix='it''s '", "it's "),
         ('encoding.query_prefix="a" or "b"', '"a" or "b"'),
-        ("encoding.precision=off", "off"),
+        ("split=off", "off"),
         ("debias=none", "none"),
         ("languages=[no, de]", ["no", "de"]),
         ("languages=null", None),

@@ -11,10 +11,11 @@ from torch.nn.functional import cross_entropy, normalize
 
 from bias_bench.errors import UsageError
 from bias_bench.training.objective import Embeddings
-from bias_bench.training.terms.contrastive import Contrastive
+from bias_bench.training.settings import AdversarySettings, BankSettings, DistillationSettings
 from bias_bench.training.terms.distillation import Distillation
 from bias_bench.training.terms.language_adversary import LanguageAdversary, schedule
 from bias_bench.training.terms.negative_bank import NegativeBank
+from tests.helpers import contrastive
 
 SIZE, DIMENSIONS = 6, 8
 
@@ -42,9 +43,13 @@ def gradients(term: Any, given: Embeddings) -> tuple[torch.Tensor, torch.Tensor]
 # --- language adversary -----------------------------------------------------------------------
 
 
+def adversary(languages: int = 3, seed: int = 0, **settings: Any) -> LanguageAdversary:
+    return LanguageAdversary(DIMENSIONS, languages, AdversarySettings(**settings), seed)
+
+
 def test_the_encoder_gets_minus_lambda_times_the_plain_gradient_under_reversal() -> None:
     given = batch(progress=0.3)
-    term = LanguageAdversary(DIMENSIONS, 3, strength=0.2, queue=0)
+    term = adversary(strength=0.2, queue=0)
     vectors = torch.cat([given.queries, given.candidates])
     languages = torch.cat([given.query_languages, given.candidate_languages])
     plain = cross_entropy(term.discriminator(vectors * DIMENSIONS**0.5), languages)
@@ -55,7 +60,7 @@ def test_the_encoder_gets_minus_lambda_times_the_plain_gradient_under_reversal()
 
 def test_the_discriminator_gets_the_plain_gradient_and_the_value_is_its_loss() -> None:
     given = batch()
-    term = LanguageAdversary(DIMENSIONS, 3, strength=0.5, queue=0)
+    term = adversary(strength=0.5, queue=0)
     vectors = torch.cat([given.queries, given.candidates]).detach()
     languages = torch.cat([given.query_languages, given.candidate_languages])
     plain = cross_entropy(term.discriminator(vectors * DIMENSIONS**0.5), languages)
@@ -72,17 +77,17 @@ def test_strength_rises_from_nothing_over_training() -> None:
     assert schedule(0) == 0
     assert schedule(0.5) == pytest.approx(2 / (1 + np.exp(-5)) - 1)
     assert 0.9999 < schedule(1) < 1
-    term = LanguageAdversary(DIMENSIONS, 3, strength=0.5)
+    term = adversary(strength=0.5)
     assert gradients(term, batch(progress=0.0)) == (None, None)
 
 
 def test_confusion_vanishes_where_the_discriminator_is_undecided() -> None:
-    term = LanguageAdversary(DIMENSIONS, 3, strength=1.0, method="confusion")
+    term = adversary(strength=1.0, method="confusion")
     for parameter in term.discriminator[2].parameters():
         torch.nn.init.zeros_(parameter)
     for found in gradients(term, batch()):
         assert found.abs().max() < 1e-7
-    sharp = LanguageAdversary(DIMENSIONS, 3, strength=1.0, method="confusion", queue=0)
+    sharp = adversary(strength=1.0, method="confusion", queue=0)
     given = batch()
     before = sharp.discriminator(given.queries.detach()).softmax(dim=1).max()
     moved = given.queries.detach() - 0.1 * gradients(sharp, given)[0]
@@ -90,7 +95,7 @@ def test_confusion_vanishes_where_the_discriminator_is_undecided() -> None:
 
 
 def test_the_queue_shows_other_languages_beside_a_monolingual_batch() -> None:
-    term = LanguageAdversary(DIMENSIONS, 3, queue=8)
+    term = adversary(queue=8)
     term(batch(seed=1))
     assert set(term.queue_languages.tolist()) == {0, 1, 2, -1}
     one = batch(seed=2)._replace(
@@ -98,7 +103,7 @@ def test_the_queue_shows_other_languages_beside_a_monolingual_batch() -> None:
         candidate_languages=torch.zeros(SIZE, dtype=torch.int64),
     )
     with_queue = term(one)
-    assert with_queue != LanguageAdversary(DIMENSIONS, 3, queue=0)(one)
+    assert with_queue != adversary(queue=0)(one)
     filled = term.queue_languages.clone()
     term.eval()
     term(batch(seed=3))
@@ -106,7 +111,7 @@ def test_the_queue_shows_other_languages_beside_a_monolingual_batch() -> None:
 
 
 def test_a_full_queue_forgets_the_oldest() -> None:
-    term = LanguageAdversary(DIMENSIONS, 3, queue=SIZE)
+    term = adversary(queue=SIZE)
     for seed in range(3):
         term(batch(seed=seed))
     newest = batch(seed=2)
@@ -115,7 +120,7 @@ def test_a_full_queue_forgets_the_oldest() -> None:
 
 
 def test_alternation_trains_one_side_at_a_time() -> None:
-    term = LanguageAdversary(DIMENSIONS, 3, strength=1.0, alternate=True)
+    term = adversary(strength=1.0, alternate=True)
     parameters = list(term.discriminator.parameters())
     for turn in range(4):
         given = batch(seed=turn)
@@ -126,13 +131,13 @@ def test_alternation_trains_one_side_at_a_time() -> None:
 
 def test_an_adversary_of_one_language_is_refused() -> None:
     with pytest.raises(UsageError, match="one language only"):
-        LanguageAdversary(DIMENSIONS, 1)
+        adversary(languages=1)
 
 
 def test_the_discriminator_starts_from_its_seed_and_leaves_the_random_state_alone() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first, second = (LanguageAdversary(DIMENSIONS, 3, seed=7) for _ in range(2))
+    first, second = (adversary(seed=7) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(first.discriminator[0].weight, second.discriminator[0].weight)
 
@@ -150,15 +155,14 @@ def test_a_translation_of_the_positive_gets_no_gradient_as_a_hard_negative() -> 
         queries=given.queries[[row]], query_groups=given.query_groups[[row]],
         candidates=given.candidates[kept], candidate_groups=groups[kept],
     )  # fmt: skip
-    gradient = torch.autograd.grad(Contrastive(0.1)(alone), given.candidates)[0]
+    gradient = torch.autograd.grad(contrastive(0.1)(alone), given.candidates)[0]
     assert not gradient[translation].any()
     assert gradient[other].any()
 
 
 def bank(**options: Any) -> NegativeBank:
-    term = NegativeBank(
-        DIMENSIONS, size=9, **{"guard": 1.0, "temperature": 0.5, "per_language": False, **options}
-    )
+    settings = {"size": 9, "guard": 1.0, "temperature": 0.5, "per_language": False, **options}
+    term = NegativeBank(DIMENSIONS, BankSettings(**settings))
     vectors = normalize(torch.randn(9, DIMENSIONS, generator=torch.Generator().manual_seed(4)))
     term.initialise(vectors, torch.arange(9) % 3)
     return term
@@ -211,7 +215,7 @@ def test_a_query_meets_only_the_banks_vectors_in_its_positives_language() -> Non
 
 def test_a_bank_larger_than_memory_is_refused() -> None:
     with pytest.raises(UsageError, match=r"needs .* GB of .* GB of memory"):
-        NegativeBank(1024, size=10**10)
+        NegativeBank(1024, BankSettings(size=10**10))
 
 
 # --- distillation -----------------------------------------------------------------------------
@@ -221,7 +225,7 @@ def test_a_bank_larger_than_memory_is_refused() -> None:
 def test_distillation_is_nothing_at_the_start_and_something_after(same_language: bool) -> None:
     given = batch()
     start = torch.cat([given.queries, given.candidates]).detach()
-    term = Distillation(0.1, same_language=same_language)
+    term = Distillation(DistillationSettings(temperature=0.1, same_language=same_language))
     assert term(given._replace(teacher=start)).item() == pytest.approx(0, abs=1e-7)
     other = batch(seed=9)
     moved = given._replace(teacher=torch.cat([other.queries, other.candidates]).detach())
@@ -239,4 +243,5 @@ def test_distillation_equals_a_hand_computed_divergence() -> None:
     t, s = np.array([0.6, 0.8]), np.array([1.0, 0.0])
     p, q = (np.exp(x / 0.5) / np.exp(x / 0.5).sum() for x in (t, s))
     expected = 0.25 * (p * np.log(p / q)).sum()
-    assert Distillation(0.5)(given).item() == pytest.approx(expected, rel=1e-5)
+    term = Distillation(DistillationSettings(temperature=0.5))
+    assert term(given).item() == pytest.approx(expected, rel=1e-5)

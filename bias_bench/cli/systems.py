@@ -24,7 +24,6 @@ CUSTOM = "custom"  # the name of a system that is trained without a recipe, wher
 _FILES = (".yaml", ".yml")
 _RECIPE = ("mixture", "terms", "negatives")  # keys of `training` that make a recipe what it is
 _WITHOUT_ENCODER = ("backbone", "lexical", "fusion")
-_MAPPINGS = ("candidate", "retrieval", "encoding", "training")
 
 
 class _Base(NamedTuple):
@@ -72,31 +71,16 @@ def _honest(experiment: Experiment, name: str) -> Experiment:
 
 def _base(benchmark: str | None) -> _Base:
     from bias_bench.datasets.registry import benchmark_place
-    from bias_bench.experiment import DEFAULT_BENCHMARK, DEFAULT_RECIPE, read_yaml
+    from bias_bench.experiment import checked_layer, read_yaml
     from bias_bench.recipes import recipe_names
 
     if not benchmark or Path(benchmark).suffix not in _FILES:
         return _Base({"benchmark": benchmark_place(benchmark)} if benchmark else {}, CUSTOM)
-    content = read_yaml(Path(benchmark))
-    for key, default in (("benchmark", DEFAULT_BENCHMARK), ("recipe", DEFAULT_RECIPE)):
-        if not isinstance(content.get(key, default), str):
-            raise UsageError(
-                f"{benchmark}: {key} = {content[key]!r}: write a text, or leave it out"
-            )
-    _require_mappings(content, benchmark)
+    content = checked_layer(read_yaml(Path(benchmark)), f"{benchmark}: ")
     stem = re.sub(r"[^\w.-]+|^[^A-Za-z0-9]+", "-", Path(benchmark).stem, flags=re.ASCII).strip("-")
     if not stem or stem == "experiment":
         return _Base(content, CUSTOM)
     return _Base(content, f"{CUSTOM}-{stem}" if stem in recipe_names() else stem)
-
-
-def _require_mappings(settings: Mapping[str, Any], where: str) -> None:
-    """What holds settings of its own is a mapping in each layer, lest a later one hides it."""
-    for key in _MAPPINGS:
-        if not isinstance(settings.get(key, {}), dict):
-            raise UsageError(
-                f"{where}: setting {key} = {settings[key]!r}: expected a mapping of keys to values"
-            )
 
 
 def _checked_override(text: str) -> dict[str, Any]:
@@ -126,7 +110,6 @@ def _layers(base: _Base, recipes: list[str] | None) -> list[list[dict[str, Any]]
 
     def layers(recipe: Recipe, lower: dict[str, Any], upper: dict[str, Any]) -> list[Any]:
         """The recipe above `lower` and below `upper`, with what the benchmark asks for."""
-        _require_mappings(recipe.settings, f"recipe {recipe.name}")
         trains = spec is not None and "training" in recipe.settings
         fitting = {"training": spec.training} if spec and trains else {}
         return [suite, lower, recipe.settings, fitting, {"recipe": recipe.name}, upper]

@@ -28,34 +28,32 @@ class ExactIndex(Strict):
 
 
 class HnswIndex(Strict):
-    """A graph of near neighbours in several layers (Malkov and Yashunin 2018), by faiss.
-
-    A vector has `links` neighbours in the layers and twice as many in the lowest one. `build`
-    candidates are kept in view when it is added, `search` when a query is answered (at least the
-    depth).
-    """
+    """A graph of near neighbours in several layers (Malkov and Yashunin 2018), by faiss."""
 
     kind: Literal["hnsw"] = "hnsw"
     links: int = Field(default=32, ge=2, le=1024)
+    """Neighbours of a vector in the graph; twice as many in the lowest layer."""
     build: int = Field(default=200, ge=1)
+    """Candidates in view when a vector is added."""
     search: int = Field(default=128, ge=1)
+    """Candidates in view when a query is answered; at least `retrieval.depth`."""
 
 
 class IvfPqIndex(Strict):
-    """Inverted lists of product codes (Jégou, Douze and Schmid 2011), by faiss.
-
-    Vectors are divided into `lists` around centroids (auto: 4 √vectors, fewer where a list would
-    have less than 39 vectors), of which a query looks into the `probes` nearest. A vector is kept
-    as `code_bytes` (auto: one for each 8 dimensions), numbers of `code_bits` that each stand for a
-    part of it. The best `rescore` × depth candidates by these codes are scored from their vectors.
-    """
+    """Inverted lists of product codes (Jégou, Douze and Schmid 2011), by faiss."""
 
     kind: Literal["ivf-pq"] = "ivf-pq"
     lists: AutoOrCount = AUTO
+    """Parts that the vectors are divided into, around centroids; `auto` is 4 √n for n vectors,
+    fewer where a list would have less than 39."""
     probes: int = Field(default=64, ge=1)
+    """Lists that a query looks into, the nearest ones."""
     code_bytes: AutoOrCount = AUTO
+    """Bytes that a vector is kept in; `auto` is one for each 8 dimensions."""
     code_bits: Literal[4, 8] = 8
+    """Bits of each number in a code: 8, or 4 for pools too small to train 256 code words on."""
     rescore: int = Field(default=8, ge=1)
+    """This many times `retrieval.depth` candidates are scored again from their vectors."""
 
 
 ApproximateIndex = HnswIndex | IvfPqIndex

@@ -13,7 +13,7 @@ from bias_bench.errors import UsageError
 from bias_bench.training.batches import Tokens
 from bias_bench.training.job import Job
 from bias_bench.training.objective import Objective, Term
-from bias_bench.training.perturbation import CONTRASTIVE, Attack
+from bias_bench.training.perturbation import CONTRASTIVE
 from bias_bench.training.settings import TrainingSettings
 from bias_bench.training.step import Batch, embed_all
 from bias_bench.training.terms.contrastive import Contrastive
@@ -25,50 +25,23 @@ from bias_bench.training.terms.negative_bank import NegativeBank
 def make_objective(
     settings: TrainingSettings, dimensions: int, languages: int, seed: int
 ) -> Objective:
-    """The objective that the settings describe, for embeddings of so many dimensions."""
-    options = settings.contrastive
-    if options.denominator == "hard_negatives" and settings.negatives is None:
+    """The objective that the settings describe, for embeddings of this many dimensions."""
+    if settings.contrastive.denominator == "hard_negatives" and settings.negatives is None:
         raise UsageError(
             "training.contrastive.denominator = hard_negatives: there are none; set "
             "training.negatives too"
         )
     terms: dict[str, tuple[float, Term]] = {
-        CONTRASTIVE: (
-            1.0,
-            Contrastive(
-                settings.temperature,
-                learned=options.learned_temperature,
-                direction=options.direction,
-                denominator=options.denominator,
-            ),
-        )
+        CONTRASTIVE: (1.0, Contrastive(settings.temperature, settings.contrastive))
     }
-    wanted = settings.terms
-    if wanted.language_adversary:
-        adversary = wanted.language_adversary.model_dump()
-        terms["language_adversary"] = (
-            1.0,
-            LanguageAdversary(dimensions, languages, **adversary, seed=seed),
-        )
-    if wanted.negative_bank:
-        bank = wanted.negative_bank
-        terms["negative_bank"] = (
-            bank.weight,
-            NegativeBank(dimensions, **bank.model_dump(exclude={"weight"})),
-        )
-    if wanted.distillation:
-        distillation = wanted.distillation
-        terms["distillation"] = (
-            distillation.weight,
-            Distillation(**distillation.model_dump(exclude={"weight"})),
-        )
+    if adversary := settings.terms.language_adversary:
+        discriminator = LanguageAdversary(dimensions, languages, adversary, seed)
+        terms["language_adversary"] = (1.0, discriminator)
+    if bank := settings.terms.negative_bank:
+        terms["negative_bank"] = (bank.weight, NegativeBank(dimensions, bank))
+    if distillation := settings.terms.distillation:
+        terms["distillation"] = (distillation.weight, Distillation(distillation))
     return Objective(terms)
-
-
-def make_attack(settings: TrainingSettings) -> Attack | None:
-    """The perturbation that the settings describe, if any."""
-    wanted = settings.terms.perturbation
-    return Attack(**wanted.model_dump()) if wanted else None
 
 
 def make_teacher(objective: Objective, model: Any, device: str) -> Any:

@@ -25,7 +25,7 @@ from bias_bench.training.batches import (
     tokenize,
     with_negatives,
 )
-from bias_bench.training.build import initialise, make_attack, make_objective, make_teacher
+from bias_bench.training.build import initialise, make_objective, make_teacher
 from bias_bench.training.checkpoint import (
     Progress,
     Trained,
@@ -38,7 +38,7 @@ from bias_bench.training.job import Job
 from bias_bench.training.log import append_log, cut_log, log_row, read_log
 from bias_bench.training.objective import Losses, Objective
 from bias_bench.training.optimizer import clip, make_trained, set_learning_rate
-from bias_bench.training.perturbation import CONTRASTIVE, Attack, Passes, perturbed_step
+from bias_bench.training.perturbation import CONTRASTIVE, Passes, perturbed_step
 from bias_bench.training.plan import BatchPlan
 from bias_bench.training.settings import TrainingSettings
 from bias_bench.training.step import Batch, embed_all, evaluate
@@ -62,7 +62,6 @@ class _Run(NamedTuple):
     pairs: Pairs
     tokens: Tokens
     objective: Objective
-    attack: Attack | None
     teacher: Any
     trained: Trained
     folders: Folders
@@ -158,7 +157,7 @@ def _prepare(job: Job, training: Pairs, folders: Folders) -> _Run:
     teacher = make_teacher(objective, job.loaded.model, job.device)
     trained = make_trained(job.loaded.model, objective, settings, job.device)
     tokens = tokenize(job.loaded.tokenizer, job.profile, settings, training, job.negatives)
-    return _Run(job, training, tokens, objective, make_attack(settings), teacher, trained, folders)
+    return _Run(job, training, tokens, objective, teacher, trained, folders)
 
 
 def _refresh_steps(job: Job, plan: BatchPlan) -> int:
@@ -246,7 +245,8 @@ def _gradients(run: _Run, rows: np.ndarray, step: int, number: int) -> Losses:
         seed=int(np.random.SeedSequence(seed).generate_state(1)[0]),
         scale=1 / settings.accumulate,
     )
-    losses = perturbed_step(passes, run.attack) if run.attack else passes.run(None, run.objective)
+    attack = settings.terms.perturbation
+    losses = perturbed_step(passes, attack) if attack else passes.run(None, run.objective)
     passes.embedder.hand_over()
     return losses
 

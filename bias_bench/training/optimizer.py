@@ -25,7 +25,7 @@ def make_trained(
 ) -> Trained:
     """Parameters and buffers by name, and AdamW; biases and norms are not decayed.
 
-    A term's parameters have `learning_rate_factor` times the learning rate, where it has one.
+    A term's parameters have `learning_rate_factor` times the learning rate, where its settings say.
     """
     model.to(device).train()
     model.get_input_embeddings().weight.requires_grad_(not settings.freeze_word_embeddings)
@@ -36,7 +36,7 @@ def make_trained(
         module: Any = term
         module.to(device)
         own = {f"{term_name}.{name}": p for name, p in module.named_parameters()}
-        factor = getattr(module, "learning_rate_factor", 1.0)
+        factor = getattr(module.settings, "learning_rate_factor", 1.0)
         groups += _groups(list(own.values()), 0.0, factor)
         named |= own
         buffers |= {f"{term_name}.{name}": value for name, value in module.named_buffers()}

@@ -10,33 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from bias_bench.training.embedder import Embedder
 from bias_bench.training.objective import Embeddings, Losses, Objective
+from bias_bench.training.settings import PerturbationSettings
 from bias_bench.training.step import Batch, How, backward
 
-Method = Literal["fgm", "pgd", "freelb", "smart"]
 CONTRASTIVE = "contrastive"
-
-
-class Attack(NamedTuple):
-    """How inputs are perturbed.
-
-    `radius` bounds the l2 norm of a text's perturbation (SMART: largest entry), in units of word
-    embeddings; 0 is plain training. `step_size` and `steps` are of the ascent, `start` the norm of
-    the random start (FreeLB) or the deviation of the noise (SMART). `sides` says which texts.
-    """
-
-    method: Method
-    radius: float
-    step_size: float
-    steps: int
-    start: float
-    weight: float
-    sides: Literal["queries", "both"]
 
 
 class Passes(NamedTuple):
@@ -66,13 +49,13 @@ class Passes(NamedTuple):
         return losses
 
 
-def perturbed_step(passes: Passes, attack: Attack) -> Losses:
+def perturbed_step(passes: Passes, attack: PerturbationSettings) -> Losses:
     """The gradients of a step under attack; the losses have an entry named after the method."""
     method = {"fgm": _fgm, "pgd": _pgd, "freelb": _freelb, "smart": _smart}[attack.method]
     return method(passes, attack)
 
 
-def _fgm(passes: Passes, attack: Attack) -> Losses:
+def _fgm(passes: Passes, attack: PerturbationSettings) -> Losses:
     """loss(x) + weight loss(x + radius g / ||g||)."""
     added = _zeros(passes)
     clean = passes.run(added, passes.objective)
@@ -80,7 +63,7 @@ def _fgm(passes: Passes, attack: Attack) -> Losses:
     return _second_pass(passes, attack, clean, shift)
 
 
-def _pgd(passes: Passes, attack: Attack) -> Losses:
+def _pgd(passes: Passes, attack: PerturbationSettings) -> Losses:
     """loss(x) + weight loss(x + δ), δ found by `steps` projected ascents."""
     added = _zeros(passes)
     clean = passes.run(added, passes.objective)
@@ -94,7 +77,7 @@ def _pgd(passes: Passes, attack: Attack) -> Losses:
     return _second_pass(passes, attack, clean, shift)
 
 
-def _freelb(passes: Passes, attack: Attack) -> Losses:
+def _freelb(passes: Passes, attack: PerturbationSettings) -> Losses:
     """Mean of the losses at `steps` successive perturbations; gradients of all of them count."""
     share = 1 / attack.steps
     added = _projected(passes, attack, _random_start(passes, attack)).requires_grad_()
@@ -109,7 +92,7 @@ def _freelb(passes: Passes, attack: Attack) -> Losses:
     return Losses(first.total + own, {**first.terms, "freelb": contrastive}, first.embeddings)
 
 
-def _smart(passes: Passes, attack: Attack) -> Losses:
+def _smart(passes: Passes, attack: PerturbationSettings) -> Losses:
     """loss(x) + weight KL(scores(x + δ), scores(x)), symmetric, over the scores in the batch."""
     clean = passes.run(None, passes.objective)
     divergence = Objective({"smart": (1.0, _Divergence(clean.embeddings))})
@@ -139,7 +122,9 @@ class _Divergence:
         return ((found.exp() - self._clean.exp()) * difference).sum(dim=1).mean()
 
 
-def _second_pass(passes: Passes, attack: Attack, clean: Losses, shift: torch.Tensor) -> Losses:
+def _second_pass(
+    passes: Passes, attack: PerturbationSettings, clean: Losses, shift: torch.Tensor
+) -> Losses:
     second = passes.run(shift, passes.objective.only(CONTRASTIVE), attack.weight)
     return _added(clean, attack.method, attack.weight, second)
 
@@ -177,7 +162,7 @@ def _zeros(passes: Passes) -> torch.Tensor:
     )
 
 
-def _random_start(passes: Passes, attack: Attack) -> torch.Tensor:
+def _random_start(passes: Passes, attack: PerturbationSettings) -> torch.Tensor:
     """Uniform in norm about `start` per text (FreeLB), or normal with that deviation (SMART)."""
     random = torch.Generator().manual_seed(passes.seed)
     zeros = torch.zeros(passes.embedder.shape)
@@ -196,12 +181,14 @@ def _gradient(added: torch.Tensor) -> torch.Tensor:
     return added.grad
 
 
-def _directions(passes: Passes, attack: Attack, gradient: torch.Tensor) -> torch.Tensor:
+def _directions(
+    passes: Passes, attack: PerturbationSettings, gradient: torch.Tensor
+) -> torch.Tensor:
     """The gradient with norm 1 for each text that is attacked, 0 for the others."""
     return gradient / _norms(passes, gradient).clamp(min=1e-12) * _sides(passes, attack)
 
 
-def _projected(passes: Passes, attack: Attack, shift: torch.Tensor) -> torch.Tensor:
+def _projected(passes: Passes, attack: PerturbationSettings, shift: torch.Tensor) -> torch.Tensor:
     return shift * (attack.radius / _norms(passes, shift).clamp(min=1e-12)).clamp(max=1)
 
 
@@ -220,7 +207,7 @@ def _per_text(passes: Passes, values: torch.Tensor, how: str) -> torch.Tensor:
     return reduced[texts][:, None]
 
 
-def _sides(passes: Passes, attack: Attack) -> torch.Tensor:
+def _sides(passes: Passes, attack: PerturbationSettings) -> torch.Tensor:
     """1 for tokens of texts that are attacked, [tokens, 1]."""
     texts = passes.embedder.token_texts
     attacked = texts < (len(passes.batch.queries) if attack.sides == "queries" else len(texts) + 1)

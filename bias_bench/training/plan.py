@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,9 +22,7 @@ from bias_bench.datasets.pairs import Pairs
 from bias_bench.errors import DataError, UsageError, nearest
 from bias_bench.training.rows import dealt
 from bias_bench.training.schedule import turns
-
-KINDS = ("mono", "mixed", "cross")
-Order = Literal["language_first", "dataset_first"]
+from bias_bench.training.settings import KINDS, Order
 
 
 class Source(NamedTuple):
