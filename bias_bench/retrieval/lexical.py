@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bias_bench.kinds import LexicalOptions
 from bias_bench.retrieval.analysis import analyse
-from bias_bench.retrieval.bm25 import Index, Parameters, Part, cached_index
+from bias_bench.retrieval.bm25 import Index, Part, cached_index
 from bias_bench.retrieval.exact import Order, Results, rank
 
 NOT_FOUND = 0.0  # the score of a candidate that shares no term with the query
@@ -48,7 +49,7 @@ class LexicalResults(NamedTuple):
 def make_indexes(
     parts: Sequence[Part],
     order: Order,
-    parameters: Parameters,
+    options: LexicalOptions,
     folder: Path,
     use_cached: bool = True,
     pooled: bool = True,
@@ -57,8 +58,8 @@ def make_indexes(
 
     `parts` are the candidates of each language, in the order of the collection's rows.
     """
-    own = {part.language: cached_index([part], parameters, folder, use_cached) for part in parts}
-    whole = cached_index(parts, parameters, folder, use_cached) if pooled else None
+    own = {part.language: cached_index([part], options, folder, use_cached) for part in parts}
+    whole = cached_index(parts, options, folder, use_cached) if pooled else None
     return Indexes(own, whole, order)
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from bias_bench.console import say
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.encoders.cache import Request
-from bias_bench.encoders.debias import LIR_RANK, Debias, Method, fit, group_code
+from bias_bench.encoders.debias import LIR_RANK, Debias, fit, group_code
 from bias_bench.encoders.encoder import Side
 from bias_bench.errors import UsageError
 from bias_bench.files import digest_texts
+from bias_bench.kinds import DebiasMethod
 from bias_bench.languages import base_language, language_name
 from bias_bench.stages.train import TrainingData, training_data
 from bias_bench.stages.work import Prepared
@@ -25,7 +26,7 @@ TEXTS_PER_SIDE = 1_000
 class Fitting(NamedTuple):
     """What to fit on: of each language both sides; `groups` has a code per request."""
 
-    method: Method
+    method: DebiasMethod
     languages: tuple[str, ...]
     data_sets: tuple[str, ...]
     requests: list[Request]

@@ -20,7 +20,7 @@ from bias_bench.java import start_java
 from bias_bench.kinds import LexicalOptions
 from bias_bench.manifest import NO_PRECISION, Manifest, Stage
 from bias_bench.retrieval.analysis import describe_rule
-from bias_bench.retrieval.bm25 import Parameters, Part, index_folder, index_key
+from bias_bench.retrieval.bm25 import Part, index_folder, index_key
 from bias_bench.retrieval.exact import Results, candidate_order
 from bias_bench.retrieval.lexical import NOT_FOUND, Indexes, make_indexes, search_lexical
 from bias_bench.stages.evaluate import collect, score
@@ -58,7 +58,7 @@ def _describe(task: Task) -> dict[str, Any]:
     """The part of the manifest that says how texts are analysed and weighed."""
     return {
         "method": "bm25",
-        "parameters": _parameters(task)._asdict(),
+        "parameters": _options(task).model_dump(),
         "score_not_found": NOT_FOUND,
         "analyzers": {language: describe_rule(language) for language in task.collection.languages},
     }
@@ -79,7 +79,7 @@ def evaluate_lexical(task: Task, manifest: Manifest, place: RunFolder) -> None:
         return [*paths, path]
 
     inputs = {
-        "index": index_key(parts, _parameters(task)),
+        "index": index_key(parts, _options(task)),
         "collection": task.collection.fingerprint,
         "biasbench": __version__,
         "depth": task.experiment.retrieval.depth,
@@ -103,19 +103,17 @@ def _parts(task: Task) -> list[Part]:
     ]
 
 
-def _parameters(task: Task) -> Parameters:
-    """Those of the experiment."""
-    options = task.experiment.lexical or LexicalOptions()
-    return Parameters(options.k1, options.b)
+def _options(task: Task) -> LexicalOptions:
+    return task.experiment.lexical or LexicalOptions()
 
 
 def _indexes(task: Task, parts: Sequence[Part], use_cached: bool) -> dict[str, Indexes]:
     """What to search for each query language: all pools, or its own if topics are not parallel."""
-    collection, parameters, folder = task.collection, _parameters(task), index_folder()
+    collection, options, folder = task.collection, _options(task), index_folder()
     ids = collection.candidate_ids(np.arange(len(collection.candidates))).to_pylist()
     if collection.parallel:
         order = candidate_order(ids, dict(collection.pools))
-        indexes = make_indexes(parts, order, parameters, folder, use_cached)
+        indexes = make_indexes(parts, order, options, folder, use_cached)
         return dict.fromkeys(collection.languages, indexes)
     found = {}
     for part in parts:
@@ -123,7 +121,7 @@ def _indexes(task: Task, parts: Sequence[Part], use_cached: bool) -> dict[str, I
         order = candidate_order(ids[start:stop], {part.language: (0, stop - start)})
         order = order._replace(rows=order.rows + start)
         found[part.language] = make_indexes(
-            [part], order, parameters, folder, use_cached, pooled=False
+            [part], order, options, folder, use_cached, pooled=False
         )
     return found
 

