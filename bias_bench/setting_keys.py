@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -13,13 +13,6 @@ from bias_bench.errors import nearest
 _SHOWN = 200  # characters of a value in a message
 _NO_MAPPING = ("model_type", "model_attributes_type", "dict_type")  # pydantic names its classes
 KIND = "kind"  # the key by which settings of several kinds are told apart
-
-
-class _Place(NamedTuple):
-    """Where an error is: its keys, the models that its last key could be of, and their own keys."""
-
-    keys: list[str]
-    models: list[type[BaseModel]]
 
 
 def setting_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -43,9 +36,7 @@ def form(model: type[BaseModel], key: str) -> Literal["text", "texts", "other"]:
     for part in key.split("."):
         if annotations and not models:  # within a mapping, such as training.mixture
             return "other"
-        annotations = [
-            one.model_fields[part].annotation for one in models if part in one.model_fields
-        ]
+        annotations = _annotations(models, part)
         models = [inner for annotation in annotations for inner in models_of(annotation)]
     kinds = {part for annotation in annotations for part in _parts(annotation)} - {type(None)}
     if all(_is_text(kind) for kind in kinds):
@@ -55,51 +46,46 @@ def form(model: type[BaseModel], key: str) -> Literal["text", "texts", "other"]:
 
 
 def _is_text(annotation: Any) -> bool:
-    chosen = get_args(annotation) if get_origin(annotation) is Literal else ()
-    return annotation is str or (bool(chosen) and all(isinstance(value, str) for value in chosen))
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    return annotation is str or (bool(choices) and all(isinstance(one, str) for one in choices))
 
 
 def explain(problem: Any, model: type[BaseModel]) -> str:
     """One clause for one validation error, with the nearest key or kind for an unknown one."""
-    keys, models = _place(problem["loc"], model)
+    keys, models = list[str](), [model]  # of the last key: what it could be, or what it is not in
+    for part in map(str, problem["loc"]):
+        annotations = _annotations(models, part)
+        if not annotations and part in _kinds(models):  # stands between the keys
+            models = [one for one in models if part in _kinds([one])]
+            continue
+        keys.append(part)
+        models = models_of(annotations[0]) if annotations else models
     name, prefix = ".".join(keys), ".".join(keys[:-1])
     if problem["type"] == "extra_forbidden":
-        own = dict.fromkeys(key for one in models for key in one.model_fields)
-        known = [f"{prefix}.{key}" if prefix else key for key in own]
+        inside = dict.fromkeys(key for one in models for key in one.model_fields)
+        known = [f"{prefix}.{key}" if prefix else key for key in inside]
         every = (key for key in setting_keys(model) if key != name)
         elsewhere = [key for key in every if key.split(".")[-1] == keys[-1]]
         return f"unknown setting '{name}': {nearest(name, elsewhere or known)}"
-    kinds = _kinds(models)
     if problem["type"] == "union_tag_invalid":
-        asked = problem["ctx"]["tag"]
-        return f"setting {name}: unknown {KIND} '{asked}': {nearest(asked, kinds)}"
+        kind = problem["ctx"]["tag"]
+        return f"setting {name}: unknown {KIND} '{kind}': {nearest(kind, _kinds(models))}"
     if problem["type"] == "union_tag_not_found":
-        return f"setting {name}: say which {KIND} it is, one of {', '.join(kinds)}"
-    given = repr(problem["input"])
-    given = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}…"
-    mapping = "expected a mapping of keys to values"
-    message = mapping if problem["type"] in _NO_MAPPING else problem["msg"].lower()
-    return f"setting {name} = {given}: {message}"
+        return f"setting {name}: say which {KIND} it is, one of {', '.join(_kinds(models))}"
+    value = repr(problem["input"])
+    value = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
+    mapping = problem["type"] in _NO_MAPPING
+    message = problem["msg"].removeprefix("Value error, ").lower()
+    expected = "expected a mapping of keys to values" if mapping else message
+    return f"setting {name} = {value}: {expected}"
 
 
-def _place(location: Sequence[Any], model: type[BaseModel]) -> _Place:
-    """Follow a place of pydantic's, in which kinds stand between the keys."""
-    keys: list[str] = []
-    models = [model]
-    for part in map(str, location):
-        fields = [one.model_fields[part] for one in models if part in one.model_fields]
-        chosen = [one for one in models if part in _kinds([one])]
-        if fields:
-            keys.append(part)
-            models = models_of(fields[0].annotation)
-        elif chosen and len(models) > 1:
-            models = chosen
-        else:
-            keys.append(part)
-    return _Place(keys, models)
+def _annotations(models: Sequence[type[BaseModel]], key: str) -> list[Any]:
+    return [one.model_fields[key].annotation for one in models if key in one.model_fields]
 
 
 def _kinds(models: Sequence[type[BaseModel]]) -> list[str]:
+    """The names by which these are told apart; none for settings of one kind."""
     return [
         kind
         for model in models

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from bias_bench.encoders.backbone import resolve_backbone
 from bias_bench.encoders.encoder import pad, pool
-from bias_bench.training.embedder import Embedder
+from bias_bench.training.step import Embedder
 
 PAD = 1
 ALL = np.arange(4)

@@ -38,6 +38,10 @@ def test_saved_experiment_reads_back_equal() -> None:
             "retrieval.depth=3",
             "setting retrieval.depth = 3: input should be greater than or equal to 10",
         ),
+        ("training.mixture={crss: 1}", "unknown kind of batch 'crss': did you mean 'cross'?"),
+        ("training.mixture={mono: -1}", "mono has the weight -1.0: write a number from 0"),
+        ("training.mixture={mono: .inf}", "mono has the weight inf: write a number from 0"),
+        ("training.mixture={mono: 0}", "at least one kind needs a weight above 0"),
         ("training.temperature=0", "setting training.temperature = 0: input should be greater"),
         ("encoding.precision=fp8", "setting encoding.precision = 'fp8'"),
         ("retrieval=5", "setting retrieval = 5"),
@@ -59,7 +63,7 @@ def test_saved_experiment_reads_back_equal() -> None:
         ),
         (
             "retrieval.index={kind: ivf-pq, lists: 0}",
-            "setting retrieval.index.lists = 0: value error, lists is auto or a whole number",
+            "setting retrieval.index.lists = 0: lists is auto or a whole number",
         ),
         (
             "retrieval.index={kind: ivf-pq, code_bits: 5}",
@@ -68,7 +72,7 @@ def test_saved_experiment_reads_back_equal() -> None:
         ("retrieval.index=7", "setting retrieval.index = 7"),
     ],
 )
-def test_wrong_setting_names_the_key_and_the_mend(override: str, message: str) -> None:
+def test_wrong_setting_names_the_key_and_what_to_do(override: str, message: str) -> None:
     with pytest.raises(UsageError) as error:
         make_experiment(parse_override(override))
     assert message in str(error.value)

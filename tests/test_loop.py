@@ -17,10 +17,10 @@ from bias_bench.datasets.pairs import Pairs, pairs_from_collection
 from bias_bench.encoders.backbone import resolve_backbone
 from bias_bench.errors import BiasBenchError
 from bias_bench.training import loop
+from bias_bench.training.build import learning_rate
 from bias_bench.training.checkpoint import Progress
 from bias_bench.training.job import Job
 from bias_bench.training.loop import Folders, split_groups, train
-from bias_bench.training.optimizer import learning_rate
 from bias_bench.training.settings import TrainingSettings
 
 
@@ -330,13 +330,22 @@ def test_groups_are_held_out_whole_and_by_seed(pairs: Pairs) -> None:
     assert len(split_groups(pairs, 0.0, seed=0)[1]) == 0
 
 
-def test_learning_rate_warms_up_and_decays_to_almost_nothing() -> None:
-    settings = TrainingSettings(steps=100, learning_rate=1.0, warmup=0.1)
-    rates = [learning_rate(settings, step) for step in range(1, 101)]
-    assert rates[:10] == pytest.approx(np.arange(1, 11) / 10)
-    assert max(rates) == 1.0
-    assert (np.diff(rates[10:]) < 0).all()
-    assert 0 < rates[-1] < 0.02
+@pytest.mark.parametrize(("steps", "warmup"), [(100, 0.1), (7, 0.0), (7, 1.0), (300, 0.06)])
+def test_the_learning_rate_is_that_of_transformers_linear_schedule(
+    steps: int, warmup: float
+) -> None:
+    from transformers import get_linear_schedule_with_warmup
+
+    settings = TrainingSettings(steps=steps, learning_rate=0.3, warmup=warmup)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    warm = max(1, round(warmup * steps))
+    schedule = get_linear_schedule_with_warmup(optimizer, warm, steps + 1)  # theirs starts with 0
+    for step in range(1, steps + 1):
+        optimizer.step()
+        schedule.step()
+        assert learning_rate(settings, step) == pytest.approx(schedule.get_last_lr()[0])
+    assert learning_rate(settings, warm) == 0.3
+    assert learning_rate(settings, steps) > 0
 
 
 def test_frozen_word_embeddings_stay_as_they_were(pairs: Pairs, tmp_path: Path) -> None:

@@ -13,10 +13,9 @@ from bias_bench.datasets.pairs import Pairs
 from bias_bench.errors import UsageError
 from bias_bench.negatives.mining import Mined
 from bias_bench.training import loop
-from bias_bench.training.build import make_objective
+from bias_bench.training.build import make_objective, make_trained, set_learning_rate
 from bias_bench.training.hard_negatives import given_negatives, mined_negatives
 from bias_bench.training.loop import train
-from bias_bench.training.optimizer import make_trained, set_learning_rate
 from tests.test_loop import assert_equal, folders, job, pairs, rows_of, state_of
 
 __all__ = ["pairs"]
@@ -121,9 +120,9 @@ def test_given_negatives_belong_to_their_pair_and_know_their_group(pairs: Pairs)
     drawn = table.draw(pairs, np.array([2, 3, 5]), 4, seed=0, step=1)
     assert sorted(table.texts[row] for row in drawn) == sorted(["other", "quite new", elsewhere])
     names = dict(zip(table.texts, table.families.tolist(), strict=True))
-    assert names[elsewhere] == table.candidate_families[pairs.candidate[-1]]
+    assert names[elsewhere] == table.labels.candidates.family[pairs.candidate[-1]]
     assert len(set(names.values())) == 3
-    assert not {names["other"], names["quite new"]} & set(table.candidate_families.tolist())
+    assert not {names["other"], names["quite new"]} & set(table.labels.candidates.family.tolist())
     languages = dict(zip(table.texts, table.languages.tolist(), strict=True))
     assert languages["quite new"] == pairs.candidate_language[5]
 

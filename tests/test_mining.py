@@ -13,8 +13,8 @@ from bias_bench.datasets.pairs import Pairs, join_pairs
 from bias_bench.errors import BiasBenchError, DataError, UsageError
 from bias_bench.negatives import mining, workspace
 from bias_bench.negatives.labels import fold, label_texts
-from bias_bench.negatives.margin import Limits
 from bias_bench.negatives.mining import Mined, mine
+from bias_bench.negatives.policy import Limits
 from bias_bench.negatives.settings import MiningSettings
 from tests.helpers import unhurried
 

@@ -88,7 +88,7 @@ def test_given_negatives_are_used_and_asking_for_absent_ones_is_an_error(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("last", [2, 3])
-def test_negatives_are_mined_anew_while_training_and_a_resumed_run_uses_the_same(
+def test_negatives_are_mined_again_while_training_and_a_resumed_run_uses_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int
 ) -> None:
     # 8,052 pairs in batches of 8: two steps

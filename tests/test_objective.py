@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from bias_bench.encoders.backbone import resolve_backbone
 from bias_bench.encoders.encoder import pad, pool
 from bias_bench.training.objective import Embeddings, Objective
-from bias_bench.training.step import Batch, How, backward
+from bias_bench.training.step import Batch, StepOptions, backward
 from tests.helpers import contrastive, set_dropout
 
 
@@ -174,8 +174,8 @@ class Case:
         for parameter in (*self.model.parameters(), *term.parameters()):
             parameter.grad = None
         scale = options.pop("scale", 1.0)
-        how = How(options["chunk_tokens"], options.get("cached", False), torch.manual_seed)
-        losses = backward(self.embed, self.batch, self.objective, how, scale)
+        step = StepOptions(options["chunk_tokens"], options.get("cached", False), torch.manual_seed)
+        losses = backward(self.embed, self.batch, self.objective, step, scale)
         named = dict(self.model.named_parameters())
         found = {name: p.grad.clone() for name, p in named.items() if p.grad is not None}
         return losses.total.item(), {**found, "scale": term.log_scale.grad.clone()}

@@ -14,7 +14,7 @@ import torch
 from bias_bench.cli.out_of_memory import out_of_memory
 from bias_bench.encoders import encoder
 from bias_bench.errors import BiasBenchError
-from bias_bench.training import embedder
+from bias_bench.training import step
 from tests.runs import run
 
 TOO_MUCH = 2**50  # bytes, more than any machine has
@@ -46,7 +46,7 @@ def test_training_names_the_settings_of_a_batch(
     capsys: pytest.CaptureFixture[str],
     fail: Callable[..., None],
 ) -> None:
-    monkeypatch.setattr(embedder, "pool", fail)
+    monkeypatch.setattr(step, "pool", fail)
     assert run(tmp_path, *SHORT) == 1
     line = one_line(capsys.readouterr().err)
     assert "lower training.batch_size, or set training.gradient_cache=true" in line

@@ -12,11 +12,10 @@ import torch
 from bias_bench.encoders.backbone import resolve_backbone
 from bias_bench.errors import UsageError
 from bias_bench.experiment import make_experiment
-from bias_bench.training.embedder import Embedder
 from bias_bench.training.objective import Losses, Objective
 from bias_bench.training.perturbation import CONTRASTIVE, Passes, perturbed_step
 from bias_bench.training.settings import AdversarySettings, PerturbationSettings
-from bias_bench.training.step import Batch, How
+from bias_bench.training.step import Batch, Embedder, StepOptions
 from bias_bench.training.terms.language_adversary import LanguageAdversary
 from tests.helpers import contrastive, set_dropout
 
@@ -53,8 +52,8 @@ class Case:
             module.zero_grad(set_to_none=True)
         embedder = Embedder(self.model, 1, "mean", "cpu", bf16, self.batch.texts)
         passes = _Watched(
-            self.model, embedder, self.batch, Objective(self.terms),
-            How(64, cached, torch.manual_seed), 3,
+            embedder, self.batch, Objective(self.terms),
+            StepOptions(64, cached, torch.manual_seed), 3,
         )  # fmt: skip
         passes_seen = passes.watch()
         losses = perturbed_step(passes, attack) if attack else passes.run(None, passes.objective)

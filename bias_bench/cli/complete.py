@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-# what takes long to ask for where it is declared; a test compares
+# loading what declares them would take too long; a test compares
 _BENCHMARKS = ("belebele", "mini", "miracl", "miracl-judged", "mlqa-r", "xquad-r")
 _BACKBONES = ("bundled:multilingual-e5-small", "bundled:use-multilingual-v3", "scratch:tiny")
 
@@ -17,7 +17,7 @@ def complete_benchmark(incomplete: str) -> list[str]:
 
 
 def complete_known_benchmark(incomplete: str) -> list[str]:
-    """Those of this package and of others that are installed; loads nothing that declares them."""
+    """Benchmarks of this package and of others that are installed, by name."""
     from importlib.metadata import entry_points
 
     others = (point.name for point in entry_points(group="biasbench.benchmarks"))
@@ -75,12 +75,11 @@ def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
 def _paths(incomplete: str) -> Iterator[str]:
     """What is in the folder that was typed so far; folders end in a slash."""
     folder, _, start = incomplete.rpartition("/")
-    place = Path(f"{folder}/" if "/" in incomplete else ".")
     try:
-        found = sorted(place.iterdir())
+        paths = sorted(Path(f"{folder}/" if "/" in incomplete else ".").iterdir())
     except OSError:
         return
-    for path in found:
+    for path in paths:
         if path.name.startswith(start) and (start or not path.name.startswith(".")):
             name = f"{folder}/{path.name}" if "/" in incomplete else path.name
             yield f"{name}/" if path.is_dir() else name

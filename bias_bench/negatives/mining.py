@@ -15,9 +15,8 @@ from bias_bench.console import progress
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.errors import BiasBenchError, DataError
 from bias_bench.negatives.labels import TextLabels, label_texts
-from bias_bench.negatives.margin import Limits
 from bias_bench.negatives.nearest import EMPTY, Block, Nearest, Side, nothing_yet, update
-from bias_bench.negatives.policy import allowed_languages, choose, deal
+from bias_bench.negatives.policy import Limits, allowed_languages, choose, deal
 from bias_bench.negatives.settings import MiningSettings
 from bias_bench.negatives.workspace import CANDIDATES, QUERIES, make_workspace
 from bias_bench.retrieval.order import key_columns, key_scores
@@ -75,8 +74,8 @@ def mine(
     matrices (`negatives.lexical`): then a similarity of 0 makes no negative, and no margin applies,
     for a positive without a common term has 0 too. A candidate of the
     query's family is never chosen (see `labels`). `seed` decides which languages ``balanced``
-    gives to which query when `number` is no multiple of their number. DataError where a query can
-    have fewer candidates than `number`, or when nothing at all is found.
+    gives to which query when `number` is not a multiple of their number. DataError where a query
+    can have fewer candidates than `number`, or when nothing at all is found.
     """
     if len(pairs) == 0:
         raise DataError("training.negatives: there are no training pairs to mine negatives for")
@@ -92,6 +91,8 @@ def mine(
         np.full(shape, -1, dtype=np.int32),
         np.full(shape, np.nan, dtype=np.float32),
     )
+    from threadpoolctl import threadpool_limits
+
     workspace = make_workspace(pairs, _width(candidate_vectors), settings)
     blocks = [
         segment.part(slice(start, start + workspace.queries))
@@ -101,15 +102,15 @@ def mine(
     used = np.concatenate([segment.rows for segment in segments])
     with (
         progress("mining hard negatives", len(used), "queries") as advance,
-        workspace.single_threaded_products(),
+        threadpool_limits(limits=1, user_api="blas"),  # the threads below share the work
         ThreadPoolExecutor(workspace.threads) as threads,
     ):
         for block, keys in zip(blocks, threads.map(work.mine_block, blocks), strict=True):
-            found = keys != EMPTY
-            chosen = np.where(found, key_columns(keys), -1)
+            filled = keys != EMPTY
+            chosen = np.where(filled, key_columns(keys), -1)
             mined.negatives[block.rows] = chosen
-            mined.languages[block.rows] = np.where(found, labels.candidates.language[chosen], -1)
-            mined.scores[block.rows] = np.where(found, key_scores(keys), np.nan)
+            mined.languages[block.rows] = np.where(filled, labels.candidates.language[chosen], -1)
+            mined.scores[block.rows] = np.where(filled, key_scores(keys), np.nan)
             advance(len(block.rows))
     if not mined.share_found(used):
         raise DataError(
@@ -137,14 +138,14 @@ class _Work(NamedTuple):
         limits = self.limits.of(segment.rows, queries, languages, self.candidate_vectors)
         kept = self.settings.number + self.settings.first_rank - 1
         family = self.labels.queries.family[segment.rows]
-        found = [nothing_yet(size, kept) for _ in segment.pool]
-        for (language, ids), nearest in zip(segment.pool.items(), found, strict=True):
+        by_language = [nothing_yet(size, kept) for _ in segment.pool]
+        for (language, ids), nearest in zip(segment.pool.items(), by_language, strict=True):
             side = Side(family, np.ascontiguousarray(limits[:, language]))
             self._search(queries, side, ids, nearest)
         chosen = [
             choose(
-                np.stack([nearest.keys[part] for nearest in found], axis=1),
-                np.stack([nearest.above[part] for nearest in found], axis=1),
+                np.stack([nearest.keys[part] for nearest in by_language], axis=1),
+                np.stack([nearest.above[part] for nearest in by_language], axis=1),
                 segment.places[part],
                 self.settings,
             )
@@ -194,10 +195,11 @@ def _segments(
             rows = np.flatnonzero(inside[0] & np.isin(queries.language, languages))
             places = np.empty((len(rows), len(pool)), dtype=np.int16)
             for language in languages:
-                own = queries.language[rows] == language
-                _require_enough(pairs, labels, rows[own], pool, settings)
+                inside_language = queries.language[rows] == language
+                _require_enough(pairs, labels, rows[inside_language], pool, settings)
                 random = np.random.default_rng([seed, data_set, language])
-                places[own] = deal(int(own.sum()), len(pool), settings.number, random)
+                queries_here = int(inside_language.sum())
+                places[inside_language] = deal(queries_here, len(pool), settings.number, random)
             segments.append(_Segment(rows, places, pool))
     return segments
 

@@ -60,12 +60,12 @@ def _records(mined: Mined, pairs: Pairs, provenance: Mapping[str, Any]) -> Itera
         "provenance": dict(provenance),
     }
     for query in queries.tolist():
-        found = mined.negatives[query] >= 0
+        filled = mined.negatives[query] >= 0
         yield {
             "query": query,
-            "negatives": mined.negatives[query][found].tolist(),
+            "negatives": mined.negatives[query][filled].tolist(),
             # nine digits give a float32 back exactly
-            "scores": [float(f"{score:.9g}") for score in mined.scores[query][found]],
+            "scores": [float(f"{score:.9g}") for score in mined.scores[query][filled]],
         }
 
 
@@ -78,83 +78,63 @@ def read_negatives(path: Path, pairs: Pairs) -> Stored:
         raise UsageError(f"{path}: mined negatives are read from {_ENDING}; give such a file")
     records = read_json_lines(path)
     header = _header(next(records, None), path, pairs)
-    known = _Known(
-        used_labels(pairs.query, pairs.query_language, len(pairs.query_texts)),
-        used_labels(pairs.candidate, pairs.candidate_language, len(pairs.candidate_texts)),
-    )
-    shape = (len(pairs.query_texts), header.number)
-    negatives = np.full(shape, -1, dtype=np.int32)
-    scores = np.full(shape, np.nan, dtype=np.float32)
+    queries = used_labels(pairs.query, pairs.query_language, len(pairs.query_texts))
+    candidates = used_labels(pairs.candidate, pairs.candidate_language, len(pairs.candidate_texts))
+    negatives = np.full((len(queries), header["number"]), -1, dtype=np.int32)
+    scores = np.full(negatives.shape, np.nan, dtype=np.float32)
     read = 0
     for record in records:
-        row = _row(record, known, header.number)
-        if negatives[row.query, 0] >= 0:
-            raise DataError(f"{record.where}: query {row.query} stands in an earlier line too")
-        negatives[row.query, : len(row.negatives)] = row.negatives
-        scores[row.query, : len(row.scores)] = row.scores
+        query = record.fields.get("query")
+        _require_known(query, queries, "query", record.where)
+        row, row_scores = _row(record, candidates, header["number"])
+        if negatives[query, 0] >= 0:
+            raise DataError(f"{record.where}: query {query} stands in an earlier line too")
+        negatives[query, : len(row)] = row
+        scores[query, : len(row)] = row_scores
         read += 1
-    if read != header.queries:
+    if read != header["queries"]:
         raise DataError(
-            f"{path}: negatives of {read} queries, but its header says {header.queries}; mine again"
+            f"{path}: negatives of {read} queries, but its header says {header['queries']}; "
+            "mine again"
         )
-    languages = np.append(known.candidates, np.int32(-1))[negatives]
-    return Stored(Mined(negatives, languages, scores), header.provenance)
+    languages = np.append(candidates, np.int32(-1))[negatives]
+    return Stored(Mined(negatives, languages, scores), header["provenance"])
 
 
-class _Header(NamedTuple):
-    number: int
-    queries: int
-    provenance: dict[str, Any]
-
-
-class _Known(NamedTuple):
-    """int32 [texts] each: the language of a text, -1 for one that no pair uses."""
-
-    queries: np.ndarray
-    candidates: np.ndarray
-
-
-class _Row(NamedTuple):
-    query: int
-    negatives: list[int]
-    scores: list[float]
-
-
-def _header(record: Record | None, path: Path, pairs: Pairs) -> _Header:
+def _header(record: Record | None, path: Path, pairs: Pairs) -> dict[str, Any]:
+    """`number`, `queries` and `provenance`, of the right types."""
     if record is None or "schema" not in record.fields:
         where = record.where if record else path
         raise DataError(f"{where}: no header of mined negatives; is this another file?")
-    fields = record.fields
-    if fields["schema"] != SCHEMA:
+    header, where = record.fields, record.where
+    if header["schema"] != SCHEMA:
         raise DataError(
-            f"{record.where}: schema {fields['schema']!r}, but this version reads {SCHEMA}; "
-            "mine again"
+            f"{where}: schema {header['schema']!r}, but this version reads {SCHEMA}; mine again"
         )
-    # whatever JSON holds: the types are checked below
-    header = _Header(fields.get("number"), fields.get("queries"), fields.get("provenance"))  # type: ignore[arg-type]
-    numbers = all(_is_index(value) for value in header[:2]) and header.number > 0
-    if not numbers or not isinstance(header.provenance, dict):
-        raise DataError(f"{record.where}: the header's numbers or provenance are damaged")
-    if fields.get("pairs") != pairs.fingerprint:
+    sizes = [header.get("number"), header.get("queries")]
+    whole = all(map(_is_index, sizes)) and sizes[0] != 0
+    if not whole or not isinstance(header.get("provenance"), dict):
+        raise DataError(f"{where}: the header's numbers or provenance are damaged")
+    if header.get("pairs") != pairs.fingerprint:
         raise DataError(
-            f"{record.where}: mined for other training pairs ({str(fields.get('pairs'))[:12]}, "
+            f"{where}: mined for other training pairs ({str(header.get('pairs'))[:12]}, "
             f"these are {pairs.fingerprint[:12]}); mine again"
         )
     return header
 
 
-def _row(record: Record, known: _Known, number: int) -> _Row:
-    # as in the header
-    row = _Row(*(record.fields.get(name) for name in _Row._fields))  # type: ignore[arg-type]
-    _require_known(row.query, known.queries, "query", record.where)
-    for values in (row.negatives, row.scores):
+def _row(record: Record, candidates: np.ndarray, number: int) -> tuple[list[int], list[float]]:
+    """The negatives of a query and their scores."""
+    negatives: Any = record.fields.get("negatives")
+    scores: Any = record.fields.get("scores")
+    for values in (negatives, scores):
         if not isinstance(values, list) or not 0 < len(values) <= number:
             raise DataError(f"{record.where}: expected lists of 1 to {number} negatives and scores")
-    for candidate in row.negatives:
-        _require_known(candidate, known.candidates, "candidate", record.where)
-    if len(row.scores) != len(row.negatives) or not all(map(_is_score, row.scores)):
+    for candidate in negatives:
+        _require_known(candidate, candidates, "candidate", record.where)
+    if len(scores) != len(negatives) or not all(map(_is_score, scores)):
         raise DataError(f"{record.where}: expected one finite score for each negative")
-    return row
+    return negatives, scores
 
 
 def _require_known(index: Any, known: np.ndarray, what: str, where: str) -> None:

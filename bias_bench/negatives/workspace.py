@@ -7,8 +7,6 @@ depend on the shape, and so it does not depend on the budget.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from bias_bench.datasets.pairs import Pairs
@@ -21,18 +19,13 @@ _MEGABYTE = 1 << 20
 
 
 class Workspace(NamedTuple):
-    """`queries` of a block, which one of `threads` threads mines at a time."""
+    """`queries` of a block, which one of `threads` threads mines at a time.
+
+    Each product of matrices is to take one thread of its own.
+    """
 
     queries: int
     threads: int
-
-    @contextmanager
-    def single_threaded_products(self) -> Iterator[None]:
-        """Threads of our own share the work, so each product takes only one."""
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(limits=1, user_api="blas"):
-            yield
 
 
 def make_workspace(pairs: Pairs, dimensions: int, settings: MiningSettings) -> Workspace:

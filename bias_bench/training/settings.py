@@ -221,8 +221,11 @@ class TrainingSettings(Strict):
     @field_validator("mixture")
     @classmethod
     def _kinds(cls, mixture: dict[str, float]) -> dict[str, float]:
-        """A misspelt kind is found before any work, not when batches are planned."""
-        for kind in mixture:
+        for kind, weight in mixture.items():
             if kind not in KINDS:
                 raise ValueError(f"unknown kind of batch '{kind}': {nearest(kind, KINDS)}")
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"{kind} has the weight {weight}: write a number from 0")
+        if not any(mixture.values()):
+            raise ValueError("at least one kind needs a weight above 0")
         return mixture

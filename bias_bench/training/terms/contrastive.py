@@ -37,10 +37,10 @@ class Contrastive(torch.nn.Module):
     def forward(self, batch: Embeddings) -> torch.Tensor:
         losses = []
         if self.settings.direction != "candidate_to_query":
-            losses.append(self._ask(batch.queries, batch.candidates, self._query_mask(batch)))
+            losses.append(self._loss(batch.queries, batch.candidates, self._query_mask(batch)))
         if self.settings.direction != "query_to_candidate":
             positives = batch.candidates[: len(batch.queries)]
-            losses.append(self._ask(positives, batch.queries, _false_negatives(batch).T))
+            losses.append(self._loss(positives, batch.queries, _false_negatives(batch).T))
         return torch.stack(losses).mean()
 
     def _scale(self) -> torch.Tensor:
@@ -48,21 +48,23 @@ class Contrastive(torch.nn.Module):
 
     def _query_mask(self, batch: Embeddings) -> torch.Tensor:
         size = len(batch.queries)
-        own = torch.eye(size, len(batch.candidates), dtype=torch.bool, device=batch.queries.device)
-        false = (batch.query_groups[:, None] == batch.candidate_groups[None, :]) & ~own
+        device = batch.queries.device
+        positive = torch.eye(size, len(batch.candidates), dtype=torch.bool, device=device)
+        false = (batch.query_groups[:, None] == batch.candidate_groups[None, :]) & ~positive
         if self.settings.denominator == "hard_negatives":
             if len(batch.candidates) == size:
                 raise ValueError("denominator hard_negatives needs hard negatives in the batch")
-            false[:, :size] |= ~own[:, :size]
+            false[:, :size] |= ~positive[:, :size]
         return false
 
-    def _ask(
-        self, asking: torch.Tensor, asked: torch.Tensor, left_out: torch.Tensor
+    def _loss(
+        self, asking: torch.Tensor, answers: torch.Tensor, left_out: torch.Tensor
     ) -> torch.Tensor:
-        logits = (asking.float() @ asked.float().T) * self._scale()
+        """Of rows [B, d], each of which has the answer of its number as its positive."""
+        logits = (asking.float() @ answers.float().T) * self._scale()
         logits = logits.masked_fill(left_out, -torch.inf)
-        own = torch.arange(len(asking), device=asking.device)
-        return torch.nn.functional.cross_entropy(logits, own)
+        positive = torch.arange(len(asking), device=asking.device)
+        return torch.nn.functional.cross_entropy(logits, positive)
 
 
 def _false_negatives(batch: Embeddings) -> torch.Tensor:

@@ -61,9 +61,9 @@ class LanguageAdversary(torch.nn.Module):
         filled = self.queue_languages >= 0
         logits = self.discriminator(torch.cat([known, self.queue[filled]]) * self._scale)
         loss = cross_entropy(logits, torch.cat([languages, self.queue_languages[filled]]))
-        own = logits[: len(known)].argmax(dim=1) == languages
+        correct = logits[: len(known)].argmax(dim=1) == languages
         strength = self.settings.strength * schedule(batch.progress)
-        self.observed = {"accuracy": own.float().mean().item(), "strength": strength}
+        self.observed = {"accuracy": correct.float().mean().item(), "strength": strength}
         turn = bool(self.calls % 2)
         if self.training:
             self._remember(known, languages)
@@ -93,10 +93,10 @@ class LanguageAdversary(torch.nn.Module):
         size = len(self.queue)
         if not size:
             return
-        kept, named = vectors[::2][:size], languages[::2][:size]
-        places = (self.seen + torch.arange(len(kept), device=kept.device)) % size
-        self.queue[places], self.queue_languages[places] = kept, named
-        self.seen += len(kept)
+        vectors, languages = vectors[::2][:size], languages[::2][:size]
+        rows = (self.seen + torch.arange(len(vectors), device=vectors.device)) % size
+        self.queue[rows], self.queue_languages[rows] = vectors, languages
+        self.seen += len(vectors)
 
 
 def schedule(progress: float) -> float:

@@ -46,13 +46,13 @@ class NegativeBank(torch.nn.Module):
         size = len(batch.queries)
         ascending = 2 * self.bank.detach() - self.bank  # its value, and the other sign of gradient
         bank = normalize(ascending, dim=1)
-        own = (batch.queries * batch.candidates[:size]).sum(dim=1, keepdim=True).float()
+        positive = (batch.queries * batch.candidates[:size]).sum(dim=1, keepdim=True).float()
         others = batch.queries.float() @ bank.T
-        left_out = others > own - (1 - self.settings.guard) * own.abs()
+        left_out = others > positive - (1 - self.settings.guard) * positive.abs()
         if self.settings.per_language:
             left_out |= batch.candidate_languages[:size, None] != self.languages[None]
         self.observed = {"left_out": left_out.float().mean().item()}
-        logits = torch.cat([own, others.masked_fill(left_out, -torch.inf)], dim=1)
+        logits = torch.cat([positive, others.masked_fill(left_out, -torch.inf)], dim=1)
         target = torch.zeros(size, dtype=torch.int64, device=logits.device)
         return cross_entropy(logits / self.settings.temperature, target)
 
