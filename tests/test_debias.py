@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from scipy.linalg import eigh
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from bias_bench.encoders.debias import Debias, Method, apply, erase, fit, group_code
+from bias_bench.encoders.debias import Debias, apply, erase, fit, group_code
 from bias_bench.errors import UsageError
+from bias_bench.kinds import DebiasMethod
 from tests.helpers import unhurried
 
-METHODS: tuple[Method, ...] = get_args(Method)
+METHODS: tuple[DebiasMethod, ...] = get_args(DebiasMethod)
 LANGUAGES, SIZE = 4, 12
 
 
@@ -204,13 +205,13 @@ def test_centring_by_sides_puts_the_mean_of_every_language_and_side_at_zero() ->
 
 
 @pytest.mark.parametrize("method", ["centre", "lir", "leace"])
-def test_only_centring_by_sides_tells_sides_apart(method: Method) -> None:
+def test_only_centring_by_sides_tells_sides_apart(method: DebiasMethod) -> None:
     assert group_code(method, 3, "query") == group_code(method, 3, "candidate") == 3
     assert group_code("centre-sides", 3, "query") != group_code("centre-sides", 3, "candidate")
 
 
 @pytest.mark.parametrize("method", ["lir", "leace"])
-def test_erasing_twice_is_erasing_once(method: Method) -> None:
+def test_erasing_twice_is_erasing_once(method: DebiasMethod) -> None:
     vectors, codes = sample()
     found = fit(method, vectors, codes)
     once = erase(found, vectors, 1)
@@ -226,7 +227,7 @@ def test_erasing_twice_is_erasing_once(method: Method) -> None:
     seed=st.integers(0, 1000),
 )
 def test_any_shape_gives_unit_vectors_and_the_same_again(
-    method: Method, languages: int, texts: int, size: int, seed: int
+    method: DebiasMethod, languages: int, texts: int, size: int, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
     codes = random.permutation(np.repeat(np.arange(languages) * 3, texts))
@@ -244,7 +245,7 @@ def test_any_shape_gives_unit_vectors_and_the_same_again(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_order_of_the_fitted_texts_has_no_say(method: Method) -> None:
+def test_order_of_the_fitted_texts_has_no_say(method: DebiasMethod) -> None:
     vectors, codes = sample()
     order = np.random.default_rng(2).permutation(len(codes))
     first, second = fit(method, vectors, codes), fit(method, vectors[order], codes[order])
@@ -254,7 +255,7 @@ def test_order_of_the_fitted_texts_has_no_say(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_equal_vectors_do_no_harm(method: Method) -> None:
+def test_equal_vectors_do_no_harm(method: DebiasMethod) -> None:
     vectors, codes = np.eye(1, 6, dtype=np.float32).repeat(4, axis=0), np.array([0, 0, 1, 1])
     found = apply(fit(method, vectors, codes), vectors, 0)
     assert np.array_equal(found, vectors if method == "leace" else np.zeros_like(vectors))
@@ -262,7 +263,7 @@ def test_equal_vectors_do_no_harm(method: Method) -> None:
 
 @pytest.mark.parametrize("method", ["centre", "lir"])
 @pytest.mark.parametrize("group", [-1, 2, 7])
-def test_a_group_without_fitted_texts_is_named(method: Method, group: int) -> None:
+def test_a_group_without_fitted_texts_is_named(method: DebiasMethod, group: int) -> None:
     vectors, _ = sample(texts=4)
     found = fit(method, vectors, np.array([0, 1, 3, 5]))
     with pytest.raises(UsageError, match=rf"no text of group {group}$"):
@@ -270,7 +271,7 @@ def test_a_group_without_fitted_texts_is_named(method: Method, group: int) -> No
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_fitting_on_nothing_is_refused(method: Method) -> None:
+def test_fitting_on_nothing_is_refused(method: DebiasMethod) -> None:
     with pytest.raises(UsageError, match="there are none"):
         fit(method, np.zeros((0, 3), np.float32), np.zeros(0, int))
 
