@@ -126,5 +126,21 @@ def make_miracl(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def make_mmarco(tmp_path: Path) -> Path:
+    """Queries 1, 2, 3 and passages 10-14 in en and de; query 3 is in no triple."""
+    for language, word in (("english", "en"), ("german", "de")):
+        put(
+            tmp_path / f"mmarco/queries/{language}_queries.train.tsv",
+            [f"{number}\tq{number} {word}" for number in (3, 2, 1)],
+        )
+        put(
+            tmp_path / f"mmarco/collections/{language}_collection.tsv",
+            [f"{number}\tp{number} {word}\twith tab" for number in range(10, 15)],
+        )
+    triples = ["2\t12\t13", "1\t10\t11", "2\t12\t14", "2\t10\t12", "2\t12\t13", "1\t10\t14"]
+    put(tmp_path / "mmarco/triples.train.ids.small.tsv", triples)
+    return tmp_path
+
+
 def miracl_entry(**options: Any) -> dict[str, Any]:
     return {"name": "miracl", "form": "miracl", "path": ".", "options": options}

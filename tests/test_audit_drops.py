@@ -19,6 +19,7 @@ from bias_bench.datasets.audit import (
     Finding,
     audit,
     clean,
+    drop_topics,
     letters,
 )
 from bias_bench.datasets.collection import Collection
@@ -78,6 +79,19 @@ def test_a_shared_title_drops_all_its_topics_in_every_data_set() -> None:
     assert kept_topics(clean(pairs, found)) == {("one", "t2"), ("two", "t2"), ("two", "t4")}
     expected = "3 topics dropped: one 2 of 3 (title 2), two 1 of 3 (title 1)"
     assert found.verdict == f"{expected}; {UNSEEN}"
+
+
+def test_what_is_dropped_can_be_written_and_read_back() -> None:
+    first = training(Entry("t1", "Owls"), Entry("t2", "The Owls"), Entry("t3", "owls"), name="one")
+    second = training(Entry("t1", "OWLS"), Entry("t2"), Entry("t3", "Kites"), name="two")
+    pairs = join_pairs([first, second])
+    found = audit(pairs, benchmark(Entry("b", "Owls")))
+    dropped = json.loads(json.dumps(found.to_json()))["dropped"]
+    assert dropped == {"one": ["t1", "t3"], "two": ["t1"]}
+    assert drop_topics(pairs, dropped).fingerprint == clean(pairs, found).fingerprint
+    assert kept_topics(drop_topics(pairs, dropped)) == {("one", "t2"), ("two", "t2"), ("two", "t3")}
+    assert drop_topics(pairs, {}).fingerprint == pairs.fingerprint
+    assert audit(drop_topics(pairs, dropped), benchmark(Entry("b", "Owls"))).dropped == {}
 
 
 def test_an_id_in_one_data_set_leaves_the_same_id_of_another() -> None:

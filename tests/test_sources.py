@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bias_bench.datasets.mini import training_topics
@@ -16,17 +18,21 @@ from bias_bench.datasets.sources import (
     SourceSpec,
     load_sources,
     parse_entry,
+    source_digests,
 )
 from bias_bench.datasets.sources.build import TextTable, crossed
 from bias_bench.datasets.sources.codes import our_language
 from bias_bench.datasets.sources.named import named_sources
+from bias_bench.datasets.sources.place import Place
 from bias_bench.errors import DataError, UsageError
 from bias_bench.files import sha256_file
 from tests.source_files import (
     ELEVEN,
     ROW,
     lines_entry,
+    make_bees,
     make_miracl,
+    make_mmarco,
     message,
     miracl_entry,
     put,
@@ -175,6 +181,83 @@ def test_files_come_from_the_hub_at_a_revision(
         ("m/corpus", "docs-0.jsonl.gz", "dataset", "v2"),
         ("m/corpus", "docs-1.jsonl.gz", "dataset", "v2"),
     ]
+
+
+@pytest.fixture
+def every_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import huggingface_hub
+
+    make_mmarco(make_miracl(make_bees(tmp_path)))
+    put(tmp_path / "a.en", ["one"])
+    put(tmp_path / "a.sw", ["moja"])
+    put(tmp_path / "a.tsv", ["doc"])
+    put_rows(tmp_path / "r.jsonl", [ROW])
+    put_rows(tmp_path / "hub/h.jsonl", [ROW])
+    pq.write_table(pa.Table.from_pylist([ROW]), tmp_path / "r.parquet")
+    monkeypatch.setattr(
+        huggingface_hub, "hf_hub_download", lambda _, name, **__: str(tmp_path / "hub" / name)
+    )
+    return tmp_path
+
+
+SQUAD = {"form": "squad", "files": {"en": "plain/en.json", "de": "plain/de.json"}}
+MIRACL_YO = [
+    "miracl-v1.0-yo/topics/topics.miracl-v1.0-yo-train.tsv",
+    "miracl-v1.0-yo/qrels/qrels.miracl-v1.0-yo-train.tsv",
+    "miracl-corpus-v1.0-yo/docs-0.jsonl.gz",
+    "miracl-corpus-v1.0-yo/docs-1.jsonl.gz",
+]
+MMARCO = ["triples.train.ids.small.tsv"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "names"),
+    [
+        (SQUAD, ["plain/en.json", "plain/de.json"]),
+        ({**SQUAD, "options": {"languages": ["de"]}}, ["plain/de.json"]),
+        ({**lines_entry(en="a.en", sw="a.sw"), "documents": "a.tsv"}, ["a.en", "a.sw", "a.tsv"]),
+        ({"form": "pairs", "path": "r.jsonl"}, ["r.jsonl"]),
+        ({"form": "pairs", "path": "r.parquet"}, ["r.parquet"]),
+        ({"form": "pairs", "files": {"en": "r.jsonl"}}, ["r.jsonl"]),
+        ({"form": "pairs", "path": "h.jsonl", "hub": "we/rows"}, ["we/rows/h.jsonl"]),
+        (miracl_entry(languages=["yo"]), MIRACL_YO),
+        ({"form": "mmarco", "path": "mmarco"}, None),
+    ],
+)
+def test_digests_of_sources_are_those_of_the_files_that_are_read(
+    every_form: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    entry: dict[str, Any],
+    names: list[str] | None,
+) -> None:
+    opened = {}
+    real = Place.file
+
+    def file(place: Place, name: str) -> Path:
+        opened[place.full_name(name)] = path = real(place, name)
+        return path
+
+    monkeypatch.setattr(Place, "file", file)
+    load_sources([entry], every_form)
+    read = {name: sha256_file(path) for name, path in opened.items()}
+    assert source_digests([entry], every_form) == read
+    assert names is None or sorted(read) == sorted(names)
+    changed = next(iter(opened.values()))
+    changed.write_bytes(changed.read_bytes() + b"\n")
+    assert source_digests([entry], every_form) != read
+
+
+def test_digests_of_sources_say_what_is_missing_or_damaged(tmp_path: Path) -> None:
+    put(tmp_path / "a.en", ["one"])
+    put_rows(tmp_path / "r.jsonl", [ROW])
+    assert len(source_digests(["mini"], None)) == 11
+    with pytest.raises(DataError, match=r"a\.sw: no such file \(training source 'news'\)"):
+        source_digests([lines_entry(en="a.en", sw="a.sw")], tmp_path)
+    entry = {"form": "pairs", "path": "r.jsonl", "sha256": {"r.jsonl": "0" * 64}}
+    with pytest.raises(DataError, match="damaged: sha256"):
+        source_digests([entry], tmp_path)
+    with pytest.raises(UsageError, match="has no language 'fi'"):
+        source_digests([lines_entry(en="a.en") | {"options": {"languages": ["fi"]}}], tmp_path)
 
 
 @pytest.mark.parametrize("entry", [{"form": "pairs", "path": "r.jsonl"}, miracl_entry()])

@@ -17,6 +17,7 @@ from bias_bench.errors import DataError, UsageError
 from tests.source_files import (
     ROW,
     make_miracl,
+    make_mmarco,
     message,
     miracl_entry,
     put,
@@ -184,19 +185,7 @@ def test_zip_member_and_ending_are_checked(tmp_path: Path) -> None:
 
 @pytest.fixture
 def marco(tmp_path: Path) -> Path:
-    """Queries 1, 2, 3 and passages 10-14 in en and de; query 3 is in no triple."""
-    for language, word in (("english", "en"), ("german", "de")):
-        put(
-            tmp_path / f"mmarco/queries/{language}_queries.train.tsv",
-            [f"{number}\tq{number} {word}" for number in (3, 2, 1)],
-        )
-        put(
-            tmp_path / f"mmarco/collections/{language}_collection.tsv",
-            [f"{number}\tp{number} {word}\twith tab" for number in range(10, 15)],
-        )
-    triples = ["2\t12\t13", "1\t10\t11", "2\t12\t14", "2\t10\t12", "2\t12\t13", "1\t10\t14"]
-    put(tmp_path / "mmarco/triples.train.ids.small.tsv", triples)
-    return tmp_path
+    return make_mmarco(tmp_path)
 
 
 def marco_entry(**options: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import html
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -68,11 +68,16 @@ class SetCount(NamedTuple):
 
 
 class Audit(NamedTuple):
-    """What training pairs share with a benchmark, and what `clean` leaves of each data set."""
+    """What training pairs share with a benchmark, and what `clean` leaves of each data set.
+
+    `dropped` are the ids of topics with a finding, or with a title that was found in whatever data
+    set; sorted, by data set, without those that lose none.
+    """
 
     benchmark: str
     findings: tuple[Finding, ...]
     data_sets: dict[str, SetCount]
+    dropped: dict[str, list[str]]
 
     @property
     def verdict(self) -> str:
@@ -90,13 +95,14 @@ class Audit(NamedTuple):
         return f"{found if total else 'clean'}; {UNSEEN}"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for manifests and reports."""
+        """Plain data for manifests and reports; its `dropped` is what `drop_topics` takes."""
         return {
             "benchmark": self.benchmark,
             "verdict": self.verdict,
             "rules": {"ngram": NGRAM, "near": NEAR, "contained": CONTAINED, "shortest": SHORTEST},
             "data_sets": {name: count._asdict() for name, count in self.data_sets.items()},
             "findings": [finding._asdict() for finding in self.findings],
+            "dropped": self.dropped,
         }
 
 
@@ -107,16 +113,27 @@ def audit(pairs: Pairs, collection: Collection) -> Audit:
     findings = [Finding("id", t.data_set, t.id, t.id, t.id, 1.0) for t in topics if t.id in known]
     findings += [*_shared_titles(topics, collection), *_shared_texts(pairs, collection)]
     findings.sort(key=lambda f: (f.data_set, KINDS.index(f.kind), -f.similarity, f))
-    return Audit(collection.name, tuple(findings), _counts(pairs, findings))
+    dropped: dict[str, list[str]] = {}
+    for topic, flag in zip(topics, _flagged(topics, findings), strict=True):
+        if flag:
+            dropped.setdefault(topic.data_set, []).append(topic.id)
+    return Audit(collection.name, tuple(findings), _counts(pairs, findings), dropped)
 
 
 def clean(pairs: Pairs, audit: Audit) -> Pairs:
-    """The pairs of topics without a finding or a title that was found, whatever the data set.
+    """The pairs without the topics that the audit drops, as `drop_topics`."""
+    return drop_topics(pairs, audit.dropped)
+
+
+def drop_topics(pairs: Pairs, dropped: Mapping[str, Iterable[str]]) -> Pairs:
+    """The pairs without some topics, whose ids are given by data set.
 
     Texts that no row uses any more stay in the lists, as with `Pairs.take`: train by rows alone.
     """
     topics, rows = _topics(pairs)
-    return pairs.take(np.flatnonzero(~_flagged(topics, audit.findings)[rows]))
+    gone = {(data_set, topic) for data_set, names in dropped.items() for topic in names}
+    keep = np.array([topic[:2] not in gone for topic in topics], dtype=bool)
+    return pairs.take(np.flatnonzero(keep[rows]))
 
 
 def letters(text: str) -> str:

@@ -8,30 +8,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bias_bench.datasets.sources.build import LoadedSource, join_sources
-from bias_bench.datasets.sources.embedded import load_embedded
+from bias_bench.datasets.sources.embedded import embedded_files, load_embedded
 from bias_bench.datasets.sources.lines import load_lines
-from bias_bench.datasets.sources.miracl import load_miracl
-from bias_bench.datasets.sources.mmarco import load_mmarco
+from bias_bench.datasets.sources.miracl import load_miracl, miracl_files
+from bias_bench.datasets.sources.mmarco import load_mmarco, mmarco_files
 from bias_bench.datasets.sources.named import named_sources, named_spec
 from bias_bench.datasets.sources.pairs import load_pairs
 from bias_bench.datasets.sources.place import Place
-from bias_bench.datasets.sources.source import Source, SourceSpec, validated
+from bias_bench.datasets.sources.source import Options, Source, SourceSpec, validated
 from bias_bench.datasets.sources.squad import load_squad
 from bias_bench.errors import UsageError, nearest
-from bias_bench.files import cache_root
+from bias_bench.files import cache_root, sha256_file
 
-__all__ = ["FORMS", "LoadedSource", "SourceSpec", "load_sources", "parse_entry", "resolve_sources"]
+__all__ = [
+    "FORMS", "LoadedSource", "SourceSpec", "load_sources", "parse_entry", "resolve_sources",
+    "source_digests",
+]  # fmt: skip
 
-FORMS: dict[str, Callable[[Source], LoadedSource]] = {
-    "squad": load_squad,
-    "lines": load_lines,
-    "pairs": load_pairs,
-    "mmarco": load_mmarco,
-    "miracl": load_miracl,
-    "embedded": load_embedded,
+
+class Form(NamedTuple):
+    """How a source of this form is read, and which files that reads, as places and names."""
+
+    load: Callable[[Source], LoadedSource]
+    files: Callable[[Source], list[tuple[Place, str]]]
+
+
+def _listed_files(source: Source) -> list[tuple[Place, str]]:
+    """The files that an entry lists itself."""
+    spec = source.spec
+    languages = list(spec.files)
+    if spec.form != "pairs":  # which reads all files, and leaves out rows of other languages
+        languages = source.keep_languages(source.options(Options).languages, languages)
+    names = [*(spec.files[language] for language in languages), spec.path, spec.documents]
+    return [(source.place, name) for name in names if name]
+
+
+FORMS = {
+    "squad": Form(load_squad, _listed_files),
+    "lines": Form(load_lines, _listed_files),
+    "pairs": Form(load_pairs, _listed_files),
+    "mmarco": Form(load_mmarco, mmarco_files),
+    "miracl": Form(load_miracl, miracl_files),
+    "embedded": Form(load_embedded, embedded_files),
 }
 _FOLDER_FORMS = ("mmarco", "miracl")
 Entry = str | Mapping[str, Any] | SourceSpec
@@ -44,7 +65,21 @@ def load_sources(entries: Sequence[Entry], data_dir: Path | None) -> LoadedSourc
     cannot be meant, DataError for files that are missing or damaged.
     """
     sources = resolve_sources(entries, data_dir)
-    return join_sources([FORMS[source.spec.form](source) for source in sources])
+    return join_sources([FORMS[source.spec.form].load(source) for source in sources])
+
+
+def source_digests(entries: Sequence[Entry], data_dir: Path | None) -> dict[str, str]:
+    """The sha256 of every file that `load_sources` would read, by name; none is parsed.
+
+    Names are as in the entries: relative to `data_dir`, or ``REPOSITORY/NAME`` of the hub, whose
+    files are fetched where its cache lacks them. With the entries they decide the pairs. Errors
+    are those of `load_sources` for entries and for files that are missing or not as recorded.
+    """
+    return {
+        place.full_name(name): sha256_file(place.file(name))
+        for source in resolve_sources(entries, data_dir)
+        for place, name in FORMS[source.spec.form].files(source)
+    }
 
 
 def resolve_sources(entries: Sequence[Entry], data_dir: Path | None) -> list[Source]:

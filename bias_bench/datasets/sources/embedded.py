@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.resources import files as package_files
+from pathlib import Path
 
 from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.ids import language_of
 from bias_bench.datasets.mini import training_topics
 from bias_bench.datasets.pairs import pairs_from_collection
 from bias_bench.datasets.sources.build import LoadedSource
+from bias_bench.datasets.sources.place import Place
 from bias_bench.datasets.sources.source import Options, Source
 
 
@@ -19,6 +22,13 @@ def load_embedded(source: Source) -> LoadedSource:
     languages = source.keep_languages(source.options(Options).languages, topics.languages)
     pairs = pairs_from_collection(_restricted(topics, languages))
     return LoadedSource(replace(pairs, data_sets=(source.name,)), None)
+
+
+def embedded_files(source: Source) -> list[tuple[Place, str]]:
+    """All files of the training topics, in the package."""
+    folder = Path(str(package_files("bias_bench.datasets")))
+    place = Place(source.name, folder, "reinstall biasbench")
+    return [(place, name) for name in place.names("mini-train") if name.endswith(".json")]
 
 
 def _restricted(collection: Collection, languages: list[str]) -> Collection:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -54,23 +55,13 @@ def load_miracl(source: Source) -> LoadedSource:
 
     The corpus is streamed, and only judged passages stay in memory.
     """
-    source.takes("path")
     options = source.options(MiraclOptions)
-    root = posixpath.normpath(source.spec.path)
-    matches = (_TOPICS.search(name) for name in source.place.names(root))
-    known = {match[1] for match in matches if match}
-    languages = source.keep_languages(options.languages, known)
-    if not languages:
-        raise DataError(
-            f"{source.spec.path}: no miracl-v1.0-<language>/topics/ with a train.tsv "
-            f"({source.where}); check path"
-        )
     queries, candidates = TextTable(), TextTable()
     topics: list[TopicName] = []
     links: list[tuple[int, int, int]] = []
     negatives: dict[int, tuple[str, ...]] = {}
-    for language in languages:
-        questions, judged, passages = _read_language(source, options, root, language)
+    for language in _languages(source, options):
+        questions, judged, passages = _read_language(_files(source, options, language))
         for topic in judged.grades:
             positives = judged.relevant(topic)
             if not positives:
@@ -94,37 +85,86 @@ def _text(passage: Passage, options: MiraclOptions) -> str:
     return passage.with_title() if options.title else passage.text
 
 
-def _read_language(
-    source: Source, options: MiraclOptions, root: str, language: str
-) -> tuple[dict[str, str], Judgements, dict[str, Passage]]:
+def miracl_files(source: Source) -> list[tuple[Place, str]]:
+    """Topics, judgements and all shards of the corpora."""
+    options = source.options(MiraclOptions)
+    found: list[tuple[Place, str]] = []
+    for language in _languages(source, options):
+        files = _files(source, options, language)
+        found += [(source.place, files.topics), (source.place, files.judgements)]
+        found += [(files.place, name) for name in _shards(files.place, files.corpus)]
+    return found
+
+
+class _Files(NamedTuple):
+    """Names of one language's topics and judgements, and its corpus, which has its own place."""
+
+    annotated: Place
+    topics: str
+    judgements: str
+    place: Place
+    corpus: str
+
+
+def _languages(source: Source, options: MiraclOptions) -> list[str]:
+    source.takes("path")
+    matches = (_TOPICS.search(name) for name in source.place.names(_root(source)))
+    known = {match[1] for match in matches if match}
+    languages = source.keep_languages(options.languages, known)
+    if not languages:
+        raise DataError(
+            f"{source.spec.path}: no miracl-v1.0-<language>/topics/ with a train.tsv "
+            f"({source.where}); check path"
+        )
+    return languages
+
+
+def _root(source: Source) -> str:
+    return posixpath.normpath(source.spec.path)
+
+
+def _files(source: Source, options: MiraclOptions, language: str) -> _Files:
+    root, place = _root(source), source.place
     folder = posixpath.normpath(posixpath.join(root, f"miracl-v1.0-{language}"))
     stem = f"miracl-v1.0-{language}-train.tsv"
-    topics_path = source.place.file(f"{folder}/topics/topics.{stem}")
-    questions = read_topics(topics_path)
-    qrels_path = source.place.file(f"{folder}/qrels/qrels.{stem}")
-    judged = read_judgements(qrels_path, questions, topics_path)
-    place = source.place
     if options.corpus_hub:
         place = place.at(options.corpus_hub, options.corpus_revision)
         root = "."
-    corpus = posixpath.normpath(posixpath.join(root, f"miracl-corpus-v1.0-{language}"))
-    passages = _judged_passages(place, corpus, judged)
+    return _Files(
+        source.place,
+        f"{folder}/topics/topics.{stem}",
+        f"{folder}/qrels/qrels.{stem}",
+        place,
+        posixpath.normpath(posixpath.join(root, f"miracl-corpus-v1.0-{language}")),
+    )
+
+
+def _read_language(files: _Files) -> tuple[dict[str, str], Judgements, dict[str, Passage]]:
+    topics_path = files.annotated.file(files.topics)
+    questions = read_topics(topics_path)
+    qrels_path = files.annotated.file(files.judgements)
+    judged = read_judgements(qrels_path, questions, topics_path)
+    passages = _judged_passages(files.place, files.corpus, judged)
     if len(passages) < len(judged.line):
         lost, line = judged.first_of(judged.line.keys() - passages.keys())
         raise DataError(
-            f"{qrels_path}: line {line}: passage '{lost}' is in no file of {corpus}; fetch "
+            f"{qrels_path}: line {line}: passage '{lost}' is in no file of {files.corpus}; fetch "
             "all its parts"
         )
     return questions, judged, passages
 
 
-def _judged_passages(place: Place, corpus: str, judged: Judgements) -> dict[str, Passage]:
-    """The judged passages by id; reading ends with the last of them."""
+def _shards(place: Place, corpus: str) -> list[str]:
     parts = [name for name in place.names(corpus) if shard_number(name) is not None]
     if not parts:
         raise DataError(f"{corpus}: holds no docs-*.jsonl.gz (training source '{place.source}')")
+    return parts
+
+
+def _judged_passages(place: Place, corpus: str, judged: Judgements) -> dict[str, Passage]:
+    """The judged passages by id; reading ends with the last of them."""
     passages: dict[str, Passage] = {}
-    for name in parts:
+    for name in _shards(place, corpus):
         if len(passages) == len(judged.line):
             break
         for passage in read_passages(place.file(name)):

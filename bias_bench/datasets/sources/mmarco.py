@@ -28,6 +28,7 @@ from bias_bench.datasets.sources.build import (
     make_pairs,
 )
 from bias_bench.datasets.sources.codes import our_language
+from bias_bench.datasets.sources.place import Place
 from bias_bench.datasets.sources.source import Options, Source
 from bias_bench.errors import DataError, UsageError
 
@@ -44,7 +45,7 @@ class MmarcoOptions(Options):
 
 
 class Files(NamedTuple):
-    """Names of the files: the triples, and by language the queries and the passages."""
+    """Names of the files: the triples, and by language, sorted, the queries and the passages."""
 
     triples: str
     queries: dict[str, str]
@@ -70,16 +71,9 @@ def load_mmarco(source: Source) -> LoadedSource:
     The triples and the collections are streamed; only texts that are needed stay in memory. A text
     that is blank in a language is left out there and counted.
     """
-    source.takes("path")
     options = source.options(MmarcoOptions)
     files = find_files(source)
-    known = sorted(files.queries.keys() & files.collections.keys())
-    languages = source.keep_languages(options.languages, known)
-    if not languages:
-        raise DataError(
-            f"{source.spec.path}: no <language>{_QUERIES} with its <language>{_COLLECTION} "
-            f"({source.where}); check path"
-        )
+    languages = list(files.queries)
     path = source.place.file(files.triples)
     triples = read_triples(path, options)
     needed = _Needed(path, triples)
@@ -116,7 +110,12 @@ def load_mmarco(source: Source) -> LoadedSource:
 
 
 def find_files(source: Source) -> Files:
-    """The files below the entry's path; a language with two of a kind is a UsageError."""
+    """The files below the entry's path of the languages to read.
+
+    UsageError for a language with two of a kind, DataError where no language has both.
+    """
+    source.takes("path")
+    options = source.options(MmarcoOptions)
     path = posixpath.normpath(source.spec.path)
     queries: dict[str, str] = {}
     collections: dict[str, str] = {}
@@ -134,7 +133,24 @@ def find_files(source: Source) -> Files:
             found[language] = name
     here, above = (posixpath.normpath(posixpath.join(path, up, TRIPLES)) for up in (".", ".."))
     one_up = here not in names and not source.place.lacks([above])
-    return Files(above if one_up else here, queries, collections)
+    kept = source.keep_languages(options.languages, queries.keys() & collections.keys())
+    if not kept:
+        raise DataError(
+            f"{source.spec.path}: no <language>{_QUERIES} with its <language>{_COLLECTION} "
+            f"({source.where}); check path"
+        )
+    return Files(
+        above if one_up else here,
+        {language: queries[language] for language in kept},
+        {language: collections[language] for language in kept},
+    )
+
+
+def mmarco_files(source: Source) -> list[tuple[Place, str]]:
+    """The triples, the queries and the collections."""
+    files = find_files(source)
+    names = [files.triples, *files.queries.values(), *files.collections.values()]
+    return [(source.place, name) for name in names]
 
 
 def read_triples(path: Path, options: MmarcoOptions) -> Triples:

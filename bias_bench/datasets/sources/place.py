@@ -29,6 +29,10 @@ class Place:
     revision: str | None = None
     sha256: Mapping[str, str] | None = None
 
+    def full_name(self, name: str) -> str:
+        """The name of a file, with the repository that it is in, if any."""
+        return f"{self.hub}/{name}" if self.hub else name
+
     def file(self, name: str) -> Path:
         """A file on this disk, its checksum compared; DataError when it is missing or differs."""
         path = self._fetch(name) if self.hub else self.folder / name
@@ -80,7 +84,7 @@ class Place:
 
         repository = self.hub or ""
         return self._ask(
-            f"{repository}/{name}",
+            self.full_name(name),
             lambda: Path(
                 hf_hub_download(repository, name, repo_type="dataset", revision=self.revision)
             ),
