@@ -9,9 +9,11 @@ properties of the language are looked up by what the code says (`read_language`)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
+
+from bias_bench.errors import UsageError, nearest
 
 # codes that name no language, and the name of the pool of all
 _NONE = {"und", "mul", "mis", "zxx", "root", "all"}
@@ -105,6 +107,36 @@ def matching_language(wanted: str, known: Iterable[str]) -> str | None:
         if len(alike) == 1:
             return alike[0]
     return None
+
+
+def chosen_languages(name: str, known: Iterable[str], wanted: Sequence[str] | None) -> list[str]:
+    """The `known` languages of the benchmark `name` that are wanted (None or none: all), in order.
+
+    A wanted one may be written in another way (``zh-Hans``, ``tha``). UsageError where none of the
+    known ones is meant.
+    """
+    codes, chosen = list(known), set()
+    for language in wanted or ():
+        code = matching_language(language, codes)
+        if code is None:
+            raise UsageError(f"{name}: no language '{language}': {nearest(language, codes)}")
+        chosen.add(code)
+    return [code for code in codes if not wanted or code in chosen]
+
+
+def our_language(code: str) -> str | None:
+    """A code as training data are known by it: ``ar``, ``zh``, ``de``, ``de`` for ``arb``,
+    ``zho-CN``, ``deu_Latn``, ``german``.
+
+    Region and script are left out; an unknown code stays as it is, in lower case. None for what
+    cannot be a language code.
+    """
+    known = read_language(code)
+    if known:
+        return known.language
+    head = re.split(r"[-_]", code.strip())[0].lower()
+    # a setting is called ``en-all``, so no language can be called ``all``
+    return head if re.fullmatch(r"[a-z]{2,3}", head) and head != "all" else None
 
 
 def language_name(code: str) -> str:

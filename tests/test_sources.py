@@ -21,11 +21,11 @@ from bias_bench.datasets.sources import (
     source_digests,
 )
 from bias_bench.datasets.sources.build import TextTable, crossed
-from bias_bench.datasets.sources.codes import our_language
 from bias_bench.datasets.sources.named import named_sources
 from bias_bench.datasets.sources.place import Place
 from bias_bench.errors import DataError, UsageError
 from bias_bench.files import sha256_file
+from bias_bench.languages import our_language
 from tests.source_files import (
     ELEVEN,
     ROW,

@@ -19,11 +19,10 @@ from typing import NamedTuple
 from bias_bench.datasets.benchmark import Content
 from bias_bench.datasets.collection import Candidate, Collection, Query, Topic
 from bias_bench.datasets.ids import language_of, query_id
-from bias_bench.datasets.items import kept_languages
 from bias_bench.datasets.readers import Record, read_lines, read_rows
 from bias_bench.errors import DataError, UsageError, nearest
 from bias_bench.files import is_hidden, sha256_file
-from bias_bench.languages import language_code
+from bias_bench.languages import chosen_languages, language_code
 
 UNKNOWN_LANGUAGE = "und"  # BCP 47's code for a language that nobody named
 _ROWS = (".jsonl", ".jsonl.gz", ".parquet")
@@ -92,7 +91,7 @@ def load_beir(
     if not folders:
         raise DataError(f"{folder}: no corpus.jsonl, corpus.jsonl.gz or corpus.parquet")
     if "" not in folders:
-        kept = kept_languages(str(folder), folders, languages)
+        kept = chosen_languages(str(folder), folders, languages)
         folders = {code: folders[code] for code in kept}
     parts: list[Part] = []
     sha256: dict[str, str] = {}

@@ -21,10 +21,10 @@ from bias_bench.datasets.benchmark import BenchmarkSpec, Content, FileCheck, Rea
 from bias_bench.datasets.collection import Candidate, Collection, Query, Topic
 from bias_bench.datasets.hub import hub_errors
 from bias_bench.datasets.ids import query_id
-from bias_bench.datasets.items import kept_languages
 from bias_bench.datasets.readers import Record, read_json_lines
 from bias_bench.errors import DataError
 from bias_bench.files import atomic_path, make_folder, sha256_file
+from bias_bench.languages import chosen_languages
 from bias_bench.yaml_values import package_yaml
 
 _CITATION = """\
@@ -85,7 +85,7 @@ def _present(folder: Path, wanted: Sequence[str] | None) -> dict[str, Path]:
     """The files of the variants wanted, else of those that are there, else of the default ones."""
     facts = belebele_facts()
     paths = {variant: folder / f"{variant}.jsonl" for variant in facts.variants}
-    kept = kept_languages("belebele", paths, wanted)
+    kept = chosen_languages("belebele", paths, wanted)
     if not wanted:
         kept = [code for code in kept if paths[code].is_file()] or list(facts.default)
     return {code: paths[code] for code in kept}

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import NamedTuple
-
-from bias_bench.errors import UsageError, nearest
-from bias_bench.languages import matching_language
 
 
 class Query(NamedTuple):
@@ -38,18 +34,3 @@ class CandidateRange(NamedTuple):
 
     start: int
     stop: int
-
-
-def kept_languages(name: str, known: Iterable[str], wanted: Sequence[str] | None) -> list[str]:
-    """The `known` languages of the benchmark `name` that are wanted (None or none: all), in order.
-
-    A wanted one may be written in another way (``zh-Hans``, ``tha``). UsageError where none of the
-    known ones is meant.
-    """
-    codes, kept = list(known), set()
-    for language in wanted or ():
-        found = matching_language(language, codes)
-        if found is None:
-            raise UsageError(f"{name}: no language '{language}': {nearest(language, codes)}")
-        kept.add(found)
-    return [code for code in codes if not wanted or code in kept]

@@ -15,12 +15,11 @@ from bias_bench.datasets.benchmark import (
     LoadedBenchmark,
     file_problem,
 )
-from bias_bench.datasets.items import kept_languages
 from bias_bench.datasets.lareqa import load_lareqa
 from bias_bench.datasets.plugins import installed_benchmarks
 from bias_bench.errors import DataError, UsageError, nearest
 from bias_bench.files import cache_root, is_hidden, sha256_file
-from bias_bench.languages import language_code
+from bias_bench.languages import chosen_languages, language_code
 from bias_bench.yaml_values import package_yaml
 
 __all__ = [
@@ -81,7 +80,7 @@ def data_note(name: str, data_dir: Path | None) -> str | None:
 
 def languages_of(name: str, wanted: Sequence[str] | None) -> list[str]:
     """The languages of a known benchmark, or those wanted; UsageError for one that it lacks."""
-    return kept_languages(name, benchmark_spec(name).contents, wanted)
+    return chosen_languages(name, benchmark_spec(name).contents, wanted)
 
 
 def check_files(
@@ -173,7 +172,7 @@ def _load_folder(
         raise DataError(
             f"{folder}: holds no <language>.json in LAReQA's form and no corpus in BEIR's"
         )
-    kept = kept_languages(str(folder), paths, languages)
+    kept = chosen_languages(str(folder), paths, languages)
     paths = {code: paths[code] for code in kept}
     collection = load_lareqa(folder.resolve().name, paths)
     return LoadedBenchmark(collection, {p.name: sha256_file(p) for p in paths.values()}, None)

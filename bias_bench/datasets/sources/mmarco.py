@@ -27,10 +27,10 @@ from bias_bench.datasets.sources.build import (
     crossed,
     make_pairs,
 )
-from bias_bench.datasets.sources.codes import our_language
 from bias_bench.datasets.sources.place import Place
 from bias_bench.datasets.sources.source import Options, Source
 from bias_bench.errors import DataError, UsageError
+from bias_bench.languages import our_language
 
 TRIPLES = "triples.train.ids.small.tsv"
 _QUERIES = "_queries.train.tsv"

@@ -28,9 +28,9 @@ from bias_bench.datasets.sources.build import (
     TopicName,
     make_pairs,
 )
-from bias_bench.datasets.sources.codes import our_language
 from bias_bench.datasets.sources.source import Options, Source
 from bias_bench.errors import DataError, UsageError, nearest
+from bias_bench.languages import our_language
 
 REQUIRED = ("query", "positive")
 COLUMNS = (

@@ -8,9 +8,9 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bias_bench.datasets.sources.codes import our_language
 from bias_bench.datasets.sources.place import Place
 from bias_bench.errors import UsageError, nearest
+from bias_bench.languages import our_language
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
 
