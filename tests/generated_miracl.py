@@ -17,16 +17,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bias_bench.datasets.miracl_folder import (
+from bias_bench.datasets.miracl_files import (
     GENERATED,
     SUMS,
     Generated,
+    Judgements,
     annotation_file,
     annotation_name,
     corpus_folder,
     miracl_facts,
+    read_judgements,
+    read_topics,
 )
-from bias_bench.datasets.sources.miracl_files import Judgements, read_judgements, read_topics
 from bias_bench.files import atomic_path, make_folder, sha256_file, write_json, write_text
 
 WHAT = "generated for a test; these are not MIRACL's data"

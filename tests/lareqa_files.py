@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bias_bench.datasets.collection import Collection
-from bias_bench.datasets.lareqa import load_lareqa
+from bias_bench.datasets.squad import load_lareqa
 from bias_bench.errors import DataError
 
 SENTENCES = ("Bees fly.", "They make honey.", "Bears like it.")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bias_bench.datasets.miracl_folder import GENERATED, SUMS, Generated, corpus_folder
+from bias_bench.datasets.miracl_files import GENERATED, SUMS, Generated, corpus_folder
 from bias_bench.files import sha256_file, write_json
 from tests.generated_miracl import Plan, generate
 

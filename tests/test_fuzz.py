@@ -14,10 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bias_bench.datasets.lareqa import load_lareqa
-from bias_bench.datasets.miracl_folder import expected_shards
+from bias_bench.datasets.miracl_files import (
+    expected_shards,
+    read_judgements,
+    read_passages,
+    read_topics,
+)
 from bias_bench.datasets.sources import load_sources
-from bias_bench.datasets.sources.miracl_files import read_judgements, read_passages, read_topics
+from bias_bench.datasets.squad import load_lareqa
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.given_files import given_files
 from bias_bench.evaluation.labels import read_languages

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bias_bench.datasets.lareqa import load_lareqa
+from bias_bench.datasets.squad import load_lareqa
 from bias_bench.errors import DataError
 from tests.lareqa_files import SENTENCES, document, error_of, good, load, paragraph, write
 

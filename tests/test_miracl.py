@@ -13,18 +13,18 @@ import pytest
 from bias_bench.cli import run_command
 from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.ids import language_of
-from bias_bench.datasets.miracl import GENERATED_NOTE, JUDGED_NOTE
-from bias_bench.datasets.miracl_corpus import stream_corpus
-from bias_bench.datasets.miracl_folder import (
+from bias_bench.datasets.miracl import GENERATED_NOTE, JUDGED_NOTE, stream_corpus
+from bias_bench.datasets.miracl_files import (
     ELSEWHERE,
     SUMS,
     annotation_file,
     annotation_name,
     corpus_folder,
     miracl_facts,
+    read_judgements,
+    read_topics,
 )
 from bias_bench.datasets.registry import benchmarks, check_files, data_folder, load_benchmark
-from bias_bench.datasets.sources.miracl_files import read_judgements, read_topics
 from bias_bench.errors import DataError, UsageError
 from bias_bench.files import sha256_file
 from tests.generated_miracl import Plan, generate

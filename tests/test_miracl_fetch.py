@@ -13,9 +13,9 @@ import pytest
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.hf_api import RepoFile, RepoFolder
 
-from bias_bench.datasets import miracl_download, miracl_folder
+from bias_bench.datasets import miracl_download, miracl_files
 from bias_bench.datasets.download import fetch_benchmark
-from bias_bench.datasets.miracl_folder import (
+from bias_bench.datasets.miracl_files import (
     GENERATED,
     SUMS,
     Facts,
@@ -92,7 +92,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
         for language in ("sw", "yo")
     }
     facts = Facts(**known)
-    for module in (miracl_folder, miracl_download):
+    for module in (miracl_files, miracl_download):
         monkeypatch.setattr(module, "miracl_facts", lambda: facts)
     hub = Hub(folder)
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(
@@ -154,7 +154,7 @@ def test_what_is_whole_needs_no_network(hub: Hub, data: Path) -> None:
     hub.down = True
     assert fetch_benchmark("miracl", data) == data / "miracl"
     (data / "miracl/miracl-corpus-v1.0-sw/docs-0.jsonl.gz").unlink()
-    with pytest.raises(DataError, match=r"docs-0.jsonl.gz: cannot be fetched"):
+    with pytest.raises(DataError, match=r"docs-0.jsonl.gz: not on this disk and not fetched"):
         fetch_benchmark("miracl", data)
 
 
@@ -180,7 +180,8 @@ def test_a_hub_that_cannot_be_reached_is_one_line_with_the_mend(hub: Hub, data: 
     with pytest.raises(DataError) as caught:
         fetch_benchmark("miracl", data)
     message = str(caught.value)
-    assert message.startswith("miracl/miracl-corpus/miracl-corpus-v1.0-sw: cannot be fetched")
+    where = "miracl/miracl-corpus/miracl-corpus-v1.0-sw"
+    assert message.startswith(f"{where}: not on this disk and not fetched")
     assert "(NoNetworkError)" in message
     assert "--data-dir" in message
     assert "\n" not in message

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bias_bench.datasets.miracl_files import read_judgements, read_topics
 from bias_bench.datasets.readers import read_lines
 from bias_bench.datasets.registry import load_benchmark
 from bias_bench.datasets.sources import load_sources
-from bias_bench.datasets.sources.miracl_files import read_judgements, read_topics
-from bias_bench.datasets.sources.place import Place
+from bias_bench.datasets.sources.source import Place
 from bias_bench.datasets.squad import read_squad
 from bias_bench.errors import DataError, UsageError
 from bias_bench.evaluation.given_files import given_files
@@ -67,7 +67,7 @@ def test_hidden_files_are_no_languages(tmp_path: Path) -> None:
 def test_hidden_files_are_no_files_of_a_source(tmp_path: Path) -> None:
     text(tmp_path / "set" / "a" / "en.json", "{}")
     leave(tmp_path / "set" / "a")
-    assert Place("s", tmp_path, "mend").names("set") == ["set/a/en.json"]
+    assert Place("s", tmp_path, "fix").names("set") == ["set/a/en.json"]
 
 
 def test_hidden_files_are_no_rankings(tmp_path: Path) -> None:

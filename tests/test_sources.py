@@ -22,7 +22,7 @@ from bias_bench.datasets.sources import (
 )
 from bias_bench.datasets.sources.build import TextTable, crossed
 from bias_bench.datasets.sources.named import named_sources
-from bias_bench.datasets.sources.place import Place
+from bias_bench.datasets.sources.source import Place
 from bias_bench.errors import DataError, UsageError
 from bias_bench.files import sha256_file
 from bias_bench.languages import our_language

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from bias_bench.console import progress, say
 from bias_bench.datasets.benchmark import BenchmarkSpec, Content, FileCheck, Reader, Size
 from bias_bench.datasets.collection import Candidate, Collection, Query, Topic
-from bias_bench.datasets.hub import hub_errors
+from bias_bench.datasets.hub import hub_file
 from bias_bench.datasets.ids import query_id
 from bias_bench.datasets.readers import Record, read_json_lines
 from bias_bench.errors import DataError
@@ -111,8 +111,6 @@ def _problem(path: Path, variant: str, deep: bool) -> str | None:
 
 def _fetch(folder: Path, wanted: Sequence[str] | None) -> None:
     """Fetch the files that are missing from the hub, at the pinned commit."""
-    from huggingface_hub import hf_hub_download
-
     facts = belebele_facts()
     missing = {code: path for code, path in _present(folder, wanted).items() if not path.is_file()}
     if not missing:
@@ -121,20 +119,10 @@ def _fetch(folder: Path, wanted: Sequence[str] | None) -> None:
     make_folder(folder)
     with progress("fetch belebele", len(missing), "files") as advance:
         for variant, path in missing.items():
-            try:
-                found = hf_hub_download(
-                    facts.repository,
-                    f"data/{variant}.jsonl",
-                    repo_type="dataset",
-                    revision=facts.revision,
-                )
-            except hub_errors() as error:
-                raise DataError(
-                    f"{facts.repository}: data/{variant}.jsonl could not be fetched "
-                    f"({type(error).__name__}); check the network, or put the file at {path}"
-                ) from None
+            fix = f"check the network, or put the file at {path}"
+            fetched = hub_file(facts.repository, f"data/{variant}.jsonl", facts.revision, fix)
             with atomic_path(path) as temporary:
-                shutil.copyfile(found, temporary)
+                shutil.copyfile(fetched, temporary)
             advance(1)
 
 

@@ -10,7 +10,7 @@ from importlib.resources import files as package_files
 from pathlib import Path
 
 from bias_bench.datasets.collection import Collection
-from bias_bench.datasets.lareqa import load_lareqa
+from bias_bench.datasets.squad import load_lareqa
 
 
 @cache

@@ -6,14 +6,14 @@ commit; they are kept beside the shards, so that later checks need no network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from bias_bench.console import progress, say
 from bias_bench.datasets.benchmark import file_problem
-from bias_bench.datasets.hub import hub_errors
-from bias_bench.datasets.miracl_folder import (
+from bias_bench.datasets.hub import ask_hub, hub_file
+from bias_bench.datasets.miracl_files import (
     ELSEWHERE,
     SUMS,
     Kind,
@@ -25,12 +25,15 @@ from bias_bench.datasets.miracl_folder import (
     languages_in,
     miracl_facts,
     read_generated,
+    shard_number,
 )
-from bias_bench.datasets.sources.miracl_files import shard_number
 from bias_bench.errors import DataError
 from bias_bench.files import write_text
 
-_Found = TypeVar("_Found")
+_FIX = (
+    "check the network and that you may read it (`hf auth login`), and run the same command again, "
+    "or point --data-dir at a copy"
+)
 
 
 class Remote(NamedTuple):
@@ -105,13 +108,14 @@ def list_repository(repository: Repository, below: str) -> list[Remote]:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    entries = _ask(
+    entries = ask_hub(
         f"{repository.hub}/{below}",
         lambda: list(
             HfApi().list_repo_tree(
                 repository.hub, below, repo_type="dataset", revision=repository.revision
             )
         ),
+        _FIX,
     )
     return [
         Remote(repository, entry.path, entry.lfs.sha256, entry.size)
@@ -121,32 +125,12 @@ def list_repository(repository: Repository, below: str) -> list[Remote]:
 
 
 def _fetch(folder: Path, remote: Remote) -> None:
-    from huggingface_hub import hf_hub_download
-
-    where = f"{remote.repository.hub}/{remote.name}"
-    path = folder / remote.name
+    repository, path = remote.repository, folder / remote.name
     path.unlink(missing_ok=True)  # damaged, or it would not be fetched
-    _ask(
-        where,
-        lambda: hf_hub_download(
-            remote.repository.hub,
-            remote.name,
-            repo_type="dataset",
-            revision=remote.repository.revision,
-            local_dir=folder,
-        ),
-    )
+    hub_file(repository.hub, remote.name, repository.revision, _FIX, folder)
     if problem := file_problem(path, remote.size or None, remote.sha256):
         path.unlink(missing_ok=True)
-        raise DataError(f"{where}: fetched, but {problem}; nothing was kept, try again later")
-
-
-def _ask(what: str, request: Callable[[], _Found]) -> _Found:
-    try:
-        return request()
-    except hub_errors() as error:
         raise DataError(
-            f"{what}: cannot be fetched from the hub ({type(error).__name__}); check the network "
-            "and that you may read it (`hf auth login`), and run the same command again, or point "
-            "--data-dir at a copy"
-        ) from None
+            f"{repository.hub}/{remote.name}: fetched, but {problem}; nothing was kept, try again "
+            "later"
+        )

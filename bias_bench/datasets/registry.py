@@ -15,8 +15,8 @@ from bias_bench.datasets.benchmark import (
     LoadedBenchmark,
     file_problem,
 )
-from bias_bench.datasets.lareqa import load_lareqa
 from bias_bench.datasets.plugins import installed_benchmarks
+from bias_bench.datasets.squad import load_lareqa
 from bias_bench.errors import DataError, UsageError, nearest
 from bias_bench.files import cache_root, is_hidden, sha256_file
 from bias_bench.languages import chosen_languages, language_code

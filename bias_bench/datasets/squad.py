@@ -1,17 +1,28 @@
-"""The SQuAD file form (v1.1, and v2.0 without its unanswerable questions), with LAReQA's optional
-sentences, read and checked.
+"""The SQuAD file form (v1.1, and v2.0 without its unanswerable questions), with LAReQA's sentences.
+
+A benchmark has one file per language with ``sentence_breaks``. Relevance (Roy et al. 2020,
+arXiv:2004.05484): the candidate whose sentence break holds ``answer_start``; the answer's text must
+stand there. Training sources may be without sentences; a candidate then is a whole paragraph.
+Topics are parallel through equal question ids.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from codecs import BOM_UTF8
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bias_bench.console import say
+from bias_bench.datasets.collection import Candidate, Collection, Query, Topic
+from bias_bench.datasets.ids import candidate_id, query_id
 from bias_bench.errors import DataError
+from bias_bench.languages import base_language
+
+_BEGIN = 20  # characters of a sentence; XQuAD-R has some that differ from the context further on
 
 
 class _Form(BaseModel):
@@ -102,3 +113,170 @@ def _explain(path: Path, problem: Any) -> str:
         return f"{where}: no '{field}'; expected the SQuAD v1.1 form"
     message = problem["msg"][0].lower() + problem["msg"][1:]
     return f"{where}: {f'{field!r}: ' if field else ''}{message}; expected the SQuAD v1.1 form"
+
+
+class Gold(NamedTuple):
+    """Where one question of one language is answered; the clusters are those of its candidate."""
+
+    topic: str
+    candidate: str
+    article: int
+    paragraph: int
+    title: str
+
+
+class LanguageFile(NamedTuple):
+    """One language's queries, candidates and answers, in file order."""
+
+    queries: list[Query]
+    candidates: list[Candidate]
+    answers: list[Gold]
+
+
+def load_lareqa(name: str, files: Mapping[str, Path]) -> Collection:
+    """Read one file per language into a Collection; raises DataError naming the place."""
+    parts = {language: read_answers(path, language) for language, path in files.items()}
+    return Collection(
+        name=name,
+        languages=tuple(files),
+        topics=tuple(read_topics(parts).values()),
+        queries=tuple(query for part in parts.values() for query in part.queries),
+        candidates=tuple(item for part in parts.values() for item in part.candidates),
+        relevance=tuple(
+            (answer.topic, answer.candidate) for part in parts.values() for answer in part.answers
+        ),
+    )
+
+
+def read_topics(parts: Mapping[str, LanguageFile]) -> dict[str, Topic]:
+    """Topics in order of first sight, clustered as in English (else the first language with it)."""
+    topics: dict[str, Topic] = {}
+    for language in sorted(parts, key=lambda language: base_language(language) != "en"):
+        for answer in parts[language].answers:
+            article = f"{language}:{answer.article}"
+            paragraph = f"{article}-{answer.paragraph}"
+            topics.setdefault(answer.topic, Topic(answer.topic, paragraph, article, answer.title))
+    return topics
+
+
+def read_answers(path: Path, language: str, whole: bool = False) -> LanguageFile:
+    """Read and check one language's file.
+
+    With `whole`, the candidates of a file that has no sentences at all are its paragraphs, and
+    where in them an answer stands is not looked at.
+    """
+    articles = read_squad(path).data
+    paragraphs = [
+        (number, row, paragraph)
+        for number, article in enumerate(articles)
+        for row, paragraph in enumerate(article.paragraphs)
+    ]
+    cut = any(paragraph.sentence_breaks is not None for *_, paragraph in paragraphs)
+    found = LanguageFile([], [], [])
+    seen: set[str] = set()
+    for number, row, paragraph in paragraphs:
+        where = f"{path}: article {number}, paragraph {row}"
+        if whole and cut and paragraph.sentence_breaks is None:
+            raise DataError(
+                f"{where}: no 'sentence_breaks', which other paragraphs have; give all paragraphs "
+                "theirs or none"
+            )
+        if whole and not cut:
+            sentences, breaks = [paragraph.context], None
+            if paragraph.answerable and not paragraph.context.strip():
+                raise DataError(f"{where}: empty context")
+        else:
+            sentences, breaks = _sentences(paragraph, where)
+        found.candidates.extend(
+            Candidate(candidate_id(language, number, row, index), text, paragraph.context)
+            for index, text in enumerate(sentences)
+        )
+        for question in paragraph.answerable:
+            topic, answer = question.id, question.answers[0]
+            if topic in seen:
+                raise DataError(f"{where}: question id '{topic}' occurs twice")
+            seen.add(topic)
+            sentence = 0
+            if breaks is not None:
+                place = f"{where}, question '{topic}'"
+                _require_text(paragraph.context, answer, place)
+                sentence = _holding_sentence(breaks, answer.answer_start, place)
+            found.queries.append(Query(query_id(language, topic), question.question))
+            candidate, title = candidate_id(language, number, row, sentence), articles[number].title
+            found.answers.append(Gold(topic, candidate, number, row, title or ""))
+    if not seen:
+        raise DataError(f"{path}: no question in this file; language '{language}' would be empty")
+    return found
+
+
+def _sentences(paragraph: Paragraph, where: str) -> tuple[list[str], list[tuple[int, int]]]:
+    """Sentence texts and breaks [start, end) of one paragraph, checked."""
+    sentences, breaks = paragraph.sentences, paragraph.sentence_breaks
+    if sentences is None or breaks is None:
+        raise DataError(
+            f"{where}: no 'sentence_breaks' and 'sentences'; plain SQuAD files cannot be a pool"
+        )
+    if len(breaks) != len(sentences):
+        raise DataError(f"{where}: {len(breaks)} sentence breaks for {len(sentences)} sentences")
+    end = 0
+    for number, (text, (first, last)) in enumerate(zip(sentences, breaks, strict=True)):
+        if not text.strip():
+            raise DataError(f"{where}: empty sentence")
+        if not end <= first < last <= len(paragraph.context):
+            raise DataError(
+                f"{where}: sentence break [{first}, {last}] is empty, outside the context, or "
+                "before the end of the one before it"
+            )
+        rest, begin = paragraph.context[first:], text[:_BEGIN]
+        if begin not in rest and _plain(begin) not in _plain(rest):
+            raise DataError(
+                f"{where}: sentence {number}, '{_shown(text)}', is not in the context from its "
+                f"break at {first} on"
+                f"{_other_units(paragraph.context, begin, first) or '; are both in one order?'}"
+            )
+        end = last
+    return sentences, breaks
+
+
+def _holding_sentence(breaks: Sequence[tuple[int, int]], start: int, where: str) -> int:
+    for index, (first, end) in enumerate(breaks):
+        if first <= start < end:
+            return index
+    raise DataError(f"{where}: answer_start {start} lies outside every sentence")
+
+
+def _require_text(context: str, answer: Answer, where: str) -> None:
+    """DataError where another text than the answer's stands at its offset (but for white space)."""
+    start, text = answer.answer_start, answer.text
+    rest = context[max(start, 0) :]
+    if not text or (
+        start >= 0 and (rest.startswith(text) or _plain(rest).startswith(_plain(text)))
+    ):
+        return
+    raise DataError(
+        f"{where}: the answer '{_shown(text)}' does not stand at answer_start {start}, where the "
+        f"context has '{_shown(rest[: len(text)])}'"
+        f"{_other_units(context, text, start) or '; correct the offset'}"
+    )
+
+
+def _plain(text: str) -> str:
+    """A text in one form of Unicode (NFC), with single spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _other_units(context: str, text: str, start: int) -> str:
+    """The end of a message where the offset fits `text` if other units than characters are counted.
+
+    JavaScript and Java count UTF-16 code units, other tools bytes.
+    """
+    for encoding, width, name in (("utf-16-le", 2, "UTF-16 code units"), ("utf-8", 1, "bytes")):
+        if context.encode(encoding).startswith(text.encode(encoding), width * start):
+            return f"; are the offsets counted in {name}? Count characters (Unicode code points)"
+    return ""
+
+
+def _shown(text: str) -> str:
+    """A text for a message: one line, cut short."""
+    line = " ".join(text.split())
+    return line if len(line) <= 40 else f"{line[:39]}…"

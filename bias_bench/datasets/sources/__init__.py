@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bias_bench.datasets.sources.build import LoadedSource, join_sources
-from bias_bench.datasets.sources.embedded import embedded_files, load_embedded
-from bias_bench.datasets.sources.lines import load_lines
 from bias_bench.datasets.sources.miracl import load_miracl, miracl_files
 from bias_bench.datasets.sources.mmarco import load_mmarco, mmarco_files
 from bias_bench.datasets.sources.named import named_sources, named_spec
 from bias_bench.datasets.sources.pairs import load_pairs
-from bias_bench.datasets.sources.place import Place
-from bias_bench.datasets.sources.source import Options, Source, SourceSpec, validated
-from bias_bench.datasets.sources.squad import load_squad
+from bias_bench.datasets.sources.parallel import (
+    embedded_files,
+    load_embedded,
+    load_lines,
+    load_squad,
+)
+from bias_bench.datasets.sources.source import Options, Place, Source, SourceSpec, validated
 from bias_bench.errors import UsageError, nearest
 from bias_bench.files import cache_root, sha256_file
 
@@ -138,14 +140,14 @@ def _is_known(entry: Entry) -> bool:
 def _place(spec: SourceSpec, known: bool, data_dir: Path | None) -> Place:
     """Known sources are looked up in --data-dir, else in the cache, as the benchmarks are."""
     folder = data_dir or (cache_root() / "data" if known else Path())
-    mend = "point --data-dir at the folder that holds it"
+    fix = "point --data-dir at the folder that holds it"
     benchmark = named_sources()[spec.name].benchmark if known else None
     if benchmark and spec.files:
         option = f" --data-dir {data_dir}" if data_dir else ""
-        mend += f", or run `biasbench data fetch {benchmark}{option}`"
+        fix += f", or run `biasbench data fetch {benchmark}{option}`"
     elif not known:
-        mend = "check the entry and --data-dir, where relative names begin"
-    return Place(spec.label, folder, mend, spec.hub, spec.revision, spec.sha256)
+        fix = "check the entry and --data-dir, where relative names begin"
+    return Place(spec.label, folder, fix, spec.hub, spec.revision, spec.sha256)
 
 
 def _check_sums(source: Source) -> None:

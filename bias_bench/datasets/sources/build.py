@@ -21,13 +21,6 @@ class LoadedSource(NamedTuple):
     negatives: dict[int, tuple[str, ...]] | None
 
 
-class TopicName(NamedTuple):
-    """A topic's id, and the title of the document it comes from (empty where unknown)."""
-
-    id: str
-    title: str = ""
-
-
 class Links(NamedTuple):
     """Who belongs to whom: rows of topics, queries and candidates, int [links] each."""
 
@@ -74,11 +67,12 @@ def crossed(queries: np.ndarray, candidates: np.ndarray, monolingual: bool = Tru
 
 
 def make_pairs(
-    name: str, queries: TextTable, candidates: TextTable, topics: Sequence[TopicName], links: Links
+    name: str, queries: TextTable, candidates: TextTable, titles: Mapping[str, str], links: Links
 ) -> Pairs:
     """One pair per link. Topics that share a candidate, or a question word for word, are a group.
 
-    DataError when there is no link at all.
+    `titles` are those of the documents that the topics come from (empty where unknown), by topic
+    id. DataError when there is no link at all.
     """
     if len(links.topic) == 0:
         raise DataError(f"training source '{name}': no query has a candidate; nothing to train on")
@@ -103,8 +97,8 @@ def make_pairs(
         candidate_texts=candidates.texts,
         languages=languages,
         data_sets=(name,),
-        topic_ids=tuple(topic.id for topic in topics),
-        topic_titles=tuple(topic.title for topic in topics),
+        topic_ids=tuple(titles),
+        topic_titles=tuple(titles.values()),
     )
 
 

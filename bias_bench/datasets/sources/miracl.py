@@ -10,19 +10,13 @@ from __future__ import annotations
 
 import posixpath
 import re
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from bias_bench.datasets.sources.build import (
-    Links,
-    LoadedSource,
-    TextTable,
-    TopicName,
-    make_pairs,
-)
-from bias_bench.datasets.sources.miracl_files import (
+from bias_bench.datasets.miracl_files import (
     Judgements,
     Passage,
     read_judgements,
@@ -30,8 +24,13 @@ from bias_bench.datasets.sources.miracl_files import (
     read_topics,
     shard_number,
 )
-from bias_bench.datasets.sources.place import Place
-from bias_bench.datasets.sources.source import Options, Source
+from bias_bench.datasets.sources.build import (
+    Links,
+    LoadedSource,
+    TextTable,
+    make_pairs,
+)
+from bias_bench.datasets.sources.source import Options, Place, Source
 from bias_bench.errors import DataError
 
 _TOPICS = re.compile(r"(?:^|/)miracl-v1\.0-([a-z]+)/topics/topics\.miracl-v1\.0-\1-train\.tsv$")
@@ -57,7 +56,7 @@ def load_miracl(source: Source) -> LoadedSource:
     """
     options = source.options(MiraclOptions)
     queries, candidates = TextTable(), TextTable()
-    topics: list[TopicName] = []
+    titles: dict[str, str] = {}
     links: list[tuple[int, int, int]] = []
     negatives: dict[int, tuple[str, ...]] = {}
     for language in _languages(source, options):
@@ -73,11 +72,11 @@ def load_miracl(source: Source) -> LoadedSource:
                 if texts:
                     negatives[len(links)] = texts
                 text = _text(passages[passage], options)
-                links.append((len(topics), query, candidates.row(language, text)))
-            topics.append(TopicName(f"{language}:{topic}", passages[positives[0]].title))
+                links.append((len(titles), query, candidates.row(language, text)))
+            titles[f"{language}:{topic}"] = passages[positives[0]].title
     rows = np.array(links, dtype=np.int32).reshape(-1, 3)
     return LoadedSource(
-        make_pairs(source.name, queries, candidates, topics, Links(*rows.T)), negatives
+        make_pairs(source.name, queries, candidates, titles, Links(*rows.T)), negatives
     )
 
 
@@ -144,13 +143,12 @@ def _read_language(files: _Files) -> tuple[dict[str, str], Judgements, dict[str,
     questions = read_topics(topics_path)
     qrels_path = files.annotated.file(files.judgements)
     judged = read_judgements(qrels_path, questions, topics_path)
-    passages = _judged_passages(files.place, files.corpus, judged)
-    if len(passages) < len(judged.line):
-        lost, line = judged.first_of(judged.line.keys() - passages.keys())
-        raise DataError(
-            f"{qrels_path}: line {line}: passage '{lost}' is in no file of {files.corpus}; fetch "
-            "all its parts"
-        )
+    shards = map(files.place.file, _shards(files.place, files.corpus))
+    passages = judged.passages(chain.from_iterable(map(read_passages, shards)))
+    for passage in passages.values():
+        if not passage.text.strip():
+            raise DataError(f"{passage.where}: passage '{passage.id}' has an empty text")
+    judged.require(passages, qrels_path, files.corpus, "fetch all its parts")
     return questions, judged, passages
 
 
@@ -159,17 +157,3 @@ def _shards(place: Place, corpus: str) -> list[str]:
     if not parts:
         raise DataError(f"{corpus}: holds no docs-*.jsonl.gz (training source '{place.source}')")
     return parts
-
-
-def _judged_passages(place: Place, corpus: str, judged: Judgements) -> dict[str, Passage]:
-    """The judged passages by id; reading ends with the last of them."""
-    passages: dict[str, Passage] = {}
-    for name in _shards(place, corpus):
-        if len(passages) == len(judged.line):
-            break
-        for passage in read_passages(place.file(name)):
-            if passage.id in judged.line and not passage.text.strip():
-                raise DataError(f"{passage.where}: passage '{passage.id}' has an empty text")
-            if passage.id in judged.line:
-                passages[passage.id] = passage
-    return passages

@@ -23,12 +23,10 @@ from bias_bench.datasets.sources.build import (
     Links,
     LoadedSource,
     TextTable,
-    TopicName,
     crossed,
     make_pairs,
 )
-from bias_bench.datasets.sources.place import Place
-from bias_bench.datasets.sources.source import Options, Source
+from bias_bench.datasets.sources.source import Options, Place, Source
 from bias_bench.errors import DataError, UsageError
 from bias_bench.languages import our_language
 
@@ -101,7 +99,7 @@ def load_mmarco(source: Source) -> LoadedSource:
         source.name,
         queries,
         candidates,
-        [TopicName(str(number)) for number in ids],
+        {str(number): "" for number in ids},
         Links(topic[links.topic], links.query, links.candidate),
     )
     of_language = [languages.index(language) for language in pairs.languages]

@@ -25,7 +25,6 @@ from bias_bench.datasets.sources.build import (
     Links,
     LoadedSource,
     TextTable,
-    TopicName,
     make_pairs,
 )
 from bias_bench.datasets.sources.source import Options, Source
@@ -81,7 +80,7 @@ def load_pairs(source: Source) -> LoadedSource:
     found = {language for row in rows for language in (row.query_language, row.positive_language)}
     languages = set(source.keep_languages(options.languages, found))
     queries, candidates = TextTable(), TextTable()
-    topics: dict[str, TopicName] = {}
+    titles: dict[str, str] = {}
     numbers: dict[str, int] = {}
     links: list[tuple[int, int, int]] = []
     negatives: dict[tuple[int, int], tuple[str, ...]] = {}
@@ -89,8 +88,7 @@ def load_pairs(source: Source) -> LoadedSource:
         if not {row.query_language, row.positive_language} <= languages:
             continue
         topic = numbers.setdefault(row.topic, len(numbers))
-        if not topics.setdefault(row.topic, TopicName(row.topic)).title:
-            topics[row.topic] = TopicName(row.topic, row.title)
+        titles[row.topic] = titles.get(row.topic) or row.title
         query = queries.row(row.query_language, row.query)
         candidate = candidates.row(row.positive_language, row.positive)
         links.append((topic, query, candidate))
@@ -103,7 +101,7 @@ def load_pairs(source: Source) -> LoadedSource:
         source.name,
         queries,
         candidates,
-        tuple(topics.values()),
+        titles,
         Links(*np.array(links, dtype=np.int32).reshape(-1, 3).T),
     )
     if not negatives:

@@ -1,15 +1,19 @@
-"""An entry of ``training.sources``, checked: its form, its files and its options."""
+"""An entry of ``training.sources``, checked: its form, its options, and where its files are."""
 
 from __future__ import annotations
 
+import os
 import posixpath
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bias_bench.datasets.sources.place import Place
-from bias_bench.errors import UsageError, nearest
+from bias_bench.datasets.hub import ask_hub, hub_file
+from bias_bench.errors import DataError, UsageError, nearest
+from bias_bench.files import is_hidden, sha256_file
 from bias_bench.languages import our_language
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
@@ -72,6 +76,85 @@ def _language(code: str) -> str:
     return language
 
 
+@dataclass(frozen=True)
+class Place:
+    """Finds files by their names relative to `folder`, or to the root of the `hub` repository.
+
+    `source` and `fix` end up in messages; `sha256` holds the checksums of some or all names.
+    """
+
+    source: str
+    folder: Path
+    fix: str
+    hub: str | None = None
+    revision: str | None = None
+    sha256: Mapping[str, str] | None = None
+
+    def full_name(self, name: str) -> str:
+        """The name of a file, with the repository that it is in, if any."""
+        return f"{self.hub}/{name}" if self.hub else name
+
+    def file(self, name: str) -> Path:
+        """A file on this disk, its checksum compared; DataError when it is missing or differs."""
+        path = self.folder / name
+        if self.hub:
+            path = hub_file(self.hub, name, self.revision, self._hub_fix)
+        if not path.is_file():
+            raise DataError(f"{path}: no such file (training source '{self.source}'); {self.fix}")
+        expected = (self.sha256 or {}).get(name)
+        if expected and (actual := sha256_file(path)) != expected.lower():
+            raise DataError(
+                f"{path}: damaged: sha256 {actual[:12]}… is not the {expected[:12]}… that training "
+                f"source '{self.source}' expects; fetch the file again"
+            )
+        return path
+
+    def names(self, below: str) -> list[str]:
+        """Names of all files in a folder and its subfolders, sorted."""
+        if self.hub:
+            prefix = f"{below}/" if below not in ("", ".") else ""
+            return sorted(name for name in self._list_hub() if name.startswith(prefix))
+        root = self.folder / below
+        if not root.is_dir():
+            raise DataError(f"{root}: no such folder (training source '{self.source}'); {self.fix}")
+        # large parts of a data set often are links to another disk
+        paths = []
+        for folder, inner, names in os.walk(root, followlinks=True):
+            inner[:] = [name for name in inner if not is_hidden(name)]
+            paths += [
+                os.path.normpath(Path(below, os.path.relpath(folder, root), name))
+                for name in names
+                if not is_hidden(name)
+            ]
+        return sorted(paths)
+
+    def lacks(self, names: Collection[str]) -> list[str]:
+        """The `names` that are not a file here, sorted."""
+        if self.hub and names:
+            return sorted(set(names) - set(self._list_hub()))
+        return sorted(name for name in names if not (self.folder / name).is_file())
+
+    def at(self, hub: str, revision: str | None) -> Place:
+        """The same source's files in another repository of the hub."""
+        return replace(self, hub=hub, revision=revision)
+
+    def _list_hub(self) -> list[str]:
+        from huggingface_hub import HfApi
+
+        repository = self.hub or ""
+        return ask_hub(
+            repository,
+            lambda: HfApi().list_repo_files(
+                repository, repo_type="dataset", revision=self.revision
+            ),
+            self._hub_fix,
+        )
+
+    @property
+    def _hub_fix(self) -> str:
+        return f"check name, revision, access and network (training source '{self.source}')"
+
+
 _Options = TypeVar("_Options", bound=Options)
 
 
@@ -118,9 +201,9 @@ def validated(model: type[_Options] | type[SourceSpec], fields: Any, where: str)
         return model.model_validate(fields)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-    place = ".".join(map(str, problem["loc"]))
+    key = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
-        raise UsageError(f"{where}: unknown key '{place}': {nearest(place, model.model_fields)}")
+        raise UsageError(f"{where}: unknown key '{key}': {nearest(key, model.model_fields)}")
     message = problem["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    raise UsageError(f"{where}: {f'{place}: ' if place else ''}{message}")
+    raise UsageError(f"{where}: {f'{key}: ' if key else ''}{message}")

@@ -1,14 +1,17 @@
-"""Where MIRACL's files lie, how they are checked, and how they are fetched from the hub.
+"""MIRACL's files: where they lie, what they hold, and how they are checked and read.
 
 Below one folder, as published: ``miracl-v1.0-<language>/topics/`` and ``/qrels/`` (or all languages
 in ``topics/`` and ``qrels/``) and ``miracl-corpus-v1.0-<language>/docs-<n>.jsonl.gz``. Beside the
 shards ``SHA256SUMS`` has their checksums, in the form of the program sha256sum.
+
+Topics are ``number <tab> question``, judgements ``number <tab> Q0 <tab> docid <tab> grade``, the
+corpus is gzipped JSON lines with ``docid``, ``title`` and ``text``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,8 +19,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bias_bench.datasets.benchmark import FileCheck, file_problem
-from bias_bench.datasets.readers import read_lines
-from bias_bench.datasets.sources.miracl_files import shard_number
+from bias_bench.datasets.readers import read_json_lines, read_lines, read_table
 from bias_bench.errors import DataError
 from bias_bench.files import read_json
 from bias_bench.yaml_values import package_yaml
@@ -26,6 +28,7 @@ SUMS = "SHA256SUMS"
 GENERATED = "GENERATED.json"
 ELSEWHERE = "these data were generated; fetch MIRACL into another --data-dir"
 _SUM = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
+_SHARD = re.compile(r"(?:^|/)docs-(\d{1,9})\.jsonl(?:\.gz)?$")
 Kind = Literal["topics", "qrels"]
 
 
@@ -68,8 +71,8 @@ class Generated(BaseModel):
     passages: dict[str, int]
 
 
-class Shard(NamedTuple):
-    """One file of a corpus; `sha256` is None where no checksum is recorded."""
+class Listed(NamedTuple):
+    """A file that must be there; `sha256` is None where no checksum is recorded."""
 
     path: Path
     sha256: str | None
@@ -119,7 +122,7 @@ def expected_passages(folder: Path, language: str) -> int:
     )
 
 
-def expected_shards(folder: Path, language: str) -> list[Shard]:
+def expected_shards(folder: Path, language: str) -> list[Listed]:
     """The shards that a corpus must have, by number: those with checksums, else as published."""
     corpus = corpus_folder(folder, language)
     sums = _read_sums(corpus / SUMS)
@@ -127,7 +130,7 @@ def expected_shards(folder: Path, language: str) -> list[Shard]:
         number = -(-expected_passages(folder, language) // miracl_facts().shard)
         sums = {f"docs-{place}.jsonl.gz": "" for place in range(number)}
     ordered = sorted(sums, key=lambda name: (shard_number(name) or 0, name))
-    return [Shard(corpus / name, sums[name] or None) for name in ordered]
+    return [Listed(corpus / name, sums[name] or None) for name in ordered]
 
 
 def _read_sums(path: Path) -> dict[str, str]:
@@ -151,26 +154,20 @@ def languages_in(folder: Path, wanted: Sequence[str] | None) -> list[str]:
 
 def check_folder(folder: Path, wanted: Sequence[str] | None, deep: bool) -> list[FileCheck]:
     """Every file of the languages; `deep` compares checksums, and unpacks shards that have none."""
-    checks = []
-    for language in languages_in(folder, wanted):
-        checks += [
-            FileCheck(language, path, _problem(path, sha256, deep))
-            for path, sha256 in annotated_files(folder, language)
-        ]
-        checks += [
-            FileCheck(language, shard.path, _problem(shard.path, shard.sha256, deep))
-            for shard in expected_shards(folder, language)
-        ]
-    return checks
+    return [
+        FileCheck(language, path, _problem(path, sha256, deep))
+        for language in languages_in(folder, wanted)
+        for path, sha256 in (*annotated_files(folder, language), *expected_shards(folder, language))
+    ]
 
 
-def annotated_files(folder: Path, language: str) -> list[tuple[Path, str | None]]:
-    """Topics and judgements with their checksums; generated ones have none."""
+def annotated_files(folder: Path, language: str) -> list[Listed]:
+    """Topics and judgements; generated ones have no checksums."""
     facts = miracl_facts().languages[language]
     known = read_generated(folder) is None
     return [
-        (annotation_file(folder, language, "topics"), facts.topics if known else None),
-        (annotation_file(folder, language, "qrels"), facts.qrels if known else None),
+        Listed(annotation_file(folder, language, "topics"), facts.topics if known else None),
+        Listed(annotation_file(folder, language, "qrels"), facts.qrels if known else None),
     ]
 
 
@@ -187,3 +184,103 @@ def _problem(path: Path, sha256: str | None, deep: bool) -> str | None:
     except DataError as error:
         return str(error).removeprefix(f"{path}: ")
     return None
+
+
+class Passage(NamedTuple):
+    """One passage of the corpus, with its place for messages."""
+
+    id: str
+    title: str
+    text: str
+    where: str
+
+    def with_title(self) -> str:
+        """The title, a space and the text."""
+        return f"{self.title} {self.text}".strip()
+
+
+class Judgements(NamedTuple):
+    """`grades` by topic and passage, in file order (0: judged not relevant, as are grades below 0);
+    of each passage the first `line`.
+    """
+
+    grades: dict[str, dict[str, int]]
+    line: dict[str, int]
+
+    def relevant(self, topic: str) -> list[str]:
+        """Passages that answer the topic: grade 1 or more."""
+        return [passage for passage, grade in self.grades.get(topic, {}).items() if grade]
+
+    def not_relevant(self, topic: str) -> list[str]:
+        """Passages judged not to answer the topic."""
+        return [passage for passage, grade in self.grades.get(topic, {}).items() if not grade]
+
+    def require(self, known: Container[str], path: Path, corpus: object, fix: str) -> None:
+        """DataError for the first judged passage that is not `known`, so not in the `corpus`.
+
+        `path` is the judgements' file; `fix` ends the message.
+        """
+        for passage, line in self.line.items():
+            if passage not in known:
+                raise DataError(
+                    f"{path}: line {line}: passage '{passage}' is in no file of {corpus}; {fix}"
+                )
+
+    def passages(self, corpus: Iterable[Passage]) -> dict[str, Passage]:
+        """The judged passages of a corpus by id, in its order; reading ends with the last."""
+        passages: dict[str, Passage] = {}
+        for passage in corpus if self.line else ():
+            if passage.id not in self.line:
+                continue
+            if passage.id in passages:
+                raise DataError(f"{passage.where}: docid '{passage.id}' occurs twice")
+            passages[passage.id] = passage
+            if len(passages) == len(self.line):
+                break
+        return passages
+
+
+def read_topics(path: Path) -> dict[str, str]:
+    """Question of each topic, in file order."""
+    questions: dict[str, str] = {}
+    for number, (topic, text) in read_table(path, 2):
+        if not topic.strip() or not text.strip():
+            raise DataError(f"{path}: line {number}: empty id or question")
+        if topic in questions:
+            raise DataError(f"{path}: line {number}: topic '{topic}' occurs twice")
+        questions[topic] = text
+    return questions
+
+
+def read_judgements(path: Path, questions: dict[str, str], topics: Path) -> Judgements:
+    """The judgements of `questions`, which were read from `topics`."""
+    judged = Judgements({}, {})
+    for number, (topic, _, passage, grade) in read_table(path, 4):
+        where = f"{path}: line {number}"
+        if topic not in questions:
+            raise DataError(f"{where}: topic '{topic}' is not in {topics}")
+        if not re.fullmatch(r"\s*-?\d{1,9}\s*", grade):
+            raise DataError(f"{where}: grade '{grade}' is no whole number")
+        of_topic = judged.grades.setdefault(topic, {})
+        if passage in of_topic:
+            raise DataError(f"{where}: passage '{passage}' is judged twice for topic '{topic}'")
+        of_topic[passage] = max(int(grade), 0)
+        judged.line.setdefault(passage, number)
+    return judged
+
+
+def shard_number(name: str) -> int | None:
+    """The n of ``docs-<n>.jsonl.gz`` or ``docs-<n>.jsonl``; None for any other file."""
+    match = _SHARD.search(name)
+    return int(match[1]) if match else None
+
+
+def read_passages(shard: Path) -> Iterator[Passage]:
+    """The passages of one shard, in file order, one in memory at a time."""
+    for where, fields in read_json_lines(shard):
+        identifier, text = fields.get("docid"), fields.get("text")
+        if not isinstance(identifier, str) or not isinstance(text, str):
+            raise DataError(f"{where}: no 'docid' and 'text'; expected MIRACL's form")
+        if len(identifier.split()) != 1:
+            raise DataError(f"{where}: docid '{identifier}' is empty or holds white space")
+        yield Passage(identifier, str(fields.get("title") or ""), text, where)
