@@ -50,9 +50,7 @@ def write(folder: Path, variant: str, rows: list[dict[str, Any]]) -> Path:
 
 
 def load(folder: Path, *languages: str) -> Collection:
-    reader = belebele.belebele_benchmark().reader
-    assert reader is not None
-    return reader.load("belebele", folder, languages or None).collection
+    return belebele.BELEBELE.load("belebele", folder, languages or None).collection
 
 
 def test_both_forms_hold_the_same(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from bias_bench.console import progress, say
-from bias_bench.datasets.benchmark import BenchmarkSpec, Content, FileCheck, Reader, Size
+from bias_bench.datasets.benchmark import Content, FileCheck, Reader, Size
 from bias_bench.datasets.collection import Candidate, Collection, Query, Topic
 from bias_bench.datasets.hub import hub_file
 from bias_bench.datasets.ids import query_id
@@ -26,19 +26,6 @@ from bias_bench.errors import DataError
 from bias_bench.files import atomic_path, make_folder, sha256_file
 from bias_bench.languages import chosen_languages
 from bias_bench.yaml_values import package_yaml
-
-_CITATION = """\
-@inproceedings{bandarkar-etal-2024-belebele,
-  title     = {The Belebele Benchmark: a Parallel Reading Comprehension Dataset in 122 Language
-               Variants},
-  author    = {Bandarkar, Lucas and Liang, Davis and Muller, Benjamin and Artetxe, Mikel and
-               Shukla, Satya Narayan and Husa, Donald and Goyal, Naman and Krishnan, Abhinandan and
-               Zettlemoyer, Luke and Khabsa, Madian},
-  booktitle = {Proceedings of ACL 2024},
-  year      = {2024},
-  note      = {arXiv:2308.16884}
-}
-"""
 
 
 class Facts(BaseModel):
@@ -65,20 +52,10 @@ def belebele_facts() -> Facts:
     return Facts(**package_yaml("bias_bench.datasets", "belebele.yaml"))
 
 
-def belebele_benchmark() -> BenchmarkSpec:
-    """The spec of ``belebele``."""
+def belebele_sizes() -> dict[str, Size]:
+    """What each variant holds."""
     facts = belebele_facts()
-    size = Size(queries=facts.questions, candidates=facts.passages)
-    return BenchmarkSpec(
-        title="Belebele: 900 questions to 488 passages in 122 language variants, fully parallel",
-        licence="CC BY-SA 4.0",
-        licence_url="https://creativecommons.org/licenses/by-sa/4.0/",
-        terms="Share adaptations under the same licence and credit the authors.",
-        training={"sources": ["mlqa-r", "ntrex-128"]},
-        sizes=dict.fromkeys(facts.variants, size),
-        reader=Reader(load=_load, check=_check, fetch=_fetch),
-        citation=_CITATION,
-    )
+    return dict.fromkeys(facts.variants, Size(queries=facts.questions, candidates=facts.passages))
 
 
 def _present(folder: Path, wanted: Sequence[str] | None) -> dict[str, Path]:
@@ -221,3 +198,6 @@ def _collection(name: str, parts: dict[str, dict[str, Passage]]) -> Collection:
             (topic, f"{variant}:{row}") for variant in parts for topic, (row, _) in topics.items()
         ),
     )
+
+
+BELEBELE = Reader(load=_load, check=_check, fetch=_fetch)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bias_bench.console import progress
-from bias_bench.datasets.benchmark import BenchmarkSpec, Content, Reader, Size
+from bias_bench.datasets.benchmark import Content, Reader, Size
 from bias_bench.datasets.collection import Candidate, Collection, Query, Topic
 from bias_bench.datasets.corpus import StoredCandidates, StoredCorpus
 from bias_bench.datasets.corpus_store import StoredPassage, stored_corpus
@@ -44,29 +44,9 @@ from bias_bench.datasets.miracl_files import (
 from bias_bench.errors import DataError
 from bias_bench.files import digest, sha256_file
 
-JUDGED_NOTE = (
-    "The pool of each language is its judged passages alone, not its corpus: figures are far "
-    "higher than MIRACL's and must not be set beside those."
-)
 GENERATED_NOTE = "The data were generated, they are not MIRACL: the figures say nothing about it."
-_NOT_IN_THE_PAPER = ("de", "en", "yo")
 _FORM = 1  # of stored corpora; raise it when passages are read differently
 _STEP = 1_000  # passages between two signs of life
-
-_CITATION = """\
-@article{zhang-etal-2023-miracl,
-  title   = {{MIRACL}: A Multilingual Retrieval Dataset Covering 18 Diverse Languages},
-  author  = {Zhang, Xinyu and Thakur, Nandan and Ogundepo, Odunayo and Kamalloo, Ehsan and
-             Alfonso-Hermelo, David and Li, Xiaoguang and Liu, Qun and Rezagholizadeh, Mehdi and
-             Lin, Jimmy},
-  journal = {Transactions of the Association for Computational Linguistics},
-  volume  = {11},
-  year    = {2023},
-  pages   = {1114--1131},
-  doi     = {10.1162/tacl_a_00595},
-  note    = {arXiv:2210.09984}
-}
-"""
 
 
 class LanguagePart(NamedTuple):
@@ -81,46 +61,24 @@ class LanguagePart(NamedTuple):
     titles: dict[str, str]
 
 
-def miracl_benchmarks() -> dict[str, BenchmarkSpec]:
-    """The specs of ``miracl`` and ``miracl-judged``, which read the same files."""
+def miracl_sizes(judged_only: bool) -> dict[str, Size]:
+    """What each language holds."""
     return {
-        "miracl": _spec(
-            "MIRACL: 13,495 questions to 18 Wikipedias, one language at a time", judged_only=False
-        ),
-        "miracl-judged": _spec(
-            "MIRACL's questions to its judged passages alone, which is not MIRACL's task",
-            judged_only=True,
-        ),
+        name: Size(
+            queries=facts.queries, candidates=facts.judged if judged_only else facts.passages
+        )
+        for name, facts in miracl_facts().languages.items()
     }
 
 
-def _spec(title: str, judged_only: bool) -> BenchmarkSpec:
-    languages = miracl_facts().languages
-    paper = tuple(language for language in languages if language not in _NOT_IN_THE_PAPER)
-    return BenchmarkSpec(
-        title=title,
-        licence="Apache 2.0",
-        licence_url="https://www.apache.org/licenses/LICENSE-2.0",
-        terms="Credit the authors. The passages are from Wikipedia (CC BY-SA).",
-        training={"sources": ["mlqa-r", "ntrex-128"]},
-        averages={f"all-{len(languages)}": tuple(languages), f"paper-{len(paper)}": paper},
-        note=JUDGED_NOTE if judged_only else None,
-        sizes={
-            name: Size(
-                queries=facts.queries, candidates=facts.judged if judged_only else facts.passages
-            )
-            for name, facts in languages.items()
-        },
-        data="miracl",
-        reader=Reader(
-            load=partial(_load, judged_only), check=check_folder, fetch=fetch_folder, note=_note
-        ),
-        citation=_CITATION,
+def miracl_reader(judged_only: bool) -> Reader:
+    """Of whole corpora, or of the judged passages alone."""
+    return Reader(
+        load=partial(_load, judged_only),
+        check=check_folder,
+        fetch=fetch_folder,
+        note=lambda folder: GENERATED_NOTE if read_generated(folder) else None,
     )
-
-
-def _note(folder: Path) -> str | None:
-    return GENERATED_NOTE if read_generated(folder) else None
 
 
 def _load(judged_only: bool, name: str, folder: Path, languages: Sequence[str] | None) -> Content:

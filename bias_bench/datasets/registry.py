@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
+from typing import Any
 
 from bias_bench.datasets.beir import beir_folders, load_beir
 from bias_bench.datasets.benchmark import (
@@ -37,14 +38,19 @@ def benchmarks() -> dict[str, BenchmarkSpec]:
 
 
 def _own_benchmarks() -> dict[str, BenchmarkSpec]:
-    from bias_bench.datasets.belebele import belebele_benchmark
-    from bias_bench.datasets.miracl import miracl_benchmarks
+    from bias_bench.datasets.belebele import BELEBELE, belebele_sizes
+    from bias_bench.datasets.miracl import miracl_reader, miracl_sizes
 
-    read = {
-        name: BenchmarkSpec(**fields)
-        for name, fields in package_yaml("bias_bench.datasets", "benchmarks.yaml").items()
+    readers: dict[str, dict[str, Any]] = {
+        "belebele": {"reader": BELEBELE, "sizes": belebele_sizes()},
+        "miracl": {"reader": miracl_reader(False), "sizes": miracl_sizes(False)},
+        "miracl-judged": {"reader": miracl_reader(True), "sizes": miracl_sizes(True)},
     }
-    return {**read, "belebele": belebele_benchmark(), **miracl_benchmarks()}
+    known = package_yaml("bias_bench.datasets", "benchmarks.yaml")
+    return {
+        name: BenchmarkSpec(**readers.get(fields.pop("form", ""), {}), **fields)
+        for name, fields in known.items()
+    }
 
 
 def benchmark_spec(name: str) -> BenchmarkSpec:
