@@ -194,7 +194,7 @@ def _edit(name: str, old: str, new: str) -> Callable[[Path], None]:
         (_edit("corpus.jsonl", '"d2"', '"d1"'), r"corpus.jsonl: line 2: document 'd1' occurs"),
         (_edit("corpus.jsonl", '"d2"', '"d 2"'), r"line 2: id 'd 2' holds white space"),
         (_edit("corpus.jsonl", '"_id": "d2", ', ""), r"corpus.jsonl: line 2: no '_id'"),
-        (_edit("corpus.jsonl", '"text": "A', '"t": "A'), r"corpus.jsonl: line 2: no 'text'"),
+        (_edit("corpus.jsonl", '"text": "A', '"t": "A'), r"line 2: .text. is missing"),
         (_edit("corpus.jsonl", '"Bridges"', "[1]"), r"line 1: 'title' is \[1\], expected a text"),
         (_edit("queries.jsonl", "What crosses the bridge?", " "), r"line 2: query .q2. has no"),
         (_edit("queries.jsonl", '"q2"', '"q1"'), r"queries.jsonl: line 2: query 'q1' occurs twice"),

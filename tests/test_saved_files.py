@@ -265,7 +265,7 @@ def test_numbers_that_pandas_made_floats_are_whole_and_nan_is_none(
     assert topics_of(load_sources([entry], tmp_path).pairs) == ["0", "row-2", "12"]
     for wrong in (0.5, 2.0**60):
         write_rows(tmp_path / "rows", [0.0, float("nan"), wrong])
-        with pytest.raises(DataError, match=r"group or id is .*, expected a whole number"):
+        with pytest.raises(DataError, match=r"'group' is .*, expected a text or a whole number"):
             load_sources([entry], tmp_path)
 
 

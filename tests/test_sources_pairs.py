@@ -129,7 +129,7 @@ def test_pairs_columns_and_languages_of_files(tmp_path: Path) -> None:
         ({"negatives": ["a", ""]}, "line 2: 'negatives' is ['a', ''], expected a list of texts"),
         ({"language": "remove"}, "line 2: no 'query_language' and no 'language'; add one"),
         ({"language": "?"}, "line 2: 'query_language' is '?', expected a language code"),
-        ({"group": ["g"]}, "line 2: group or id is ['g'], expected a text or a number"),
+        ({"group": ["g"]}, "line 2: 'group' is ['g'], expected a text or a whole number"),
         ({"title": 3}, "line 2: 'title' is 3, expected a text"),
     ],
 )

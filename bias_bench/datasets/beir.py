@@ -171,7 +171,7 @@ def _read_documents(path: Path, language: str) -> dict[str, tuple[str, str]]:
         name = _id(record)
         if name in documents:
             raise DataError(f"{record.where}: document '{name}' occurs twice")
-        text = f"{_text(record, 'title')} {_text(record, 'text')}".strip()
+        text = f"{record.text('title', '')} {record.text('text')}".strip()
         documents[name] = (_language(record, language), text)
     return documents
 
@@ -182,15 +182,15 @@ def _read_questions(path: Path, language: str) -> dict[str, Question]:
         name = _id(record)
         if name in questions:
             raise DataError(f"{record.where}: query '{name}' occurs twice")
-        text = _text(record, "text")
+        text = record.text("text")
         if not text.strip():
             raise DataError(f"{record.where}: query '{name}' has no text")
         questions[name] = Question(
             _language(record, language),
-            _name(record, "topic") or _name(record, "parallel_id"),
+            record.name("topic") or record.name("parallel_id"),
             text,
-            _name(record, "paragraph"),
-            _name(record, "article"),
+            record.name("paragraph"),
+            record.name("article"),
             record.where,
         )
     return questions
@@ -236,40 +236,19 @@ def _grade(where: str, text: str) -> int:
 
 
 def _id(record: Record) -> str:
-    found = _name(record, "_id") or _name(record, "id")
-    if found is None:
+    identifier = record.name("_id") or record.name("id")
+    if identifier is None:
         raise DataError(f"{record.where}: no '_id'")
-    if any(character.isspace() for character in found):
-        raise DataError(f"{record.where}: id '{found}' holds white space, which TREC files cannot")
-    return found
-
-
-def _name(record: Record, column: str) -> str | None:
-    """A text or a whole number as a text; None where the row has none."""
-    value = record.fields.get(column)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # as pandas writes a column of numbers of which one is missing
-    if value is None or value == "" or value != value:
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise DataError(f"{record.where}: '{column}' is {value!r}, expected a text or a number")
-    return str(value)
-
-
-def _text(record: Record, column: str) -> str:
-    value = record.fields.get(column)
-    if value is None or value != value:
-        if column == "text":
-            raise DataError(f"{record.where}: no 'text'")
-        return ""
-    if not isinstance(value, str):
-        raise DataError(f"{record.where}: '{column}' is {value!r}, expected a text")
-    return value
+    if any(character.isspace() for character in identifier):
+        raise DataError(
+            f"{record.where}: id '{identifier}' holds white space, which TREC files cannot"
+        )
+    return identifier
 
 
 def _language(record: Record, default: str) -> str:
-    value = _name(record, "language")
-    return default if value is None else language_code(value)
+    code = record.name("language")
+    return default if code is None else language_code(code)
 
 
 def _collection(name: str, parts: Sequence[Part]) -> Collection:

@@ -15,12 +15,48 @@ from bias_bench.errors import DataError, UsageError, nearest
 from bias_bench.files import is_hidden, parse_json
 from bias_bench.packed import is_gzip_file
 
+_EXACT = 2**53  # up to here a float holds every whole number
+
 
 class Record(NamedTuple):
-    """A row of a table, with its place for messages."""
+    """A row of a table, with its place for messages.
+
+    What is missing in a row may be absent, null, or NaN, as pandas writes it.
+    """
 
     where: str
     fields: dict[str, Any]
+
+    def value(self, column: str) -> Any:
+        """None where the row has none."""
+        value = self.fields.get(column)
+        return None if value != value else value
+
+    def text(self, column: str, default: str | None = None) -> str:
+        """A text; `default` where the row has none. Else a DataError names the row."""
+        value = self.value(column)
+        value = default if value is None else value
+        if not isinstance(value, str):
+            raise self.unexpected(column, "a text")
+        return value
+
+    def name(self, column: str) -> str | None:
+        """A text or a whole number, as a text; None where the row has none."""
+        value = self.value(column)
+        if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+            value = int(value)  # as pandas writes a column of numbers of which one is missing
+        if value is None or value == "":
+            return None
+        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+            raise self.unexpected(column, "a text or a whole number (up to 2**53)")
+        return str(value)
+
+    def unexpected(self, column: str, expected: str) -> DataError:
+        """The error of a value that is not as it must be."""
+        value = self.value(column)
+        shown = "missing" if value is None else repr(value)
+        shown = shown if len(shown) <= 40 else f"{shown[:39]}…"
+        return DataError(f"{self.where}: '{column}' is {shown}, expected {expected}")
 
 
 def read_lines(path: Path, member: str | None = None) -> Iterator[str]:

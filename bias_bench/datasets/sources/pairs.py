@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import field_validator
@@ -36,7 +36,6 @@ COLUMNS = (
     *REQUIRED, "negatives", "query_language", "positive_language", "language", "group", "id",
     "title",
 )  # fmt: skip
-_EXACT = 2**53  # up to here a float holds every whole number
 ENDINGS = (".jsonl", ".jsonl.gz", ".zip", ".parquet")
 
 
@@ -66,7 +65,7 @@ class PairRow(NamedTuple):
 
     query: str
     positive: str
-    negatives: tuple[str, ...] | None
+    negatives: list[str] | None
     query_language: str
     positive_language: str
     topic: str
@@ -77,13 +76,13 @@ def load_pairs(source: Source) -> LoadedSource:
     """The rows as pairs, in file order (with `cross`: in order of the groups)."""
     options = source.options(PairsOptions)
     rows = _read_rows(source, options)
-    found = {language for row in rows for language in (row.query_language, row.positive_language)}
-    languages = set(source.keep_languages(options.languages, found))
+    known = {language for row in rows for language in (row.query_language, row.positive_language)}
+    languages = set(source.keep_languages(options.languages, known))
     queries, candidates = TextTable(), TextTable()
     titles: dict[str, str] = {}
     numbers: dict[str, int] = {}
     links: list[tuple[int, int, int]] = []
-    negatives: dict[tuple[int, int], tuple[str, ...]] = {}
+    negatives: dict[tuple[int, int], dict[str, None]] = {}
     for row in rows:
         if not {row.query_language, row.positive_language} <= languages:
             continue
@@ -93,21 +92,15 @@ def load_pairs(source: Source) -> LoadedSource:
         candidate = candidates.row(row.positive_language, row.positive)
         links.append((topic, query, candidate))
         if row.negatives is not None:
-            known = negatives.get((topic, candidate), ())
-            negatives[topic, candidate] = tuple(dict.fromkeys((*known, *row.negatives)))
+            negatives.setdefault((topic, candidate), {}).update(dict.fromkeys(row.negatives))
     if options.cross:
         links = _cross(links)
-    pairs = make_pairs(
-        source.name,
-        queries,
-        candidates,
-        titles,
-        Links(*np.array(links, dtype=np.int32).reshape(-1, 3).T),
-    )
+    columns = np.array(links, dtype=np.int32).reshape(-1, 3).T
+    pairs = make_pairs(source.name, queries, candidates, titles, Links(*columns))
     if not negatives:
         return LoadedSource(pairs, None)
     of_row = (negatives.get((topic, candidate)) for topic, _, candidate in links)
-    return LoadedSource(pairs, {number: texts for number, texts in enumerate(of_row) if texts})
+    return LoadedSource(pairs, {row: tuple(texts) for row, texts in enumerate(of_row) if texts})
 
 
 def _cross(links: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
@@ -134,7 +127,7 @@ def _read_rows(source: Source, options: PairsOptions) -> list[PairRow]:
     grouped = False
     for language, name in spec.files.items() if spec.files else [("", spec.path)]:
         for record in read_records(source.place.file(name), options):
-            grouped |= record.fields.get("group") is not None
+            grouped |= record.value("group") is not None
             rows.append(_checked(record, language, len(rows) + 1))
     if options.cross and not grouped:
         raise UsageError(f"{source.where}: options.cross needs a column 'group'; there is none")
@@ -146,29 +139,21 @@ def read_records(path: Path, options: PairsOptions) -> Iterator[Record]:
     if not path.name.endswith(ENDINGS):
         raise UsageError(f"{path}: form 'pairs' reads {', '.join(ENDINGS)}; convert the file")
     theirs = {name: (options.columns or {}).get(name, name) for name in COLUMNS}
-    if path.name.endswith(".parquet"):
-        yield from _read_parquet(path, options.columns, theirs)
-        return
     seen: set[str] = set()
-    for where, fields in read_json_lines(path, options.member):
-        _check_columns(where, fields, options.columns)
+    if path.suffix == ".parquet":
+        seen.update(parquet_columns(path))
+        _check_columns(str(path), seen, options.columns)
+        records = read_parquet_rows(path, sorted(seen & set(theirs.values())))
+    else:
+        records = read_json_lines(path, options.member)
+    for where, fields in records:
+        if path.suffix != ".parquet":
+            _check_columns(where, fields, options.columns)
         seen.update(fields)
-        yield Record(where, _without_nan({ours: fields.get(name) for ours, name in theirs.items()}))
+        yield Record(where, {ours: fields.get(name) for ours, name in theirs.items()})
     if seen and options.columns:
         # a row may leave a column out, but one that no row has was misspelt
         _require(str(path), options.columns.values(), seen)
-
-
-def _read_parquet(
-    path: Path, columns: dict[str, str] | None, theirs: dict[str, str]
-) -> Iterator[Record]:
-    present = parquet_columns(path)
-    _check_columns(str(path), present, columns)
-    if columns:
-        _require(str(path), columns.values(), present)
-    wanted = {ours: name for ours, name in theirs.items() if name in present}
-    for where, fields in read_parquet_rows(path, sorted(set(wanted.values()))):
-        yield Record(where, _without_nan({ours: fields[name] for ours, name in wanted.items()}))
 
 
 def _check_columns(where: str, present: Collection[str], columns: dict[str, str] | None) -> None:
@@ -190,68 +175,33 @@ def _require(where: str, names: Collection[str], present: Collection[str]) -> No
 
 def _checked(record: Record, language: str, number: int) -> PairRow:
     """A row with texts and languages as they must be; `language` is the file's, if it has one."""
-    where, fields = record
-    for name in REQUIRED:
-        if not isinstance(fields[name], str) or not fields[name].strip():
-            raise DataError(f"{where}: '{name}' is {_shown(fields[name])}, expected a text")
-    negatives = fields.get("negatives")
+    for column in REQUIRED:
+        if not record.text(column).strip():
+            raise record.unexpected(column, "a text")
+    negatives = record.value("negatives")
     if negatives is not None:
         if not isinstance(negatives, list) or not all(
             isinstance(text, str) and text.strip() for text in negatives
         ):
-            raise DataError(
-                f"{where}: 'negatives' is {_shown(negatives)}, expected a list of texts"
-            )
-        positive = fields["positive"].strip()
-        negatives = tuple(text.strip() for text in negatives if text.strip() != positive)
-    topic = next((fields[key] for key in ("group", "id") if fields.get(key) is not None), None)
-    if isinstance(topic, float):
-        topic = _whole(topic, where)
-    if topic is not None and (not isinstance(topic, str | int) or not str(topic).strip()):
-        raise DataError(f"{where}: group or id is {_shown(topic)}, expected a text or a number")
-    title = fields.get("title") or ""
-    if not isinstance(title, str):
-        raise DataError(f"{where}: 'title' is {_shown(title)}, expected a text")
+            raise record.unexpected("negatives", "a list of texts")
+        positive = record.text("positive").strip()
+        negatives = [text.strip() for text in negatives if text.strip() != positive]
     return PairRow(
-        query=fields["query"],
-        positive=fields["positive"],
+        query=record.text("query"),
+        positive=record.text("positive"),
         negatives=negatives,
         query_language=_row_language(record, "query_language", language),
         positive_language=_row_language(record, "positive_language", language),
-        topic=f"row-{number}" if topic is None else str(topic),
-        title=title.strip(),
+        topic=record.name("group") or record.name("id") or f"row-{number}",
+        title=record.text("title", "").strip(),
     )
 
 
-def _whole(number: float, where: str) -> int:
-    """A whole number that pandas made a float because others were missing."""
-    if not number.is_integer() or abs(number) > _EXACT:
-        raise DataError(
-            f"{where}: group or id is {number!r}, expected a whole number up to 2**53; write texts "
-            "or integers"
-        )
-    return int(number)
-
-
-def _without_nan(fields: dict[str, Any]) -> dict[str, Any]:
-    """A row in which a missing value is None, also where pandas wrote NaN for it."""
-    missing = {name for name, value in fields.items() if value != value}
-    return {name: None if name in missing else value for name, value in fields.items()}
-
-
 def _row_language(record: Record, column: str, language: str) -> str:
-    value = record.fields.get(column) or record.fields.get("language") or language
-    if not value:
+    own = record.value(column) or record.value("language") or language
+    if not own:
         raise DataError(f"{record.where}: no '{column}' and no 'language'; add one of them")
-    ours = our_language(value) if isinstance(value, str) else None
-    if ours is None:
-        raise DataError(f"{record.where}: '{column}' is {_shown(value)}, expected a language code")
-    return ours
-
-
-def _shown(value: Any) -> str:
-    """A value for a message, cut short."""
-    if value is None:
-        return "missing"
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
+    code = our_language(own) if isinstance(own, str) else None
+    if code is None:
+        raise DataError(f"{record.where}: '{column}' is {own!r:.40}, expected a language code")
+    return code
