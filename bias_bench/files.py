@@ -11,7 +11,7 @@ import shutil
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from stat import S_IMODE
 from typing import TYPE_CHECKING, Any
@@ -375,39 +375,32 @@ def digest_texts(texts: Iterable[str]) -> str:
     return state.hexdigest()
 
 
-@contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> AbstractContextManager[None]:
     """Hold `folder` for this process; a second one fails at once with a clear line."""
+    return _held(
+        folder, 0, "in use by another biasbench process; wait for it, or give another --name"
+    )
+
+
+def shared_folder(folder: Path) -> AbstractContextManager[None]:
+    """Hold `folder` for a moment; a second process waits, and fails after a minute."""
+    problem = f"another biasbench process has held it for {_PATIENCE} seconds"
+    return _held(folder, _PATIENCE, f"{problem}; give the command again when it has ended")
+
+
+@contextmanager
+def _held(folder: Path, patience: float, problem: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
-    make_folder(folder)
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(make_folder(folder) / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience)
     except Timeout:
-        raise BiasBenchError(
-            f"{folder}: in use by another biasbench process; wait for it, or give another --name"
-        ) from None
+        raise BiasBenchError(f"{folder}: {problem}") from None
     try:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def shared_folder(folder: Path) -> Iterator[None]:
-    """Hold `folder` for a moment; a second process waits, and fails after a minute."""
-    from filelock import FileLock, Timeout
-
-    make_folder(folder)
-    try:
-        with FileLock(folder / ".lock", timeout=_PATIENCE):
-            yield
-    except Timeout:
-        raise BiasBenchError(
-            f"{folder}: another biasbench process has held it for {_PATIENCE} seconds; give the "
-            "command again when it has ended"
-        ) from None
 
 
 @contextmanager

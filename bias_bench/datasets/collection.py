@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, compress, groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from bias_bench.datasets.corpus import StoredCandidates
+from bias_bench.datasets.corpus import Candidate, CandidateRange, StoredCandidates
 from bias_bench.datasets.ids import language_of, topic_of
-from bias_bench.datasets.items import Candidate, CandidateRange, Query, Topic
 from bias_bench.errors import DataError
 from bias_bench.files import digest_texts
 from bias_bench.languages import chosen_languages, language_code
@@ -25,6 +24,22 @@ if TYPE_CHECKING:
 __all__ = ["Candidate", "CandidateRange", "Collection", "Query", "Topic"]
 
 _LANGUAGE = re.compile(r"\w[\w.]{0,62}")  # it stands in names of settings, and so of files
+
+
+class Query(NamedTuple):
+    """A topic in one language."""
+
+    id: str
+    text: str
+
+
+class Topic(NamedTuple):
+    """A question's identity across languages, with the clusters it belongs to."""
+
+    id: str
+    paragraph: str
+    article: str
+    title: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,11 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from bias_bench.datasets.items import Candidate, CandidateRange
 from bias_bench.files import digest, read_json
 
 if TYPE_CHECKING:
@@ -27,6 +26,21 @@ SHARD = 65_536  # texts that are encoded together, and ids of a record batch
 TEXTS = 1_024  # texts of a record batch
 FILES = ("ids.arrow", "texts.arrow")
 RECORD = "corpus.json"
+
+
+class Candidate(NamedTuple):
+    """A retrievable sentence, with the paragraph it stands in."""
+
+    id: str
+    text: str
+    context: str
+
+
+class CandidateRange(NamedTuple):
+    """Rows ``start:stop`` of the candidates: the pool of one language."""
+
+    start: int
+    stop: int
 
 
 class Shard(BaseModel):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
+from bias_bench.console import warn
 from bias_bench.datasets.beir import beir_folders, load_beir
 from bias_bench.datasets.benchmark import (
     BenchmarkSpec,
@@ -16,7 +18,6 @@ from bias_bench.datasets.benchmark import (
     LoadedBenchmark,
     file_problem,
 )
-from bias_bench.datasets.plugins import installed_benchmarks
 from bias_bench.datasets.squad import load_lareqa
 from bias_bench.errors import DataError, UsageError, nearest
 from bias_bench.files import cache_root, is_hidden, sha256_file
@@ -30,11 +31,14 @@ __all__ = [
 ]  # fmt: skip
 
 
+GROUP = "biasbench.benchmarks"  # of entry points (``docs/benchmarks.md``)
+
+
 @cache
 def benchmarks() -> dict[str, BenchmarkSpec]:
     """The benchmarks known by name: those of this package, then those of others, by name."""
     own = _own_benchmarks()
-    return {**own, **installed_benchmarks(own)}
+    return {**own, **_installed_benchmarks(own)}
 
 
 def _own_benchmarks() -> dict[str, BenchmarkSpec]:
@@ -51,6 +55,35 @@ def _own_benchmarks() -> dict[str, BenchmarkSpec]:
         name: BenchmarkSpec(**readers.get(fields.pop("form", ""), {}), **fields)
         for name, fields in known.items()
     }
+
+
+def _installed_benchmarks(taken: Container[str]) -> dict[str, BenchmarkSpec]:
+    """Every benchmark of the entry points of `GROUP`, by name.
+
+    One that cannot be used, or whose name is among `taken` or another's, is left out with a
+    warning: a broken package must not keep the others from running.
+    """
+    usable: dict[str, BenchmarkSpec] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+        problem = None
+        if point.name in taken or point.name in usable:
+            problem = "the name is taken"
+        else:
+            try:
+                usable[point.name] = _declared(point)
+            except Exception as error:
+                problem = f"{type(error).__name__}: {error}"
+        if problem:
+            line = " ".join(problem.split())
+            warn(f"benchmark '{point.name}' of {point.value} is left out: {line}")
+    return usable
+
+
+def _declared(point: EntryPoint) -> BenchmarkSpec:
+    spec = point.load()()
+    if not isinstance(spec, BenchmarkSpec):
+        raise TypeError(f"returned {type(spec).__name__}, expected a BenchmarkSpec")
+    return spec
 
 
 def benchmark_spec(name: str) -> BenchmarkSpec:
