@@ -306,11 +306,11 @@ def test_named_sources_are_complete() -> None:
         "mini", "mlqa-r", "xquad-r", "ntrex-128", "flores-200", "arcd", "cmrc2018", "iapp",
     ]  # fmt: skip
     for name, source in sources.items():
-        assert source.form in FORMS
+        assert source.spec.form in FORMS
         assert source.licence
         spec = parse_entry(name, "here")
         assert spec.form != "embedded" or not spec.files
         assert set(spec.sha256) >= set(spec.files.values())
     assert sources["mlqa-r"].licence == benchmarks()["mlqa-r"].licence
     for name in ("ntrex-128", "flores-200"):
-        assert tuple(sources[name].files) == ELEVEN
+        assert tuple(sources[name].spec.files) == ELEVEN

@@ -38,7 +38,7 @@ def test_real_parallel_lines(
     real: Callable[[str], LoadedSource], data_dir: Path, name: str, lines: int
 ) -> None:
     pairs = real(name).pairs
-    files = [data_dir / file.path for file in named_sources()[name].files.values()]
+    files = [data_dir / path for path in named_sources()[name].spec.files.values()]
     texts = [path.read_text(encoding="utf-8").split("\n")[:lines] for path in files]
     blank = sum(not all(line.strip() for line in row) for row in zip(*texts, strict=True))
     assert len(pairs) == (lines - blank) * 11 * 10

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from bias_bench.datasets.sources.build import LoadedSource, join_sources
 from bias_bench.datasets.sources.miracl import load_miracl, miracl_files
 from bias_bench.datasets.sources.mmarco import load_mmarco, mmarco_files
-from bias_bench.datasets.sources.named import named_sources, named_spec
+from bias_bench.datasets.sources.named import named_sources
 from bias_bench.datasets.sources.pairs import load_pairs
 from bias_bench.datasets.sources.parallel import (
     embedded_files,
@@ -126,8 +126,8 @@ def parse_entry(entry: Entry, where: str) -> SourceSpec:
             f"{where}: source '{given.name}' brings its own '{extra[0]}'; remove it, or give "
             "'form' for a source of your own"
         )
-    known = named_spec(given.name)
-    return SourceSpec(**{**known, "options": {**known["options"], **given.options}})
+    known = named_sources()[given.name].spec
+    return known.model_copy(update={"options": {**known.options, **given.options}})
 
 
 def _is_known(entry: Entry) -> bool:
