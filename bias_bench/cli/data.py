@@ -1,4 +1,4 @@
-"""`biasbench data list|fetch|verify|cite|audit`."""
+"""`biasbench data list|fetch|verify|check|cite|audit`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from bias_bench.cli.options import DataDir, OutputFormat, Verbose, listen
 
 if TYPE_CHECKING:
     from bias_bench.datasets.audit import Audit
+    from bias_bench.datasets.folders import FolderCheck
     from bias_bench.datasets.pairs import Pairs
 
 _LANGUAGES_SHOWN = 20
 _ROWS_SHOWN, _FILES_SHOWN = 50, 11
 
 app = typer.Typer(
-    help="Benchmarks: what there is, fetch it, check it, cite it; audit training data.",
+    help="Benchmarks: what there is, fetch, verify, cite; check your own; audit training data.",
     no_args_is_help=True,
     epilog="Examples:\n\nbiasbench data list\n\nbiasbench data fetch xquad-r",
 )
@@ -141,6 +142,62 @@ def verify(
             f"{name}: {len(bad)} of {len(checks)} files missing or damaged ({shown}); "
             f"{mend(name, data_dir)}"
         )
+
+
+@app.command(
+    epilog=_examples(
+        "biasbench data check path/to/my-benchmark",
+        "biasbench data check path/to/my-benchmark --split dev --format json",
+    )
+)
+def check(
+    path: Annotated[Path, typer.Argument(help="A folder of your own, in LAReQA's or BEIR's form.")],
+    split: Annotated[
+        str | None,
+        typer.Option(help="The split of BEIR's judgements. Default: the only one, else test."),
+    ] = None,
+    output_format: OutputFormat = "table",
+) -> None:
+    """Say what a folder would be taken as, and all that is wrong with it; exit code 3 if anything.
+
+    Nothing is encoded, and nothing is written.
+    """
+    from bias_bench.cli.output import print_json
+    from bias_bench.console import result
+    from bias_bench.datasets.folders import check_folder
+    from bias_bench.errors import DataError
+
+    checked = check_folder(path, split)
+    if output_format == "json":
+        print_json(checked.to_json())
+    else:
+        for line in _described(checked):
+            result(line)
+    if number := len(checked.problems):
+        raise DataError(
+            f"{path}: {number:,} problem{'s' * (number > 1)}; correct what is named above, and "
+            "check again"
+        )
+
+
+def _described(checked: FolderCheck) -> list[str]:
+    split = f", split {checked.split}" if checked.split else ""
+    lines = [f"{checked.path}: {f'{checked.form}{split}' if checked.form else 'unknown form'}"]
+    lines += [
+        f"  {part.language} ({part.name}): {part.queries:,} queries, {part.candidates:,} "
+        f"candidates, {part.relevant:,} of them relevant to some query"
+        for part in checked.languages
+    ]
+    if checked.languages:
+        grades = ", ".join(f"{number:,} of grade {key}" for key, number in checked.grades.items())
+        shared = "shared by languages" if checked.parallel else "each in one language"
+        lines.append(f"  {checked.topics:,} topics, {shared}; judgements: {grades}")
+        lines.append(f"  significance tests resample by {checked.unit}")
+    lines += [f"note: {note}" for note in checked.notes]
+    lines += [f"problem: {problem}" for problem in checked.problems[:_ROWS_SHOWN]]
+    if len(checked.problems) > _ROWS_SHOWN:
+        lines.append(f"… and {len(checked.problems) - _ROWS_SHOWN:,} more; --format json has all")
+    return lines
 
 
 @app.command(epilog=_examples("biasbench data cite xquad-r >> references.bib"))

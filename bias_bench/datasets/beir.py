@@ -19,7 +19,7 @@ from typing import NamedTuple
 from bias_bench.datasets.benchmark import Content
 from bias_bench.datasets.collection import Candidate, Collection, Query, Topic
 from bias_bench.datasets.ids import language_of, query_id
-from bias_bench.datasets.readers import Record, read_lines, read_rows
+from bias_bench.datasets.readers import RAISED, Faults, Record, read_lines, read_rows
 from bias_bench.errors import DataError, UsageError, nearest
 from bias_bench.files import is_hidden, sha256_file
 from bias_bench.languages import chosen_languages, language_code
@@ -80,12 +80,16 @@ def beir_folders(folder: Path) -> dict[str, Path]:
 
 
 def load_beir(
-    name: str, folder: Path, languages: Sequence[str] | None = None, split: str | None = None
+    name: str,
+    folder: Path,
+    languages: Sequence[str] | None = None,
+    split: str | None = None,
+    faults: Faults = RAISED,
 ) -> Content:
     """Read a folder that `beir_folders` knows; DataError names the file and the line.
 
     UsageError for a language or a split that it does not have. `split` None takes the only one,
-    else ``test``.
+    else ``test``. Where `faults` are collected, what has none is read, row by row.
     """
     folders = beir_folders(folder)
     if not folders:
@@ -96,12 +100,18 @@ def load_beir(
     parts: list[Part] = []
     sha256: dict[str, str] = {}
     for code, place in folders.items():
-        files = _files(place)
-        judgements = files.judgements[_split(place, files.judgements, split)]
-        parts.append(_read_part(files, judgements, code or UNKNOWN_LANGUAGE))
-        for path in (files.corpus, files.queries, judgements):
-            sha256[path.relative_to(folder).as_posix()] = sha256_file(path)
+        with faults:
+            files = _files(place)
+            judgements = files.judgements[_split(place, files.judgements, split)]
+            for path in (files.corpus, files.queries, judgements):
+                sha256[path.relative_to(folder).as_posix()] = sha256_file(path)
+            parts.append(_read_part(files, judgements, code or UNKNOWN_LANGUAGE, faults))
     return Content(_collection(name, parts), sha256)
+
+
+def beir_split(folder: Path, wanted: str | None) -> str:
+    """The split that `load_beir` takes; UsageError where `wanted` is not there."""
+    return _split(folder, _files(folder).judgements, wanted)
 
 
 def _one_of(folder: Path, stem: str, endings: Iterable[str]) -> Path | None:
@@ -146,79 +156,85 @@ def _split(folder: Path, known: dict[str, Path], wanted: str | None) -> str:
     return wanted
 
 
-def _read_part(files: Files, judgements: Path, language: str) -> Part:
-    documents = _read_documents(files.corpus, language)
-    questions = _read_questions(files.queries, language)
+def _read_part(files: Files, judgements: Path, language: str, faults: Faults) -> Part:
+    documents = _read_documents(files.corpus, language, faults)
+    questions = _read_questions(files.queries, language, faults)
     grades: dict[str, dict[str, int]] = {}
-    for where, query, document, grade in _read_judgements(judgements):
-        if query not in questions:
-            raise DataError(f"{where}: query '{query}' is not in {files.queries.name}")
-        if document not in documents:
-            raise DataError(f"{where}: document '{document}' is not in {files.corpus.name}")
-        if document in grades.setdefault(query, {}):
-            raise DataError(f"{where}: query '{query}' and document '{document}' occur twice")
-        grades[query][document] = grade
+    with faults:
+        for where, fields in _read_judgements(judgements):
+            with faults:
+                if len(fields) not in (3, 4):
+                    raise DataError(
+                        f"{where}: {len(fields)} fields, expected query, document and grade"
+                    )
+                query, document = fields[0].strip(), fields[-2].strip()
+                if query not in questions:
+                    raise DataError(f"{where}: query '{query}' is not in {files.queries.name}")
+                if document not in documents:
+                    raise DataError(f"{where}: document '{document}' is not in {files.corpus.name}")
+                if document in grades.get(query, {}):
+                    raise DataError(
+                        f"{where}: query '{query}' and document '{document}' occur twice"
+                    )
+                grades.setdefault(query, {})[document] = _grade(where, fields[-1])
     judged = {name: question for name, question in questions.items() if name in grades}
     if not judged:
         raise DataError(f"{judgements}: holds no judgement")
     return Part(documents, judged, grades)
 
 
-def _read_documents(path: Path, language: str) -> dict[str, tuple[str, str]]:
+def _read_documents(path: Path, language: str, faults: Faults) -> dict[str, tuple[str, str]]:
     """Language and text of each document; `language` is that of rows that name none."""
     documents: dict[str, tuple[str, str]] = {}
-    for record in read_rows(path):
-        name = _id(record)
-        if name in documents:
-            raise DataError(f"{record.where}: document '{name}' occurs twice")
-        text = f"{record.text('title', '')} {record.text('text')}".strip()
-        documents[name] = (_language(record, language), text)
+    with faults:
+        for record in read_rows(path):
+            with faults:
+                name = _id(record)
+                if name in documents:
+                    raise DataError(f"{record.where}: document '{name}' occurs twice")
+                text = f"{record.text('title', '')} {record.text('text')}".strip()
+                documents[name] = (_language(record, language), text)
     return documents
 
 
-def _read_questions(path: Path, language: str) -> dict[str, Question]:
+def _read_questions(path: Path, language: str, faults: Faults) -> dict[str, Question]:
     questions: dict[str, Question] = {}
-    for record in read_rows(path):
-        name = _id(record)
-        if name in questions:
-            raise DataError(f"{record.where}: query '{name}' occurs twice")
-        text = record.text("text")
-        if not text.strip():
-            raise DataError(f"{record.where}: query '{name}' has no text")
-        questions[name] = Question(
-            _language(record, language),
-            record.name("topic") or record.name("parallel_id"),
-            text,
-            record.name("paragraph"),
-            record.name("article"),
-            record.where,
-        )
+    with faults:
+        for record in read_rows(path):
+            with faults:
+                name = _id(record)
+                if name in questions:
+                    raise DataError(f"{record.where}: query '{name}' occurs twice")
+                text = record.text("text")
+                if not text.strip():
+                    raise DataError(f"{record.where}: query '{name}' has no text")
+                questions[name] = Question(
+                    _language(record, language),
+                    record.name("topic") or record.name("parallel_id"),
+                    text,
+                    record.name("paragraph"),
+                    record.name("article"),
+                    record.where,
+                )
     return questions
 
 
-def _read_judgements(path: Path) -> Iterator[tuple[str, str, str, int]]:
-    """Place, query, document and grade of each row; in three columns, or four as in TREC's form.
+def _read_judgements(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Place and fields of each row: query, document and grade, or four as in TREC's form.
 
-    A header is passed over; a negative grade is 0, since trec_eval takes both as not relevant.
+    A header is passed over.
     """
     if path.suffix == ".parquet":
         for record in read_rows(path):
-            row = [record.fields.get(name) for name in ("query-id", "corpus-id", "score")]
+            row = [record.value(name) for name in ("query-id", "corpus-id", "score")]
             if None in row:
                 raise DataError(f"{record.where}: expected columns query-id, corpus-id and score")
-            yield record.where, str(row[0]), str(row[1]), _grade(record.where, str(row[2]))
+            yield record.where, list(map(str, row))
         return
     for number, line in enumerate(read_lines(path), 1):
-        where = f"{path}: line {number}"
         fields = line.split("\t") if "\t" in line else line.split()
-        if not line.strip():
-            continue
-        if len(fields) not in (3, 4):
-            raise DataError(f"{where}: {len(fields)} fields, expected query, document and grade")
-        if number == 1 and not _is_number(fields[-1]):
-            continue
-        query, document = fields[0].strip(), fields[-2].strip()
-        yield where, query, document, _grade(where, fields[-1])
+        if line.strip() and (number > 1 or _is_number(fields[-1]) or len(fields) not in (3, 4)):
+            yield f"{path}: line {number}", fields
 
 
 def _is_number(text: str) -> bool:
@@ -230,6 +246,7 @@ def _is_number(text: str) -> bool:
 
 
 def _grade(where: str, text: str) -> int:
+    """A negative grade is 0, since trec_eval takes both as not relevant."""
     if not _is_number(text) or not float(text).is_integer():
         raise DataError(f"{where}: grade '{text.strip()}' is not a whole number")
     return max(int(float(text)), 0)

@@ -59,6 +59,28 @@ class Record(NamedTuple):
         return DataError(f"{self.where}: '{column}' is {shown}, expected {expected}")
 
 
+class Faults:
+    """What to do about a DataError inside a ``with`` block: nothing, or go on behind the block.
+
+    `lines` collects the messages of those that were passed over; None raises the first.
+    """
+
+    def __init__(self, lines: list[str] | None = None) -> None:
+        self.lines = lines
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> bool:
+        if self.lines is None or not isinstance(error, DataError):
+            return False
+        self.lines.append(str(error))
+        return True
+
+
+RAISED = Faults()
+
+
 def read_lines(path: Path, member: str | None = None) -> Iterator[str]:
     """Lines of a UTF-8 file without their ends; gzip is unpacked, of ``.zip`` one `member`.
 

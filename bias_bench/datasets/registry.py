@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from bias_bench.console import warn
-from bias_bench.datasets.beir import beir_folders, load_beir
 from bias_bench.datasets.benchmark import (
     BenchmarkSpec,
     DataFile,
@@ -18,10 +17,11 @@ from bias_bench.datasets.benchmark import (
     LoadedBenchmark,
     file_problem,
 )
+from bias_bench.datasets.folders import load_folder
 from bias_bench.datasets.squad import load_lareqa
 from bias_bench.errors import DataError, UsageError, nearest
-from bias_bench.files import cache_root, is_hidden, sha256_file
-from bias_bench.languages import chosen_languages, language_code
+from bias_bench.files import cache_root
+from bias_bench.languages import chosen_languages
 from bias_bench.yaml_values import package_yaml
 
 __all__ = [
@@ -168,7 +168,8 @@ def load_benchmark(
     """
     if name not in benchmarks():
         if Path(name).is_dir():
-            return _load_folder(Path(name), languages, split)
+            content = load_folder(Path(name), languages, split)
+            return LoadedBenchmark(content.collection, content.sha256, None)
         raise UsageError(
             f"unknown benchmark '{name}': {nearest(name, benchmarks())} "
             "(or give a folder with one <language>.json each, or in BEIR's form)"
@@ -188,30 +189,3 @@ def load_benchmark(
     collection = load_lareqa(name, {check.language: check.path for check in checks})
     sha256 = {check.path.name: spec.files[check.language].sha256 for check in checks}
     return LoadedBenchmark(collection, sha256, spec, spec.note)
-
-
-def _load_folder(
-    folder: Path, languages: Sequence[str] | None, split: str | None
-) -> LoadedBenchmark:
-    if beir_folders(folder):
-        content = load_beir(folder.resolve().name, folder, languages, split)
-        collection = content.collection.keep(languages) if languages else content.collection
-        return LoadedBenchmark(collection, content.sha256, None)
-    if split is not None:
-        raise UsageError(f"split={split}: {folder} is not in BEIR's form; remove the setting")
-    paths: dict[str, Path] = {}
-    for path in sorted(path for path in folder.glob("*.json") if not is_hidden(path.name)):
-        code = language_code(path.stem)
-        if code in paths:
-            raise DataError(
-                f"{path}: is language '{code}', as {paths[code].name} beside it; keep one of them"
-            )
-        paths[code] = path
-    if not paths:
-        raise DataError(
-            f"{folder}: holds no <language>.json in LAReQA's form and no corpus in BEIR's"
-        )
-    kept = chosen_languages(str(folder), paths, languages)
-    paths = {code: paths[code] for code in kept}
-    collection = load_lareqa(folder.resolve().name, paths)
-    return LoadedBenchmark(collection, {p.name: sha256_file(p) for p in paths.values()}, None)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bias_bench.console import say
 from bias_bench.datasets.collection import Candidate, Collection, Query, Topic
 from bias_bench.datasets.ids import candidate_id, query_id
+from bias_bench.datasets.readers import RAISED, Faults
 from bias_bench.errors import DataError
 from bias_bench.languages import base_language
 
@@ -133,12 +134,18 @@ class LanguageFile(NamedTuple):
     answers: list[Gold]
 
 
-def load_lareqa(name: str, files: Mapping[str, Path]) -> Collection:
-    """Read one file per language into a Collection; raises DataError naming the place."""
-    parts = {language: read_answers(path, language) for language, path in files.items()}
+def load_lareqa(name: str, files: Mapping[str, Path], faults: Faults = RAISED) -> Collection:
+    """Read one file per language into a Collection; raises DataError naming the place.
+
+    Where `faults` are collected, what has none is read, paragraph by paragraph.
+    """
+    parts: dict[str, LanguageFile] = {}
+    for language, path in files.items():
+        with faults:
+            parts[language] = read_answers(path, language, faults=faults)
     return Collection(
         name=name,
-        languages=tuple(files),
+        languages=tuple(parts),
         topics=tuple(read_topics(parts).values()),
         queries=tuple(query for part in parts.values() for query in part.queries),
         candidates=tuple(item for part in parts.values() for item in part.candidates),
@@ -159,7 +166,9 @@ def read_topics(parts: Mapping[str, LanguageFile]) -> dict[str, Topic]:
     return topics
 
 
-def read_answers(path: Path, language: str, whole: bool = False) -> LanguageFile:
+def read_answers(
+    path: Path, language: str, whole: bool = False, faults: Faults = RAISED
+) -> LanguageFile:
     """Read and check one language's file.
 
     With `whole`, the candidates of a file that has no sentences at all are its paragraphs, and
@@ -175,35 +184,37 @@ def read_answers(path: Path, language: str, whole: bool = False) -> LanguageFile
     found = LanguageFile([], [], [])
     seen: set[str] = set()
     for number, row, paragraph in paragraphs:
-        where = f"{path}: article {number}, paragraph {row}"
-        if whole and cut and paragraph.sentence_breaks is None:
-            raise DataError(
-                f"{where}: no 'sentence_breaks', which other paragraphs have; give all paragraphs "
-                "theirs or none"
+        with faults:
+            where = f"{path}: article {number}, paragraph {row}"
+            if whole and cut and paragraph.sentence_breaks is None:
+                raise DataError(
+                    f"{where}: no 'sentence_breaks', which other paragraphs have; give all "
+                    "paragraphs theirs or none"
+                )
+            if whole and not cut:
+                sentences, breaks = [paragraph.context], None
+                if paragraph.answerable and not paragraph.context.strip():
+                    raise DataError(f"{where}: empty context")
+            else:
+                sentences, breaks = _sentences(paragraph, where)
+            found.candidates.extend(
+                Candidate(candidate_id(language, number, row, index), text, paragraph.context)
+                for index, text in enumerate(sentences)
             )
-        if whole and not cut:
-            sentences, breaks = [paragraph.context], None
-            if paragraph.answerable and not paragraph.context.strip():
-                raise DataError(f"{where}: empty context")
-        else:
-            sentences, breaks = _sentences(paragraph, where)
-        found.candidates.extend(
-            Candidate(candidate_id(language, number, row, index), text, paragraph.context)
-            for index, text in enumerate(sentences)
-        )
-        for question in paragraph.answerable:
-            topic, answer = question.id, question.answers[0]
-            if topic in seen:
-                raise DataError(f"{where}: question id '{topic}' occurs twice")
-            seen.add(topic)
-            sentence = 0
-            if breaks is not None:
-                place = f"{where}, question '{topic}'"
-                _require_text(paragraph.context, answer, place)
-                sentence = _holding_sentence(breaks, answer.answer_start, place)
-            found.queries.append(Query(query_id(language, topic), question.question))
-            candidate, title = candidate_id(language, number, row, sentence), articles[number].title
-            found.answers.append(Gold(topic, candidate, number, row, title or ""))
+            for question in paragraph.answerable:
+                topic, answer = question.id, question.answers[0]
+                if topic in seen:
+                    raise DataError(f"{where}: question id '{topic}' occurs twice")
+                seen.add(topic)
+                sentence = 0
+                if breaks is not None:
+                    place = f"{where}, question '{topic}'"
+                    _require_text(paragraph.context, answer, place)
+                    sentence = _holding_sentence(breaks, answer.answer_start, place)
+                found.queries.append(Query(query_id(language, topic), question.question))
+                candidate = candidate_id(language, number, row, sentence)
+                title = articles[number].title or ""
+                found.answers.append(Gold(topic, candidate, number, row, title))
     if not seen:
         raise DataError(f"{path}: no question in this file; language '{language}' would be empty")
     return found
