@@ -106,7 +106,7 @@ def load_beir(
             for path in (files.corpus, files.queries, judgements):
                 sha256[path.relative_to(folder).as_posix()] = sha256_file(path)
             parts.append(_read_part(files, judgements, code or UNKNOWN_LANGUAGE, faults))
-    return Content(_collection(name, parts), sha256)
+    return Content(beir_collection(name, parts), sha256)
 
 
 def beir_split(folder: Path, wanted: str | None) -> str:
@@ -268,7 +268,8 @@ def _language(record: Record, default: str) -> str:
     return default if code is None else language_code(code)
 
 
-def _collection(name: str, parts: Sequence[Part]) -> Collection:
+def beir_collection(name: str, parts: Sequence[Part]) -> Collection:
+    """One benchmark of what was read; DataError for a topic that is asked twice in a language."""
     queries: dict[str, Query] = {}
     topics: dict[str, Topic] = {}
     grades: dict[str, dict[str, int]] = {}  # of documents by topic

@@ -18,6 +18,7 @@ from bias_bench.datasets.benchmark import (
     file_problem,
 )
 from bias_bench.datasets.folders import load_folder
+from bias_bench.datasets.irds import PREFIX, irds_name, load_irds
 from bias_bench.datasets.squad import load_lareqa
 from bias_bench.errors import DataError, UsageError, nearest
 from bias_bench.files import cache_root
@@ -25,7 +26,7 @@ from bias_bench.languages import chosen_languages
 from bias_bench.yaml_values import package_yaml
 
 __all__ = [
-    "BenchmarkSpec", "DataFile", "FileCheck", "LoadedBenchmark", "benchmark_place",
+    "BenchmarkSpec", "DataFile", "FileCheck", "LoadedBenchmark", "benchmark_name", "benchmark_place",
     "benchmark_spec", "benchmarks", "check_files", "data_folder", "data_note", "languages_of",
     "load_benchmark", "mend",
 ]  # fmt: skip
@@ -98,6 +99,13 @@ def benchmark_place(name: str) -> str:
     return name if name in benchmarks() or not Path(name).is_dir() else str(Path(name).resolve())
 
 
+def benchmark_name(name: str) -> str:
+    """What the collection is called that `load_benchmark` gives for a benchmark that is not known
+    by name: as its folder, or as `irds.irds_name`.
+    """
+    return irds_name(name) if name.startswith(PREFIX) else Path(name).resolve().name
+
+
 def data_folder(name: str, data_dir: Path | None) -> Path:
     """Where the files of a known benchmark are looked up: package, `data_dir` or the cache."""
     spec = benchmark_spec(name)
@@ -161,18 +169,24 @@ def load_benchmark(
     languages: Sequence[str] | None = None,
     split: str | None = None,
 ) -> LoadedBenchmark:
-    """Load a known benchmark (checked against its checksums), or a folder of one's own.
+    """Load a known benchmark (checked against its checksums), a folder of one's own, or irds:ID.
 
     With `languages` only their part of it; UsageError where it lacks one. `split` is that of a
     folder in BEIR's form.
     """
+    if name.startswith(PREFIX):
+        if split is not None:
+            raise UsageError(f"split={split}: the id of {name} says which part; remove the setting")
+        content = load_irds(name)
+        kept = content.collection.keep(languages) if languages else content.collection
+        return LoadedBenchmark(kept, content.sha256, None)
     if name not in benchmarks():
         if Path(name).is_dir():
             content = load_folder(Path(name), languages, split)
             return LoadedBenchmark(content.collection, content.sha256, None)
         raise UsageError(
             f"unknown benchmark '{name}': {nearest(name, benchmarks())} "
-            "(or give a folder with one <language>.json each, or in BEIR's form)"
+            "(or give a folder with one <language>.json each or in BEIR's form, or irds:ID)"
         )
     if split is not None:
         raise UsageError(f"split={split}: {name} has no splits; remove the setting")
