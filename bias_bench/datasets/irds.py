@@ -42,9 +42,8 @@ def load_irds(name: str) -> Content:
 
 def _read(identifier: str, language: str) -> Part:
     data = _data_set(identifier)
-    language = language_code(
-        language or data.docs_lang() or data.queries_lang() or UNKNOWN_LANGUAGE
-    )
+    known = language or data.docs_lang() or data.queries_lang()
+    language = language_code(known) if known else UNKNOWN_LANGUAGE
     try:
         documents = {doc.doc_id: (language, doc.default_text()) for doc in data.docs_iter()}
         texts = {query.query_id: query.default_text() for query in data.queries_iter()}
@@ -58,8 +57,8 @@ def _read(identifier: str, language: str) -> Part:
             grades.setdefault(query, {})[document] = max(int(grade), 0)
     if lost := len(judgements) - sum(map(len, grades.values())):
         say(
-            f"{PREFIX}{identifier}: {lost:,} of {len(judgements):,} judgements left out, of unknown "
-            "queries or documents or given twice"
+            f"{PREFIX}{identifier}: {lost:,} of {len(judgements):,} judgements left out, of "
+            "unknown queries or documents or given twice"
         )
     if not grades:
         raise DataError(f"{PREFIX}{identifier}: holds no judgement")
@@ -82,7 +81,7 @@ def _data_set(identifier: str) -> Any:
     except ImportError:
         raise BiasBenchError(
             f"{PREFIX}{identifier}: ir_datasets is not installed: run "
-            "`pip install 'biasbench[irds]'`"
+            "`pip install 'ir-datasets>=0.5.9'` (the extra irds)"
         ) from None
     try:
         data = ir_datasets.load(identifier)

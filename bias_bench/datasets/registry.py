@@ -26,9 +26,9 @@ from bias_bench.languages import chosen_languages
 from bias_bench.yaml_values import package_yaml
 
 __all__ = [
-    "BenchmarkSpec", "DataFile", "FileCheck", "LoadedBenchmark", "benchmark_name", "benchmark_place",
-    "benchmark_spec", "benchmarks", "check_files", "data_folder", "data_note", "languages_of",
-    "load_benchmark", "mend",
+    "BenchmarkSpec", "DataFile", "FileCheck", "LoadedBenchmark", "benchmark_name",
+    "benchmark_place", "benchmark_spec", "benchmarks", "check_files", "data_folder", "data_note",
+    "languages_of", "load_benchmark", "mend",
 ]  # fmt: skip
 
 
