@@ -247,7 +247,7 @@ def test_mmarco_layout_of_the_hub_and_blank_texts(
         ("triples.train.ids.small.tsv", [f"{10**20}\t1\t1"], "line 1: '1000"),
         ("triples.train.ids.small.tsv", [], "empty"),
         ("queries/german_queries.train.tsv", ["1 no tab"], "line 1: 1 field(s), expected 2"),
-        ("collections/german_collection.tsv", ["D1\tx"], "line 1: id 'D1' is no whole number"),
+        ("collections/german_collection.tsv", ["D1\tx"], "line 1: id 'D1' is not a whole number"),
     ],
 )
 def test_mmarco_bad_files_are_named(

@@ -6,7 +6,7 @@ of each other: a translation of a question, or another question that the same se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from hashlib import sha256
@@ -71,12 +71,19 @@ class Pairs:
         return Pairs(**chosen, **rest)
 
 
-class _Row(NamedTuple):
-    query: int
-    candidate: int
-    query_language: str
-    candidate_language: str
-    topic: int
+class Links(NamedTuple):
+    """Who belongs to whom: rows of topics, queries and candidates, int [links] each."""
+
+    topic: np.ndarray
+    query: np.ndarray
+    candidate: np.ndarray
+
+
+class Texts(NamedTuple):
+    """The texts of one side, and the language of each."""
+
+    texts: tuple[str, ...]
+    languages: Sequence[str]
 
 
 def pairs_from_collection(collection: Collection) -> Pairs:
@@ -84,41 +91,73 @@ def pairs_from_collection(collection: Collection) -> Pairs:
 
     Monolingual pairs and all directions of cross-lingual ones; a topic in L languages gives L².
     """
-    candidate_row = {candidate.id: row for row, candidate in enumerate(collection.candidates)}
-    of_topic: dict[str, list[str]] = {}
-    for topic, candidate in collection.relevance:
-        of_topic.setdefault(topic, []).append(candidate)
-    rows = [
-        _Row(
-            number,
-            candidate_row[candidate],
-            language_of(query.id),
-            language_of(candidate),
-            collection.topic_rows[topic_of(query.id)],
-        )
-        for number, query in enumerate(collection.queries)
-        for candidate in of_topic.get(topic_of(query.id), [])
-    ]
-    if not rows:
+    relevant = collection.relevant_rows
+    topics = [collection.topic_rows[topic_of(query.id)] for query in collection.queries]
+    links = np.array(
+        [
+            (topic, query, candidate)
+            for query, topic in enumerate(topics)
+            for candidate in relevant[topic]
+            if candidate >= 0
+        ],
+        dtype=np.int32,
+    ).reshape(-1, 3)
+    if not len(links):
         raise DataError(
             f"{collection.name}: no query has a relevant candidate; nothing to train on"
         )
-    candidates = np.array([row.candidate for row in rows], dtype=np.int32)
-    code = {language: index for index, language in enumerate(collection.languages)}
+    queries, candidates = (
+        Texts(tuple(item.text for item in items), [language_of(item.id) for item in items])
+        for items in (collection.queries, collection.candidates)
+    )
+    return link_texts(
+        collection.name,
+        collection.languages,
+        queries,
+        candidates,
+        {topic.id: topic.title for topic in collection.topics},
+        Links(*links.T),
+    )
+
+
+def link_texts(
+    name: str,
+    languages: Sequence[str],
+    queries: Texts,
+    candidates: Texts,
+    titles: Mapping[str, str],
+    links: Links,
+    equal_questions: bool = False,
+) -> Pairs:
+    """One pair per link. `titles` are those of the topics' documents (empty where unknown), by id.
+
+    Topics that share a candidate are a group, and with `equal_questions` those that share a query.
+    """
+    code = {language: index for index, language in enumerate(languages)}
+    codes = [
+        np.array([code[language] for language in side.languages], dtype=np.int32)
+        for side in (queries, candidates)
+    ]
+    topic, query, candidate = (rows.astype(np.int32) for rows in links)
+    topics, texts = [topic], [candidate]
+    if equal_questions:  # behind the candidates in the numbering
+        topics.append(topic)
+        texts.append(query + np.int32(len(candidates.texts)))
+    group = linked_groups(np.concatenate(topics), np.concatenate(texts))[: len(topic)]
     return Pairs(
-        query=np.array([row.query for row in rows], dtype=np.int32),
-        candidate=candidates,
-        query_language=np.array([code[row.query_language] for row in rows], dtype=np.int32),
-        candidate_language=np.array([code[row.candidate_language] for row in rows], dtype=np.int32),
-        group=linked_groups(np.array([row.topic for row in rows]), candidates),
-        topic=np.array([row.topic for row in rows], dtype=np.int32),
-        data_set=np.zeros(len(rows), dtype=np.int32),
-        query_texts=tuple(query.text for query in collection.queries),
-        candidate_texts=tuple(candidate.text for candidate in collection.candidates),
-        languages=collection.languages,
-        data_sets=(collection.name,),
-        topic_ids=tuple(topic.id for topic in collection.topics),
-        topic_titles=tuple(topic.title for topic in collection.topics),
+        query=query,
+        candidate=candidate,
+        query_language=codes[0][query],
+        candidate_language=codes[1][candidate],
+        group=group,
+        data_set=np.zeros(len(topic), dtype=np.int32),
+        topic=topic,
+        query_texts=queries.texts,
+        candidate_texts=candidates.texts,
+        languages=tuple(languages),
+        data_sets=(name,),
+        topic_ids=tuple(titles),
+        topic_titles=tuple(titles.values()),
     )
 
 

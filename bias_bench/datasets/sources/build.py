@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bias_bench.datasets.pairs import Pairs, join_pairs, linked_groups
+from bias_bench.datasets.pairs import Links, Pairs, Texts, join_pairs, link_texts
 from bias_bench.errors import DataError
 
 
@@ -21,35 +21,21 @@ class LoadedSource(NamedTuple):
     negatives: dict[int, tuple[str, ...]] | None
 
 
-class Links(NamedTuple):
-    """Who belongs to whom: rows of topics, queries and candidates, int [links] each."""
-
-    topic: np.ndarray
-    query: np.ndarray
-    candidate: np.ndarray
-
-
 class TextTable:
     """The texts of one side, each once per language, so that equal texts are one text."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], int] = {}
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
     def row(self, language: str, text: str) -> int:
         """The text's row, without white space at its ends; a new one when it is new."""
         return self._rows.setdefault((language, text.strip()), len(self._rows))
 
-    @property
-    def languages(self) -> list[str]:
-        """The language of every row."""
-        return [language for language, _ in self._rows]
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        return tuple(text for _, text in self._rows)
+    def finish(self) -> Texts:
+        """The texts so far."""
+        return Texts(
+            tuple(text for _, text in self._rows), [language for language, _ in self._rows]
+        )
 
 
 def crossed(queries: np.ndarray, candidates: np.ndarray, monolingual: bool = True) -> Links:
@@ -69,37 +55,12 @@ def crossed(queries: np.ndarray, candidates: np.ndarray, monolingual: bool = Tru
 def make_pairs(
     name: str, queries: TextTable, candidates: TextTable, titles: Mapping[str, str], links: Links
 ) -> Pairs:
-    """One pair per link. Topics that share a candidate, or a question word for word, are a group.
-
-    `titles` are those of the documents that the topics come from (empty where unknown), by topic
-    id. DataError when there is no link at all.
-    """
+    """Pairs as `link_texts` makes them; DataError when there is no link at all."""
     if len(links.topic) == 0:
         raise DataError(f"training source '{name}': no query has a candidate; nothing to train on")
-    languages = tuple(sorted({*queries.languages, *candidates.languages}))
-    code = {language: index for index, language in enumerate(languages)}
-    query_codes = np.array([code[language] for language in queries.languages], dtype=np.int32)
-    candidate_codes = np.array([code[language] for language in candidates.languages], np.int32)
-    # equal questions are linked as shared candidates are: behind the candidates in the numbering
-    group = linked_groups(
-        np.concatenate([links.topic, links.topic]),
-        np.concatenate([links.candidate, links.query + len(candidates)]),
-    )[: len(links.topic)]
-    return Pairs(
-        query=links.query.astype(np.int32),
-        candidate=links.candidate.astype(np.int32),
-        query_language=query_codes[links.query],
-        candidate_language=candidate_codes[links.candidate],
-        group=group,
-        data_set=np.zeros(len(links.topic), dtype=np.int32),
-        topic=links.topic.astype(np.int32),
-        query_texts=queries.texts,
-        candidate_texts=candidates.texts,
-        languages=languages,
-        data_sets=(name,),
-        topic_ids=tuple(titles),
-        topic_titles=tuple(titles.values()),
-    )
+    asked, answers = queries.finish(), candidates.finish()
+    languages = sorted({*asked.languages, *answers.languages})
+    return link_texts(name, languages, asked, answers, titles, links, equal_questions=True)
 
 
 def join_sources(parts: Sequence[LoadedSource]) -> LoadedSource:

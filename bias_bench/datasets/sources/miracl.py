@@ -24,8 +24,8 @@ from bias_bench.datasets.miracl_files import (
     read_topics,
     shard_number,
 )
+from bias_bench.datasets.pairs import Links
 from bias_bench.datasets.sources.build import (
-    Links,
     LoadedSource,
     TextTable,
     make_pairs,
@@ -37,7 +37,7 @@ _TOPICS = re.compile(r"(?:^|/)miracl-v1\.0-([a-z]+)/topics/topics\.miracl-v1\.0-
 
 
 class MiraclOptions(Options):
-    """`max_negatives`: at most so many for a pair; `title`: passages begin with their title.
+    """`max_negatives`: at most this many for a pair; `title`: passages begin with their title.
 
     `corpus_hub` and `corpus_revision` say where the passages are when they are in another
     repository of the hub than topics and judgements.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -18,9 +18,9 @@ import numpy as np
 from pydantic import Field
 
 from bias_bench.console import say
+from bias_bench.datasets.pairs import Links
 from bias_bench.datasets.readers import read_lines, read_table
 from bias_bench.datasets.sources.build import (
-    Links,
     LoadedSource,
     TextTable,
     crossed,
@@ -36,7 +36,7 @@ _COLLECTION = "_collection.tsv"
 
 
 class MmarcoOptions(Options):
-    """`limit`: only the first triples; `max_negatives`: at most so many for a pair."""
+    """`limit`: only the first triples; `max_negatives`: at most this many for a pair."""
 
     limit: int | None = Field(default=None, ge=1)
     max_negatives: int | None = Field(default=None, ge=0)
@@ -74,7 +74,7 @@ def load_mmarco(source: Source) -> LoadedSource:
     languages = list(files.queries)
     path = source.place.file(files.triples)
     triples = read_triples(path, options)
-    needed = _Needed(path, triples)
+    needed = _needed(triples)
     say(f"{source.name}: {len(triples.query):,} pairs in the triples, {len(languages)} languages")
     queries, candidates = TextTable(), TextTable()
     query_rows = np.full((len(triples.query), len(languages)), -1, dtype=np.int32)
@@ -82,8 +82,8 @@ def load_mmarco(source: Source) -> LoadedSource:
     passages: list[dict[int, str]] = []
     blank = 0
     for column, language in enumerate(languages):
-        asked = needed.texts(source.place.file(files.queries[language]), "query")
-        texts = needed.texts(source.place.file(files.collections[language]), "passage")
+        asked = _texts(source.place.file(files.queries[language]), "query", needed[0], path)
+        texts = _texts(source.place.file(files.collections[language]), "passage", needed[1], path)
         passages.append(texts)
         for row, (query, positive) in enumerate(zip(*triples[:2], strict=True)):
             if asked[query] and texts[positive]:
@@ -152,11 +152,9 @@ def mmarco_files(source: Source) -> list[tuple[Place, str]]:
 
 
 def read_triples(path: Path, options: MmarcoOptions) -> Triples:
-    """The first `limit` triples, gathered by pair. A pair's negatives are no answers of its query.
+    """The first `limit` triples, gathered by pair; no negative of a pair answers its query.
 
-    Blank lines are passed over.
-
-    DataError names a line that does not hold three whole numbers.
+    Blank lines are passed over. DataError names a line that does not hold three whole numbers.
     """
     ids = array("q")
     for number, line in enumerate(islice(read_lines(path), options.limit), 1):
@@ -185,34 +183,32 @@ def read_triples(path: Path, options: MmarcoOptions) -> Triples:
     return Triples(query[first[order]], positive[first[order]], first[order] + 1, negatives)
 
 
-class _Needed:
-    """The ids that the triples name, with the first line that names each."""
+def _needed(triples: Triples) -> tuple[dict[int, int], dict[int, int]]:
+    """The queries and the passages that the triples name, with the first line that names each."""
+    queries: dict[int, int] = {}
+    passages: dict[int, int] = {}
+    for query, positive, line, negatives in zip(*triples, strict=True):
+        queries.setdefault(int(query), int(line))
+        for passage in (int(positive), *negatives):
+            passages.setdefault(passage, int(line))
+    return queries, passages
 
-    def __init__(self, path: Path, triples: Triples) -> None:
-        self.path = path
-        self.query: dict[int, int] = {}
-        self.passage: dict[int, int] = {}
-        for query, positive, line, negatives in zip(*triples, strict=True):
-            self.query.setdefault(int(query), int(line))
-            for passage in (int(positive), *negatives):
-                self.passage.setdefault(passage, int(line))
 
-    def texts(self, path: Path, kind: str) -> dict[int, str]:
-        """The needed texts of a file by id; DataError for one that is not in it."""
-        wanted: dict[int, int] = getattr(self, kind)
-        found: dict[int, str] = {}
-        for number, (identifier, text) in read_table(path, 2):
-            if not identifier.isdecimal():
-                raise DataError(f"{path}: line {number}: id '{identifier[:20]}' is no whole number")
-            if int(identifier) in wanted:
-                found[int(identifier)] = text.strip()
-        if len(found) < len(wanted):
-            lost = min(wanted.keys() - found.keys(), key=wanted.__getitem__)
-            raise DataError(
-                f"{self.path}: line {wanted[lost]}: {kind} {lost} is not in {path}; both files "
-                "must be of one release"
-            )
-        return found
+def _texts(path: Path, kind: str, needed: Mapping[int, int], triples: Path) -> dict[int, str]:
+    """The needed texts of a file by id; DataError for one that is not in it."""
+    texts: dict[int, str] = {}
+    for number, (identifier, text) in read_table(path, 2):
+        if not identifier.isdecimal():
+            raise DataError(f"{path}: line {number}: id '{identifier[:20]}' is not a whole number")
+        if int(identifier) in needed:
+            texts[int(identifier)] = text.strip()
+    if len(texts) < len(needed):
+        lost = next(identifier for identifier in needed if identifier not in texts)
+        raise DataError(
+            f"{triples}: line {needed[lost]}: {kind} {lost} is not in {path}; both files must be "
+            "of one release"
+        )
+    return texts
 
 
 def _negatives(

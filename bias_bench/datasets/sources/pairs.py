@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import field_validator
 
+from bias_bench.datasets.pairs import Links
 from bias_bench.datasets.readers import (
     Record,
     parquet_columns,
@@ -22,7 +23,6 @@ from bias_bench.datasets.readers import (
     read_parquet_rows,
 )
 from bias_bench.datasets.sources.build import (
-    Links,
     LoadedSource,
     TextTable,
     make_pairs,
