@@ -293,7 +293,7 @@ def test_miracl_pairs_are_monolingual_with_judged_negatives(miracl: Path) -> Non
     [
         ("9\tQ0\t1#0\t1", "line 2: topic '9' is not in"),
         ("7\tQ0\t5#5\t1", "line 2: passage '5#5' is in no file of miracl-corpus-v1.0-sw"),
-        ("7\tQ0\t1#0\thigh", "line 2: grade 'high' is no whole number"),
+        ("7\tQ0\t1#0\thigh", "line 2: grade 'high' is not a whole number"),
         ("7 Q0 1#0 1", "line 2: 1 field(s), expected 4 between tabs"),
     ],
 )

@@ -114,9 +114,8 @@ def audit(pairs: Pairs, collection: Collection) -> Audit:
     findings += [*_shared_titles(topics, collection), *_shared_texts(pairs, collection)]
     findings.sort(key=lambda f: (f.data_set, KINDS.index(f.kind), -f.similarity, f))
     dropped: dict[str, list[str]] = {}
-    for topic, flag in zip(topics, _flagged(topics, findings), strict=True):
-        if flag:
-            dropped.setdefault(topic.data_set, []).append(topic.id)
+    for row in np.flatnonzero(_flagged(topics, findings)):
+        dropped.setdefault(topics[row].data_set, []).append(topics[row].id)
     return Audit(collection.name, tuple(findings), _counts(pairs, findings), dropped)
 
 

@@ -37,10 +37,13 @@ _FIX = (
 
 
 class Remote(NamedTuple):
-    """A file to fetch: `name` below the folder as in the repository; `size` in bytes, if known."""
+    """A file to fetch: `name` below the folder as in the repository, looked for at `path`; `size`
+    in bytes, if known.
+    """
 
     repository: Repository
     name: str
+    path: Path
     sha256: str
     size: int = 0
 
@@ -49,10 +52,12 @@ def fetch_folder(folder: Path, wanted: Sequence[str] | None) -> None:
     """Fetch what is missing or damaged of the languages; DataError names what could not be had."""
     if read_generated(folder):
         raise DataError(f"{folder}: {ELSEWHERE}")
-    missing = []
-    for language in languages_in(folder, wanted):
-        missing += _annotations(folder, language)
-        missing += [remote for remote in _shards(folder, language) if _is_wanted(folder, remote)]
+    missing = [
+        remote
+        for language in languages_in(folder, wanted)
+        for remote in (*_annotations(folder, language), *_shards(folder, language))
+        if file_problem(remote.path, remote.size or None, remote.sha256)
+    ]
     if not missing:
         return
     total = sum(remote.size for remote in missing)
@@ -67,60 +72,56 @@ def fetch_folder(folder: Path, wanted: Sequence[str] | None) -> None:
 
 
 def _annotations(folder: Path, language: str) -> list[Remote]:
-    """Topics and judgements that are missing or damaged."""
     facts = miracl_facts()
-    own = facts.languages[language]
-    names: list[tuple[Kind, str]] = [("topics", own.topics), ("qrels", own.qrels)]
+    sums = facts.languages[language]
+    names: list[tuple[Kind, str]] = [("topics", sums.topics), ("qrels", sums.qrels)]
     return [
-        Remote(facts.annotations, annotation_name(language, kind), sha256)
+        Remote(
+            facts.annotations,
+            annotation_name(language, kind),
+            annotation_file(folder, language, kind),
+            sha256,
+        )
         for kind, sha256 in names
-        if file_problem(annotation_file(folder, language, kind), None, sha256)
     ]
 
 
 def _shards(folder: Path, language: str) -> list[Remote]:
     """The shards that the hub lists at the pinned commit; the list is kept, and asked for once."""
-    repository = miracl_facts().corpus
-    below = corpus_folder(folder, language).name
-    if (folder / below / SUMS).is_file():
+    repository, corpus = miracl_facts().corpus, corpus_folder(folder, language)
+    if (corpus / SUMS).is_file():
         return [
-            Remote(repository, f"{below}/{path.name}", sha256 or "")
+            Remote(repository, f"{corpus.name}/{path.name}", path, sha256 or "")
             for path, sha256 in expected_shards(folder, language)
         ]
-    found = [
-        remote
-        for remote in list_repository(repository, below)
-        if shard_number(remote.name) is not None
-    ]
-    if not found:
-        raise DataError(f"{repository.hub}/{below}: lists no docs-<n>.jsonl.gz; try again later")
-    lines = [f"{remote.sha256}  {Path(remote.name).name}\n" for remote in found]
-    write_text(folder / below / SUMS, "".join(lines))
-    return found
+    remotes = _list_shards(repository, corpus)
+    if not remotes:
+        raise DataError(
+            f"{repository.hub}/{corpus.name}: lists no docs-<n>.jsonl.gz; try again later"
+        )
+    lines = [f"{remote.sha256}  {remote.path.name}\n" for remote in remotes]
+    write_text(corpus / SUMS, "".join(lines))
+    return remotes
 
 
-def _is_wanted(folder: Path, remote: Remote) -> bool:
-    return file_problem(folder / remote.name, remote.size or None, remote.sha256) is not None
-
-
-def list_repository(repository: Repository, below: str) -> list[Remote]:
-    """The large files in a folder of a repository, with the checksums that its commit pins."""
+def _list_shards(repository: Repository, corpus: Path) -> list[Remote]:
+    """The shards in a folder of a repository, with the checksums that its commit pins."""
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
     entries = ask_hub(
-        f"{repository.hub}/{below}",
+        f"{repository.hub}/{corpus.name}",
         lambda: list(
             HfApi().list_repo_tree(
-                repository.hub, below, repo_type="dataset", revision=repository.revision
+                repository.hub, corpus.name, repo_type="dataset", revision=repository.revision
             )
         ),
         _FIX,
     )
     return [
-        Remote(repository, entry.path, entry.lfs.sha256, entry.size)
+        Remote(repository, entry.path, corpus.parent / entry.path, entry.lfs.sha256, entry.size)
         for entry in entries
-        if isinstance(entry, RepoFile) and entry.lfs is not None
+        if isinstance(entry, RepoFile) and entry.lfs and shard_number(entry.path) is not None
     ]
 
 

@@ -260,7 +260,7 @@ def read_judgements(path: Path, questions: dict[str, str], topics: Path) -> Judg
         if topic not in questions:
             raise DataError(f"{where}: topic '{topic}' is not in {topics}")
         if not re.fullmatch(r"\s*-?\d{1,9}\s*", grade):
-            raise DataError(f"{where}: grade '{grade}' is no whole number")
+            raise DataError(f"{where}: grade '{grade}' is not a whole number")
         of_topic = judged.grades.setdefault(topic, {})
         if passage in of_topic:
             raise DataError(f"{where}: passage '{passage}' is judged twice for topic '{topic}'")

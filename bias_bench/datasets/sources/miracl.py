@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
@@ -59,8 +60,9 @@ def load_miracl(source: Source) -> LoadedSource:
     titles: dict[str, str] = {}
     links: list[tuple[int, int, int]] = []
     negatives: dict[int, tuple[str, ...]] = {}
-    for language in _languages(source, options):
-        questions, judged, passages = _read_language(_files(source, options, language))
+    for files in _files(source):
+        language = files.language
+        questions, judged, passages = _read_language(source, files)
         for topic in judged.grades:
             positives = judged.relevant(topic)
             if not positives:
@@ -84,76 +86,67 @@ def _text(passage: Passage, options: MiraclOptions) -> str:
     return passage.with_title() if options.title else passage.text
 
 
-def miracl_files(source: Source) -> list[tuple[Place, str]]:
-    """Topics, judgements and all shards of the corpora."""
-    options = source.options(MiraclOptions)
-    found: list[tuple[Place, str]] = []
-    for language in _languages(source, options):
-        files = _files(source, options, language)
-        found += [(source.place, files.topics), (source.place, files.judgements)]
-        found += [(files.place, name) for name in _shards(files.place, files.corpus)]
-    return found
-
-
 class _Files(NamedTuple):
-    """Names of one language's topics and judgements, and its corpus, which has its own place."""
+    """Names of one language's files; those of the corpus have their own place."""
 
-    annotated: Place
+    language: str
     topics: str
     judgements: str
     place: Place
     corpus: str
+    shards: list[str]
 
 
-def _languages(source: Source, options: MiraclOptions) -> list[str]:
+def miracl_files(source: Source) -> list[tuple[Place, str]]:
+    """Topics, judgements and all shards of the corpora."""
+    return [
+        named
+        for files in _files(source)
+        for named in (
+            (source.place, files.topics),
+            (source.place, files.judgements),
+            *((files.place, name) for name in files.shards),
+        )
+    ]
+
+
+def _files(source: Source) -> Iterator[_Files]:
+    """The files of each language to read."""
     source.takes("path")
-    matches = (_TOPICS.search(name) for name in source.place.names(_root(source)))
-    known = {match[1] for match in matches if match}
-    languages = source.keep_languages(options.languages, known)
+    options = source.options(MiraclOptions)
+    root = below = posixpath.normpath(source.spec.path)
+    matches = map(_TOPICS.search, source.place.names(root))
+    languages = source.keep_languages(options.languages, {match[1] for match in matches if match})
     if not languages:
         raise DataError(
             f"{source.spec.path}: no miracl-v1.0-<language>/topics/ with a train.tsv "
             f"({source.where}); check path"
         )
-    return languages
-
-
-def _root(source: Source) -> str:
-    return posixpath.normpath(source.spec.path)
-
-
-def _files(source: Source, options: MiraclOptions, language: str) -> _Files:
-    root, place = _root(source), source.place
-    folder = posixpath.normpath(posixpath.join(root, f"miracl-v1.0-{language}"))
-    stem = f"miracl-v1.0-{language}-train.tsv"
+    place = source.place
     if options.corpus_hub:
-        place = place.at(options.corpus_hub, options.corpus_revision)
-        root = "."
-    return _Files(
-        source.place,
-        f"{folder}/topics/topics.{stem}",
-        f"{folder}/qrels/qrels.{stem}",
-        place,
-        posixpath.normpath(posixpath.join(root, f"miracl-corpus-v1.0-{language}")),
-    )
+        place, below = place.at(options.corpus_hub, options.corpus_revision), "."
+    for language in languages:
+        folder = posixpath.normpath(posixpath.join(root, f"miracl-v1.0-{language}"))
+        stem = f"miracl-v1.0-{language}-train.tsv"
+        corpus = posixpath.normpath(posixpath.join(below, f"miracl-corpus-v1.0-{language}"))
+        shards = [name for name in place.names(corpus) if shard_number(name) is not None]
+        if not shards:
+            raise DataError(f"{corpus}: holds no docs-*.jsonl.gz ({source.where})")
+        topics, judgements = f"{folder}/topics/topics.{stem}", f"{folder}/qrels/qrels.{stem}"
+        yield _Files(language, topics, judgements, place, corpus, shards)
 
 
-def _read_language(files: _Files) -> tuple[dict[str, str], Judgements, dict[str, Passage]]:
-    topics_path = files.annotated.file(files.topics)
+def _read_language(
+    source: Source, files: _Files
+) -> tuple[dict[str, str], Judgements, dict[str, Passage]]:
+    topics_path = source.place.file(files.topics)
     questions = read_topics(topics_path)
-    qrels_path = files.annotated.file(files.judgements)
+    qrels_path = source.place.file(files.judgements)
     judged = read_judgements(qrels_path, questions, topics_path)
-    shards = map(files.place.file, _shards(files.place, files.corpus))
+    shards = map(files.place.file, files.shards)
     passages = judged.passages(chain.from_iterable(map(read_passages, shards)))
     for passage in passages.values():
         if not passage.text.strip():
             raise DataError(f"{passage.where}: passage '{passage.id}' has an empty text")
     judged.require(passages, qrels_path, files.corpus, "fetch all its parts")
     return questions, judged, passages
-
-
-def _shards(place: Place, corpus: str) -> list[str]:
-    parts = [name for name in place.names(corpus) if shard_number(name) is not None]
-    if not parts:
-        raise DataError(f"{corpus}: holds no docs-*.jsonl.gz (training source '{place.source}')")
-    return parts
