@@ -35,12 +35,12 @@ class Document(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            found = error.errors()[0]
-        place = ".".join(map(str, found["loc"])) or "its content"
-        given = repr(found["input"])
-        given = "" if found["type"] == "missing" else f", not {given[:_SHOWN]}"
-        message = found["msg"][:1].lower() + found["msg"][1:]
-        raise DataError(f"{source}: damaged: {place}: {message}{given}; {advice}")
+            problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"])) or "its content"
+        given = repr(problem["input"])
+        given = "" if problem["type"] == "missing" else f", not {given[:_SHOWN]}"
+        message = problem["msg"][:1].lower() + problem["msg"][1:]
+        raise DataError(f"{source}: damaged: {key}: {message}{given}; {advice}")
 
 
 T = TypeVar("T")
@@ -69,10 +69,10 @@ def read_document(path: Path, schema: int, advice: str) -> dict[str, Any]:
         json_text(content)  # refuses numbers that are not finite
     except ValueError as error:
         raise DataError(f"{path}: damaged: not valid JSON ({error}); {advice}") from None
-    found = content.get("schema") if isinstance(content, dict) else None
-    if found != schema:
+    given = content.get("schema") if isinstance(content, dict) else None
+    if given != schema:
         raise BiasBenchError(
-            f"{path}: schema {found} is not known to this version of biasbench (it knows "
+            f"{path}: schema {given} is not known to this version of biasbench (it knows "
             f"{schema}); update biasbench, or give another --name"
         )
     return content

@@ -159,7 +159,7 @@ def write_json(path: Path, value: Any, durable: bool = False) -> None:
 
 
 def _utf8(text: str) -> bytes:
-    """As UTF-8; a byte of a file's name that is no UTF-8 as an escape, which JSON reads back."""
+    """As UTF-8; a byte of a file's name that is not UTF-8 as an escape, which JSON reads back."""
     return text.encode("utf-8", "backslashreplace")
 
 

@@ -168,19 +168,19 @@ def direction(code: str) -> str:
 
 def doubts(codes: Iterable[str]) -> list[str]:
     """What a reader must know of a benchmark's codes: which are unknown, which say the same."""
-    found: list[str] = []
+    lines: list[str] = []
     alike: dict[str | None, list[str]] = {}
     for code in codes:
         known = read_language(code)
         alike.setdefault(known.tag if known else None, []).append(code)
     if unknown := alike.pop(None, []):
-        found.append(
+        lines.append(
             f"unknown language {', '.join(unknown)}: its texts are analysed, perturbed and shown "
             "by no language's rules; use codes of BCP 47 or ISO 639"
         )
-    found += [
+    lines += [
         f"{' and '.join(same)} are one language ({tag}) under several codes, and are kept apart"
         for tag, same in alike.items()
         if len(same) > 1
     ]
-    return found
+    return lines

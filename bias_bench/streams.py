@@ -66,10 +66,10 @@ def lasting_streams() -> Iterator[LastingStream]:
         except OSError:  # else a file of ours would get this number, and what is printed to it
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     before: Any = sys.stdout, sys.stderr
-    found = LastingStream(sys.stdout)
-    sys.stdout, sys.stderr = found, LastingStream(sys.stderr)
+    output = LastingStream(sys.stdout)
+    sys.stdout, sys.stderr = output, LastingStream(sys.stderr)
     try:
-        yield found
+        yield output
     finally:
         sys.stdout, sys.stderr = before
 

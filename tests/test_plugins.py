@@ -13,7 +13,13 @@ import pytest
 
 from bias_bench.datasets import registry
 from bias_bench.datasets.benchmark import BenchmarkSpec
-from bias_bench.datasets.registry import benchmarks, check_files, data_folder, load_benchmark, mend
+from bias_bench.datasets.registry import (
+    benchmarks,
+    check_files,
+    data_folder,
+    file_fix,
+    load_benchmark,
+)
 from bias_bench.errors import DataError
 from bias_bench.files import sha256_file
 
@@ -109,7 +115,7 @@ def test_a_damaged_file_of_a_package_is_named(site: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_benchmark("small-clir", None)
     assert str(caught.value).startswith(f"{path}: damaged: sha256 ")
-    assert mend("small-clir", None) == "reinstall the package that brings small-clir"
+    assert file_fix("small-clir", None) == "reinstall the package that brings small-clir"
 
 
 @pytest.mark.usefixtures("site")

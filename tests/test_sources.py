@@ -100,11 +100,11 @@ def test_an_entry_may_be_checked_and_spelt_out_before(tmp_path: Path) -> None:
         ({"form": "squad", "files": {"en": "a"}, "sha256": {"a": "12"}}, "sha256.a: string should"),
         (
             {"form": "squad", "files": {"en": "a.json"}, "sha256": {"b.json": "0" * 64}},
-            "sha256 is given for 'b.json', which is no file of it: did you mean 'a.json'?",
+            "sha256 is given for 'b.json', which is not a file of it: did you mean 'a.json'?",
         ),
         (
             {"form": "mmarco", "path": "m", "sha256": {"m/none": "0" * 64}},
-            "sha256 is given for 'm/none', which is no file of it",
+            "sha256 is given for 'm/none', which is not a file of it",
         ),
     ],
 )

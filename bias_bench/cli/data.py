@@ -122,7 +122,7 @@ def verify(
     """Compare every file with its recorded size and sha256; exit code 3 if one differs."""
     from bias_bench.cli.output import print_json
     from bias_bench.console import result
-    from bias_bench.datasets.registry import check_files, mend
+    from bias_bench.datasets.registry import check_files, file_fix
     from bias_bench.errors import DataError
 
     checks = check_files(name, data_dir, language)
@@ -140,7 +140,7 @@ def verify(
         shown = ", ".join(bad[:_FILES_SHOWN]) + (", …" if len(bad) > _FILES_SHOWN else "")
         raise DataError(
             f"{name}: {len(bad)} of {len(checks)} files missing or damaged ({shown}); "
-            f"{mend(name, data_dir)}"
+            f"{file_fix(name, data_dir)}"
         )
 
 
@@ -246,18 +246,20 @@ def audit_data(
     from bias_bench.datasets.registry import load_benchmark
 
     listen(verbose)
-    found = audit(_training_pairs(train, data_dir), load_benchmark(benchmark, data_dir).collection)
+    audited = audit(
+        _training_pairs(train, data_dir), load_benchmark(benchmark, data_dir).collection
+    )
     if output_format == "json":
-        print_json(found.to_json())
+        print_json(audited.to_json())
         return
-    if found.findings:
-        _print_findings(found)
-    for name, count in found.data_sets.items():
+    if audited.findings:
+        _print_findings(audited)
+    for name, count in audited.data_sets.items():
         result(
-            f"{name} against {found.benchmark}: {count.topics_kept:,} of {count.topics:,} topics, "
-            f"{count.pairs_kept:,} of {count.pairs:,} pairs have nothing in common with it"
+            f"{name} against {audited.benchmark}: {count.topics_kept:,} of {count.topics:,} "
+            f"topics, {count.pairs_kept:,} of {count.pairs:,} pairs have nothing in common with it"
         )
-    result(found.verdict)
+    result(audited.verdict)
 
 
 def _training_pairs(name: str, data_dir: Path | None) -> Pairs:
@@ -287,7 +289,7 @@ def _shown(languages: list[str]) -> str:
     return " ".join(few)
 
 
-def _print_findings(found: Audit) -> None:
+def _print_findings(audited: Audit) -> None:
     """The findings as a table, at most `_ROWS_SHOWN` of them; JSON has all."""
     from bias_bench.cli.output import print_table
     from bias_bench.console import result
@@ -296,9 +298,9 @@ def _print_findings(found: Audit) -> None:
     columns = [Column("kind", "name"), Column("data set", "name")]
     columns += [Column(heading, "text") for heading in ("topic", "matched", "in the benchmark")]
     table = Table([*columns, Column("similarity")])
-    for finding in found.findings[:_ROWS_SHOWN]:
+    for finding in audited.findings[:_ROWS_SHOWN]:
         cells = (finding.kind, finding.data_set, finding.topic, finding.matched, finding.item)
         table.add_row(*cells, f"{finding.similarity:.3f}")
     print_table(table)
-    if len(found.findings) > _ROWS_SHOWN:
-        result(f"… and {len(found.findings) - _ROWS_SHOWN:,} more; --format json has all")
+    if len(audited.findings) > _ROWS_SHOWN:
+        result(f"… and {len(audited.findings) - _ROWS_SHOWN:,} more; --format json has all")

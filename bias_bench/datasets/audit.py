@@ -91,8 +91,8 @@ class Audit(NamedTuple):
                 kinds = ", ".join(f"{kind} {n:,}" for kind, n in count.by_kind.items() if n)
                 parts.append(f"{name} {dropped:,} of {count.topics:,} ({kinds})")
                 total += dropped
-        found = f"{total:,} topic{'s' * (total > 1)} dropped: {', '.join(parts)}"
-        return f"{found if total else 'clean'}; {UNSEEN}"
+        said = f"{total:,} topic{'s' * (total > 1)} dropped: {', '.join(parts)}"
+        return f"{said if total else 'clean'}; {UNSEEN}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for manifests and reports; its `dropped` is what `drop_topics` takes."""
@@ -152,8 +152,8 @@ class _Seen(dict[int, str]):
     """What is left of a character, by its code point; worked out once."""
 
     def __missing__(self, point: int) -> str:
-        self[point] = found = _seen(chr(point))
-        return found
+        self[point] = left = _seen(chr(point))
+        return left
 
 
 _SEEN = _Seen()
@@ -192,16 +192,16 @@ def _topics(pairs: Pairs) -> tuple[list[_Topic], np.ndarray]:
         for data_set, topic in zip(*np.divmod(distinct, len(pairs.topic_ids)), strict=True)
     ]
     topics = sorted(set(named))
-    place = {topic: index for index, topic in enumerate(topics)}
-    return topics, np.array([place[topic] for topic in named], dtype=np.int64)[rows]
+    row_of = {topic: index for index, topic in enumerate(topics)}
+    return topics, np.array([row_of[topic] for topic in named], dtype=np.int64)[rows]
 
 
 def _flagged(topics: Sequence[_Topic], findings: Iterable[Finding]) -> np.ndarray:
     """Array of bool [topics]: the topic has a finding, or its title is one that was found."""
     kinds = {(finding.data_set, finding.topic, finding.kind) for finding in findings}
-    found = {place[:2] for place in kinds}
+    with_finding = {kind_of[:2] for kind_of in kinds}
     titles = {letters(topic.title) for topic in topics if (*topic[:2], "title") in kinds} - {""}
-    flags = [topic[:2] in found or letters(topic.title) in titles for topic in topics]
+    flags = [topic[:2] in with_finding or letters(topic.title) in titles for topic in topics]
     return np.array(flags, dtype=bool)
 
 

@@ -69,14 +69,14 @@ def beir_folders(folder: Path) -> dict[str, Path]:
         return {"": folder}
     if not folder.is_dir():
         return {}
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not is_hidden(path.name) and _one_of(path, "corpus", _ROWS):
             code = language_code(path.name)
-            if code in found:
-                raise DataError(f"{path}: is language '{code}', as {found[code].name} beside it")
-            found[code] = path
-    return found
+            if code in folders:
+                raise DataError(f"{path}: is language '{code}', as {folders[code].name} beside it")
+            folders[code] = path
+    return folders
 
 
 def load_beir(
@@ -95,14 +95,14 @@ def load_beir(
     if not folders:
         raise DataError(f"{folder}: no corpus.jsonl, corpus.jsonl.gz or corpus.parquet")
     if "" not in folders:
-        kept = chosen_languages(str(folder), folders, languages)
-        folders = {code: folders[code] for code in kept}
+        codes = chosen_languages(str(folder), folders, languages)
+        folders = {code: folders[code] for code in codes}
     parts: list[Part] = []
     sha256: dict[str, str] = {}
-    for code, place in folders.items():
+    for code, inner in folders.items():
         with faults:
-            files = _files(place)
-            judgements = files.judgements[_split(place, files.judgements, split)]
+            files = _files(inner)
+            judgements = files.judgements[_split(inner, files.judgements, split)]
             for path in (files.corpus, files.queries, judgements):
                 sha256[path.relative_to(folder).as_posix()] = sha256_file(path)
             parts.append(_read_part(files, judgements, code or UNKNOWN_LANGUAGE, faults))
@@ -116,10 +116,10 @@ def beir_split(folder: Path, wanted: str | None) -> str:
 
 def _one_of(folder: Path, stem: str, endings: Iterable[str]) -> Path | None:
     """The file of this name; DataError where there are several."""
-    found = [path for ending in endings if (path := folder / f"{stem}{ending}").is_file()]
-    if len(found) > 1:
-        raise DataError(f"{found[0]}: stands beside {found[1].name}; keep one of them")
-    return found[0] if found else None
+    paths = [path for ending in endings if (path := folder / f"{stem}{ending}").is_file()]
+    if len(paths) > 1:
+        raise DataError(f"{paths[0]}: stands beside {paths[1].name}; keep one of them")
+    return paths[0] if paths else None
 
 
 def _files(folder: Path) -> Files:

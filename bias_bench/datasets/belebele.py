@@ -62,10 +62,10 @@ def _present(folder: Path, wanted: Sequence[str] | None) -> dict[str, Path]:
     """The files of the variants wanted, else of those that are there, else of the default ones."""
     facts = belebele_facts()
     paths = {variant: folder / f"{variant}.jsonl" for variant in facts.variants}
-    kept = chosen_languages("belebele", paths, wanted)
+    codes = chosen_languages("belebele", paths, wanted)
     if not wanted:
-        kept = [code for code in kept if paths[code].is_file()] or list(facts.default)
-    return {code: paths[code] for code in kept}
+        codes = [code for code in codes if paths[code].is_file()] or list(facts.default)
+    return {code: paths[code] for code in codes}
 
 
 def _check(folder: Path, wanted: Sequence[str] | None, deep: bool) -> list[FileCheck]:
@@ -118,10 +118,10 @@ def _load(name: str, folder: Path, languages: Sequence[str] | None) -> Content:
 
 def _read_variant(path: Path, variant: str) -> dict[str, Passage]:
     """The passages by link, in the order of the links; DataError where they are not all there."""
-    found: dict[str, Passage] = {}
+    passages: dict[str, Passage] = {}
     for record in read_json_lines(path):
         link, text, questions = _row(record)
-        passage = found.setdefault(link, Passage(text, {}))
+        passage = passages.setdefault(link, Passage(text, {}))
         if passage.text != text:
             raise DataError(f"{record.where}: the passage of {link} differs from that above")
         for number, question in questions.items():
@@ -129,13 +129,13 @@ def _read_variant(path: Path, variant: str) -> dict[str, Passage]:
                 raise DataError(f"{record.where}: question {number} of {link} occurs twice")
             passage.questions[number] = question
     facts = belebele_facts()
-    total = sum(len(passage.questions) for passage in found.values())
-    if (len(found), total) != (facts.passages, facts.questions):
+    total = sum(len(passage.questions) for passage in passages.values())
+    if (len(passages), total) != (facts.passages, facts.questions):
         raise DataError(
-            f"{path}: {len(found)} passages and {total} questions, expected "
+            f"{path}: {len(passages)} passages and {total} questions, expected "
             f"{facts.passages} and {facts.questions} of {variant}"
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(passages.items()))
 
 
 def _row(record: Record) -> tuple[str, str, dict[str, str]]:
@@ -143,14 +143,14 @@ def _row(record: Record) -> tuple[str, str, dict[str, str]]:
     fields = record.fields
     if "flores_passage" in fields:
         number = str(fields.get("question_number"))
-        found = fields.get("link"), fields["flores_passage"], {number: fields.get("question")}
+        values = fields.get("link"), fields["flores_passage"], {number: fields.get("question")}
     else:
         extra = _mapping(_mapping(fields.get("metadata")).get("extra"))
         items = fields.get("items")
         numbered = enumerate(items if isinstance(items, list) else [], 1)
         questions = {str(number): _mapping(item).get("question") for number, item in numbered}
-        found = extra.get("url") or fields.get("url"), fields.get("text"), questions
-    link, text, asked = found
+        values = extra.get("url") or fields.get("url"), fields.get("text"), questions
+    link, text, asked = values
     texts = (link, text, *asked.values())
     if not asked or not all(isinstance(value, str) and value.strip() for value in texts):
         raise DataError(f"{record.where}: a link, a passage or a question is missing")

@@ -126,8 +126,8 @@ def file_problem(path: Path, size: int | None, sha256: str) -> str | None:
     actual = path.stat().st_size
     if size is not None and actual != size:
         return f"damaged: {actual:,} bytes, expected {size:,}"
-    found = sha256_file(path)
-    return None if found == sha256 else f"damaged: sha256 {found[:12]}… differs"
+    digest = sha256_file(path)
+    return None if digest == sha256 else f"damaged: sha256 {digest[:12]}… differs"
 
 
 def files_reader(load: Callable[[str, Path], Collection], sha256: Mapping[str, str]) -> Reader:
@@ -145,9 +145,9 @@ def files_reader(load: Callable[[str, Path], Collection], sha256: Mapping[str, s
         ]
 
     def read(name: str, folder: Path, languages: Sequence[str] | None) -> Content:
-        for found in check(folder, languages, True):
-            if found.problem:
-                raise DataError(f"{found.path}: {found.problem}; put the file of {name} there")
+        for checked in check(folder, languages, True):
+            if checked.problem:
+                raise DataError(f"{checked.path}: {checked.problem}; put the file of {name} there")
         return Content(load(name, folder), dict(sha256))
 
     return Reader(load=read, check=check)

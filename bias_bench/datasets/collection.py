@@ -180,22 +180,22 @@ class Collection:
 
         UsageError for a language that it does not have.
         """
-        kept = chosen_languages(self.name, self.languages, languages)
-        if len(kept) == len(self.languages):
+        chosen = chosen_languages(self.name, self.languages, languages)
+        if len(chosen) == len(self.languages):
             return self
-        queries = tuple(query for query in self.queries if language_of(query.id) in kept)
+        queries = tuple(query for query in self.queries if language_of(query.id) in chosen)
         asked = {topic_of(query.id) for query in queries}
 
         def stays(pair: tuple[str, str]) -> bool:
-            return pair[0] in asked and language_of(pair[1]) in kept
+            return pair[0] in asked and language_of(pair[1]) in chosen
 
         stay = [stays(pair) for pair in self.relevance]
         return replace(
             self,
-            languages=tuple(kept),
+            languages=tuple(chosen),
             topics=tuple(topic for topic in self.topics if topic.id in asked),
             queries=queries,
-            candidates=self._held.keep(kept),
+            candidates=self._held.keep(chosen),
             relevance=tuple(compress(self.relevance, stay)),
             grades=tuple(compress(self.grades, stay)),
             not_relevant=tuple(filter(stays, self.not_relevant)),

@@ -108,13 +108,13 @@ class StoredCorpus:
 
     def titles_and_texts(self, rows: np.ndarray) -> list[tuple[str, str]]:
         """Title and text at `rows` int [n], in that order."""
-        found = [("", "")] * len(rows)
+        pairs = [("", "")] * len(rows)
         order = np.argsort(rows, kind="stable")
         for batch, start, places in self._batches("texts.arrow", TEXTS, rows, order):
             for place in places:
                 row = int(rows[place] - start)
-                found[place] = (batch.column(0)[row].as_py(), batch.column(1)[row].as_py())
-        return found
+                pairs[place] = (batch.column(0)[row].as_py(), batch.column(1)[row].as_py())
+        return pairs
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
         """int64 [n]: the row of each id, -1 where there is none."""
@@ -128,8 +128,8 @@ class StoredCorpus:
             for shard in np.unique(shards[shards >= 0]).tolist():
                 places = np.flatnonzero(shards == shard)
                 wanted = pa.array([ids[place] for place in places.tolist()], pa.string())
-                found = pc.index_in(wanted, reader.get_batch(shard).column(0))
-                rows[places] = pc.add(found.cast(pa.int64()), shard * SHARD).fill_null(-1)
+                places_in = pc.index_in(wanted, reader.get_batch(shard).column(0))
+                rows[places] = pc.add(places_in.cast(pa.int64()), shard * SHARD).fill_null(-1)
         return rows
 
     def texts(self, start: int, stop: int) -> Iterator[str]:
@@ -219,7 +219,7 @@ class StoredCandidates(Sequence[Candidate]):
         return found
 
     def keep(self, languages: Sequence[str]) -> StoredCandidates:
-        """Those of some languages."""
+        """The candidates in some languages."""
         return StoredCandidates([self.corpora[language] for language in languages])
 
     def __len__(self) -> int:

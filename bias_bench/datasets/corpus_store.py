@@ -67,8 +67,8 @@ def stored_corpus(
     with waiting_lock(folder.with_name(f"{key}.lock"), f"corpus of '{language}'"):
         settle_folder(folder)
         if not _is_whole(folder):
-            with atomic_folder(folder) as made:
-                _write(made, language, passages())
+            with atomic_folder(folder) as empty:
+                _write(empty, language, passages())
     return StoredCorpus(folder)
 
 

@@ -81,8 +81,8 @@ def load_folder(
     name = folder.resolve().name
     if beir_folders(folder):
         content = load_beir(name, folder, languages, split, faults)
-        kept = content.collection.keep(languages) if languages else content.collection
-        return content._replace(collection=kept)
+        collection = content.collection.keep(languages) if languages else content.collection
+        return content._replace(collection=collection)
     if split is not None:
         raise UsageError(f"split={split}: {folder} is not in BEIR's form; remove the setting")
     paths: dict[str, Path] = {}

@@ -35,11 +35,11 @@ def hub_file(
     """A file of a data set repository: in the hub's cache, or below `folder`."""
     from huggingface_hub import hf_hub_download
 
-    place = {"local_dir": folder} if folder else {}
+    options = {"local_dir": folder} if folder else {}
     return ask_hub(
         f"{repository}/{name}",
         lambda: Path(
-            hf_hub_download(repository, name, repo_type="dataset", revision=revision, **place)
+            hf_hub_download(repository, name, repo_type="dataset", revision=revision, **options)
         ),
         fix,
     )

@@ -158,10 +158,10 @@ def _read_language(
     corpus = _store_corpus(folder, language, sha256)
     names = list(judged.line)
     rows = corpus.rows_of([f"{language}:{name}" for name in names])
-    place = {name: row for name, row in zip(names, rows.tolist(), strict=True) if row >= 0}
-    judged.require(place, *where)
+    row_of = {name: row for name, row in zip(names, rows.tolist(), strict=True) if row >= 0}
+    judged.require(row_of, *where)
     first = [relevant[0] for topic in questions if (relevant := judged.relevant(topic))]
-    named = corpus.titles_and_texts(np.array([place[name] for name in first], dtype=np.int64))
+    named = corpus.titles_and_texts(np.array([row_of[name] for name in first], dtype=np.int64))
     titles = {name: title for name, (title, _) in zip(first, named, strict=True)}
     return LanguagePart(questions, judged, corpus, titles)
 

@@ -1,6 +1,6 @@
 """Fetch MIRACL from the hub at pinned commits: resumed where it broke off, and checked.
 
-Topics and judgements have recorded checksums. Those of the corpus are what the hub lists at the
+Topics and judgements have recorded checksums. The corpus has those that the hub lists at the
 commit; they are kept beside the shards, so that later checks need no network.
 """
 

@@ -110,8 +110,8 @@ def read_generated(folder: Path) -> Generated | None:
         return Generated.model_validate(read_json(path))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise DataError(f"{path}: {place}: {problem['msg']}; {ELSEWHERE}") from None
+        key = ".".join(map(str, problem["loc"]))
+        raise DataError(f"{path}: {key}: {problem['msg']}; {ELSEWHERE}") from None
 
 
 def expected_passages(folder: Path, language: str) -> int:

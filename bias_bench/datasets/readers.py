@@ -131,7 +131,9 @@ def read_json_lines(path: Path, member: str | None = None) -> Iterator[Record]:
         except ValueError as error:
             raise DataError(f"{where}: not JSON ({error}); expected one object a line") from None
         if ("\\ud" in line or "\\uD" in line) and not _encodable(fields):
-            raise DataError(f"{where}: half of a surrogate pair, which is no text; mend the row")
+            raise DataError(
+                f"{where}: half of a surrogate pair, which is not text; correct the row"
+            )
         if not isinstance(fields, dict):
             raise DataError(f"{where}: {type(fields).__name__}, expected a JSON object")
         yield Record(where, fields)
@@ -185,7 +187,9 @@ def _encodable(value: Any) -> bool:
 @contextmanager
 def _open(path: Path, member: str | None) -> Iterator[BinaryIO]:
     if member is not None and path.suffix != ".zip":
-        raise UsageError(f"{path}: no zip file, so it has no member '{member}'; remove the option")
+        raise UsageError(
+            f"{path}: not a zip file, so it has no member '{member}'; remove the option"
+        )
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive, archive.open(_member(archive, path, member)) as data:
             yield data  # type: ignore[misc]

@@ -26,9 +26,20 @@ from bias_bench.languages import chosen_languages
 from bias_bench.yaml_values import package_yaml
 
 __all__ = [
-    "BenchmarkSpec", "DataFile", "FileCheck", "LoadedBenchmark", "benchmark_name",
-    "benchmark_place", "benchmark_spec", "benchmarks", "check_files", "data_folder", "data_note",
-    "languages_of", "load_benchmark", "mend",
+    "BenchmarkSpec",
+    "DataFile",
+    "FileCheck",
+    "LoadedBenchmark",
+    "benchmark_name",
+    "benchmark_place",
+    "benchmark_spec",
+    "benchmarks",
+    "check_files",
+    "data_folder",
+    "data_note",
+    "file_fix",
+    "languages_of",
+    "load_benchmark",
 ]  # fmt: skip
 
 
@@ -38,8 +49,8 @@ GROUP = "biasbench.benchmarks"  # of entry points (``docs/benchmarks.md``)
 @cache
 def benchmarks() -> dict[str, BenchmarkSpec]:
     """The benchmarks known by name: those of this package, then those of others, by name."""
-    own = _own_benchmarks()
-    return {**own, **_installed_benchmarks(own)}
+    packaged = _own_benchmarks()
+    return {**packaged, **_installed_benchmarks(packaged)}
 
 
 def _own_benchmarks() -> dict[str, BenchmarkSpec]:
@@ -121,8 +132,8 @@ def data_folder(name: str, data_dir: Path | None) -> Path:
 def data_note(name: str, data_dir: Path | None) -> str | None:
     """What must stand beside every figure from the files of a known benchmark, if anything."""
     spec = benchmark_spec(name)
-    found = spec.reader.note(data_folder(name, data_dir)) if spec.reader else None
-    return " ".join(filter(None, (found, spec.note))) or None
+    note = spec.reader.note(data_folder(name, data_dir)) if spec.reader else None
+    return " ".join(filter(None, (note, spec.note))) or None
 
 
 def languages_of(name: str, wanted: Sequence[str] | None) -> list[str]:
@@ -150,7 +161,7 @@ def _check(folder: Path, language: str, expected: DataFile) -> FileCheck:
     return FileCheck(language, path, file_problem(path, expected.bytes, expected.sha256))
 
 
-def mend(name: str, data_dir: Path | None) -> str:
+def file_fix(name: str, data_dir: Path | None) -> str:
     """What to do about a missing or damaged file of a known benchmark."""
     spec = benchmark_spec(name)
     if spec.folder is not None:
@@ -199,7 +210,7 @@ def load_benchmark(
     checks = check_files(name, data_dir, languages)
     for check in checks:
         if check.problem:
-            raise DataError(f"{check.path}: {check.problem}; {mend(name, data_dir)}")
+            raise DataError(f"{check.path}: {check.problem}; {file_fix(name, data_dir)}")
     collection = load_lareqa(name, {check.language: check.path for check in checks})
     sha256 = {check.path.name: spec.files[check.language].sha256 for check in checks}
     return LoadedBenchmark(collection, sha256, spec, spec.note)

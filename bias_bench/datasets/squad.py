@@ -181,7 +181,7 @@ def read_answers(
         for row, paragraph in enumerate(article.paragraphs)
     ]
     cut = any(paragraph.sentence_breaks is not None for *_, paragraph in paragraphs)
-    found = LanguageFile([], [], [])
+    answered = LanguageFile([], [], [])
     seen: set[str] = set()
     for number, row, paragraph in paragraphs:
         with faults:
@@ -197,7 +197,7 @@ def read_answers(
                     raise DataError(f"{where}: empty context")
             else:
                 sentences, breaks = _sentences(paragraph, where)
-            found.candidates.extend(
+            answered.candidates.extend(
                 Candidate(candidate_id(language, number, row, index), text, paragraph.context)
                 for index, text in enumerate(sentences)
             )
@@ -211,13 +211,13 @@ def read_answers(
                     place = f"{where}, question '{topic}'"
                     _require_text(paragraph.context, answer, place)
                     sentence = _holding_sentence(breaks, answer.answer_start, place)
-                found.queries.append(Query(query_id(language, topic), question.question))
+                answered.queries.append(Query(query_id(language, topic), question.question))
                 candidate = candidate_id(language, number, row, sentence)
                 title = articles[number].title or ""
-                found.answers.append(Gold(topic, candidate, number, row, title))
+                answered.answers.append(Gold(topic, candidate, number, row, title))
     if not seen:
         raise DataError(f"{path}: no question in this file; language '{language}' would be empty")
-    return found
+    return answered
 
 
 def _sentences(paragraph: Paragraph, where: str) -> tuple[list[str], list[tuple[int, int]]]:

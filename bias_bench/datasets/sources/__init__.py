@@ -119,7 +119,7 @@ def parse_entry(entry: Entry, where: str) -> SourceSpec:
             f"{where}: unknown training source '{given.name}': "
             f"{nearest(given.name, named_sources())} (one of your own needs 'form' too)"
         )
-    # keys that are there but empty are no choice: a resolved configuration spells them all out
+    # keys that are there but empty are not a choice: a resolved configuration spells them all out
     extra = [key for key, value in given if value and key not in ("name", "options")]
     if extra:
         raise UsageError(
@@ -161,6 +161,6 @@ def _check_sums(source: Source) -> None:
         unknown = sorted(set(spec.sha256) - set(known))
     if unknown:
         raise UsageError(
-            f"{source.where}: sha256 is given for '{unknown[0]}', which is no file of it: "
+            f"{source.where}: sha256 is given for '{unknown[0]}', which is not a file of it: "
             f"{nearest(unknown[0], known) if known else 'give names as relative to --data-dir'}"
         )

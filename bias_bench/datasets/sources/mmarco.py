@@ -119,28 +119,28 @@ def find_files(source: Source) -> Files:
     collections: dict[str, str] = {}
     names = source.place.names(path)
     for name in names:
-        for ending, found in ((_QUERIES, queries), (_COLLECTION, collections)):
+        for ending, names_of in ((_QUERIES, queries), (_COLLECTION, collections)):
             language = our_language(posixpath.basename(name).removesuffix(ending))
             if not name.endswith(ending) or language is None:
                 continue
-            if language in found:
+            if language in names_of:
                 raise UsageError(
-                    f"{source.where}: both {found[language]} and {name} are language "
+                    f"{source.where}: both {names_of[language]} and {name} are language "
                     f"'{language}'; let path name the folder of one translation"
                 )
-            found[language] = name
+            names_of[language] = name
     here, above = (posixpath.normpath(posixpath.join(path, up, TRIPLES)) for up in (".", ".."))
     one_up = here not in names and not source.place.lacks([above])
-    kept = source.keep_languages(options.languages, queries.keys() & collections.keys())
-    if not kept:
+    languages = source.keep_languages(options.languages, queries.keys() & collections.keys())
+    if not languages:
         raise DataError(
             f"{source.spec.path}: no <language>{_QUERIES} with its <language>{_COLLECTION} "
             f"({source.where}); check path"
         )
     return Files(
         above if one_up else here,
-        {language: queries[language] for language in kept},
-        {language: collections[language] for language in kept},
+        {language: queries[language] for language in languages},
+        {language: collections[language] for language in languages},
     )
 
 
@@ -177,8 +177,10 @@ def read_triples(path: Path, options: MmarcoOptions) -> Triples:
         answers.setdefault(int(query[row]), set()).add(int(positive[row]))
     negatives = []
     for pair in order:
-        own = answers[int(query[first[pair]])]
-        texts = [text for text in dict.fromkeys(negative[lines[pair]].tolist()) if text not in own]
+        correct = answers[int(query[first[pair]])]
+        texts = [
+            text for text in dict.fromkeys(negative[lines[pair]].tolist()) if text not in correct
+        ]
         negatives.append(texts[: options.max_negatives])
     return Triples(query[first[order]], positive[first[order]], first[order] + 1, negatives)
 

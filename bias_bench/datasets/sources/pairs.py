@@ -198,10 +198,10 @@ def _checked(record: Record, language: str, number: int) -> PairRow:
 
 
 def _row_language(record: Record, column: str, language: str) -> str:
-    own = record.value(column) or record.value("language") or language
-    if not own:
+    given = record.value(column) or record.value("language") or language
+    if not given:
         raise DataError(f"{record.where}: no '{column}' and no 'language'; add one of them")
-    code = our_language(own) if isinstance(own, str) else None
+    code = our_language(given) if isinstance(given, str) else None
     if code is None:
-        raise DataError(f"{record.where}: '{column}' is {own!r:.40}, expected a language code")
+        raise DataError(f"{record.where}: '{column}' is {given!r:.40}, expected a language code")
     return code
