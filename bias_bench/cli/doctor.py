@@ -19,14 +19,14 @@ def doctor(output_format: OutputFormat = "table") -> None:
     from bias_bench.console import result
     from bias_bench.health import checks
 
-    looked_at = []
+    found = []
     for check in checks():
-        looked_at.append(check)
-        fix = f" -> {check.mend}" if check.state != "ok" else ""
+        found.append(check)
+        mend = f" -> {check.mend}" if check.state != "ok" else ""
         if output_format == "table":
-            result(f"{check.state:<5} {check.name}: {check.finding}{fix}")
-    failed = any(check.state == "fail" for check in looked_at)
+            result(f"{check.state:<5} {check.name}: {check.finding}{mend}")
+    failed = any(check.state == "fail" for check in found)
     if output_format == "json":
-        print_json({"ok": not failed, "checks": [check._asdict() for check in looked_at]})
+        print_json({"ok": not failed, "checks": [check._asdict() for check in found]})
     if failed:
         raise typer.Exit(1)
