@@ -246,9 +246,7 @@ def audit_data(
     from bias_bench.datasets.registry import load_benchmark
 
     listen(verbose)
-    report = audit(
-        _training_pairs(train, data_dir), load_benchmark(benchmark, data_dir).collection
-    )
+    report = audit(_training_pairs(train, data_dir), load_benchmark(benchmark, data_dir).collection)
     if output_format == "json":
         print_json(report.to_json())
         return
