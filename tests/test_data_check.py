@@ -86,6 +86,15 @@ def test_notes_say_what_is_missing_doubtful_or_not_read(tmp_path: Path) -> None:
     assert has_note(check_folder(apart), "2 of 4 queries have no relevant candidate")
 
 
+def test_each_language_may_have_its_own_only_split(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    write(own / "de", split="dev")
+    write(own / "en", split="test")
+    checked = check_folder(own)
+    assert (checked.split, checked.problems) == ("dev, test", [])
+    assert len(load_benchmark(str(own), None).collection.queries) == 4
+
+
 def test_every_problem_is_a_line_with_file_and_line(tmp_path: Path) -> None:
     own = tmp_path / "own"
     corpus = [*CORPUS, CORPUS[0], {"_id": "d 9", "text": "x"}, {"_id": "d8"}]

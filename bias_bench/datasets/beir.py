@@ -149,7 +149,7 @@ def _split(folder: Path, known: dict[str, Path], wanted: str | None) -> str:
             return _DEFAULT_SPLIT
         raise UsageError(
             f"{folder}: holds the splits {', '.join(known)}; choose one, for example "
-            f"--set split={next(iter(known))}"
+            f"--set split={next(iter(known))} (`data check`: --split {next(iter(known))})"
         )
     if wanted not in known:
         raise UsageError(f"{folder}: no split '{wanted}': {nearest(wanted, known)}")

@@ -112,56 +112,63 @@ def check_folder(folder: Path, split: str | None = None) -> FolderCheck:
     problems: list[str] = []
     faults = Faults(problems)
     form, content = "", None
+    splits: set[str] = set()
     with faults:
         folders = beir_folders(folder)
         if folders:
             form = BEIR if "" in folders else BEIR_FOLDERS
-            split = beir_split(next(iter(folders.values())), split)
         elif any(not is_hidden(path.name) for path in folder.glob("*.json")):
             form = LAREQA
+        for inner in folders.values():
+            with Faults([]):  # what is wrong here is a problem of the next lines too
+                splits.add(beir_split(inner, split))
         content = load_folder(folder, None, split, faults)
+    shown = ", ".join(sorted(splits)) or None
     if content is None:
         notes = _unread(folder, ())
-        return FolderCheck(str(folder), form, split, [], 0, {}, False, "topic", notes, problems)
+        return FolderCheck(str(folder), form, shown, [], 0, {}, False, "topic", notes, problems)
     collection, read = content
-    notes = [*doubts(collection.languages), *_notes(collection), *_unread(folder, read)]
+    languages = _languages(collection)
+    unanswered = sum(language.unanswered for language in languages)
+    notes = _notes(collection, unanswered)
     grades = Counter(map(str, collection.grades or [1] * len(collection.relevance)))
     if collection.not_relevant:
         grades["0"] = len(collection.not_relevant)
     return FolderCheck(
         path=str(folder),
         form=form,
-        split=split,
-        languages=_languages(collection),
+        split=shown,
+        languages=languages,
         topics=len(collection.topics),
         grades=dict(sorted(grades.items())),
         parallel=collection.parallel,
         unit=default_unit(lambda unit: [(t.id, getattr(t, unit)) for t in collection.topics]),
-        notes=notes,
+        notes=[*doubts(collection.languages), *notes, *_unread(folder, read)],
         problems=problems,
     )
 
 
 def _languages(collection: Collection) -> list[LanguageCheck]:
-    relevant = Counter(language_of(name) for name in {name for _, name in collection.relevance})
+    relevant = Counter(map(language_of, {candidate for _, candidate in collection.relevance}))
     answered = {topic for topic, _ in collection.relevance}
-    checks = []
-    for language, pool in collection.pools.items():
-        queries = collection.queries_in(language)
-        checks.append(
-            LanguageCheck(
-                language=language,
-                name=language_name(language),
-                queries=len(queries),
-                candidates=pool.stop - pool.start,
-                relevant=relevant[language],
-                unanswered=sum(topic_of(query.id) not in answered for query in queries),
-            )
+    queries = Counter(language_of(query.id) for query in collection.queries)
+    unanswered = Counter(
+        language_of(query.id) for query in collection.queries if topic_of(query.id) not in answered
+    )
+    return [
+        LanguageCheck(
+            language=language,
+            name=language_name(language),
+            queries=queries[language],
+            candidates=pool.stop - pool.start,
+            relevant=relevant[language],
+            unanswered=unanswered[language],
         )
-    return checks
+        for language, pool in collection.pools.items()
+    ]
 
 
-def _notes(collection: Collection) -> list[str]:
+def _notes(collection: Collection, unanswered: int) -> list[str]:
     """What is missing in a collection, and what that means for its settings."""
     notes, number = [], len(collection.languages)
     if number == 1:
@@ -184,7 +191,6 @@ def _notes(collection: Collection) -> list[str]:
                 f"no query in {language} has a relevant candidate in {', '.join(lost)}: "
                 f"{'that setting is' if len(lost) == 1 else 'those settings are'} left out"
             )
-    unanswered = sum(language.unanswered for language in _languages(collection))
     if unanswered:
         notes.append(
             f"{unanswered:,} of {len(collection.queries):,} queries have no relevant candidate, "
