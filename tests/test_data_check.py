@@ -54,8 +54,9 @@ def test_sound_folders_have_the_numbers_of_what_is_loaded(tmp_path: Path) -> Non
 
 
 def test_grades_unit_and_relevant_candidates_are_counted(tmp_path: Path) -> None:
-    checked = check_folder(write(tmp_path / "own"))
-    assert checked.grades == {"0": 1, "1": 1, "2": 1}
+    qrels = table([("q1", "d1", "10"), ("q1", "d2", "0"), ("q2", "3", "2")])
+    checked = check_folder(write(tmp_path / "own", qrels=qrels))
+    assert list(checked.grades.items()) == [("0", 1), ("2", 1), ("10", 1)]
     [und] = checked.languages
     assert (und.queries, und.candidates, und.relevant, und.unanswered) == (2, 3, 2, 0)
     assert checked.unit == "topic"
@@ -84,6 +85,15 @@ def test_notes_say_what_is_missing_doubtful_or_not_read(tmp_path: Path) -> None:
         write(apart / language, qrels=table([("q1", "d1", "0"), ("q2", "3", "1")]))
     assert has_note(check_folder(apart), "no topic is shared by languages")
     assert has_note(check_folder(apart), "2 of 4 queries have no relevant candidate")
+
+
+def test_what_makes_no_collection_is_a_problem_of_its_own(tmp_path: Path) -> None:
+    corpus = [*PARALLEL_CORPUS, {"_id": "fr1", "text": "fr", "language": "fr"}]
+    own = write(tmp_path / "own", corpus, PARALLEL_QUERIES, table(PARALLEL_QRELS))
+    checked = check_folder(own)
+    assert (checked.form, checked.split, checked.languages, checked.notes) == (BEIR, "test", [], [])
+    [problem] = checked.problems
+    assert problem.startswith("own: fr has documents and no judged query")
 
 
 def test_each_language_may_have_its_own_only_split(tmp_path: Path) -> None:

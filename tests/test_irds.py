@@ -72,7 +72,7 @@ def test_what_cannot_be_meant_is_one_line() -> None:
         load_benchmark("irds:toy/en", None)
     with pytest.raises(UsageError, match=r"no such data set: did you mean 'toy/en/test'"):
         load_benchmark("irds:toy/en/tests", None)
-    with pytest.raises(UsageError, match=r"split=dev: the id of irds:toy/en/test says which"):
+    with pytest.raises(UsageError, match=r"split=dev: irds:toy/en/test has no splits"):
         load_benchmark("irds:toy/en/test", None, split="dev")
 
 

@@ -76,13 +76,12 @@ def load_folder(
 ) -> Content:
     """The collection in a folder in any form; DataError names the place of a fault.
 
-    UsageError for a language or a split that it does not have.
+    Files of other languages than these `languages` are not read; a file of several languages is
+    read whole. UsageError for a language or a split that it does not have.
     """
     name = folder.resolve().name
     if beir_folders(folder):
-        content = load_beir(name, folder, languages, split, faults)
-        collection = content.collection.keep(languages) if languages else content.collection
-        return content._replace(collection=collection)
+        return load_beir(name, folder, languages, split, faults)
     if split is not None:
         raise UsageError(f"split={split}: {folder} is not in BEIR's form; remove the setting")
     paths: dict[str, Path] = {}
@@ -125,7 +124,7 @@ def check_folder(folder: Path, split: str | None = None) -> FolderCheck:
         content = load_folder(folder, None, split, faults)
     shown = ", ".join(sorted(splits)) or None
     if content is None:
-        notes = _unread(folder, ())
+        notes = [] if form else _unread(folder, ())
         return FolderCheck(str(folder), form, shown, [], 0, {}, False, "topic", notes, problems)
     collection, read = content
     languages = _languages(collection)
@@ -140,7 +139,7 @@ def check_folder(folder: Path, split: str | None = None) -> FolderCheck:
         split=shown,
         languages=languages,
         topics=len(collection.topics),
-        grades=dict(sorted(grades.items())),
+        grades=dict(sorted(grades.items(), key=lambda item: int(item[0]))),
         parallel=collection.parallel,
         unit=default_unit(lambda unit: [(t.id, getattr(t, unit)) for t in collection.topics]),
         notes=[*doubts(collection.languages), *notes, *_unread(folder, read)],

@@ -12,6 +12,7 @@ from typing import Any
 from bias_bench.console import warn
 from bias_bench.datasets.benchmark import (
     BenchmarkSpec,
+    Content,
     DataFile,
     FileCheck,
     LoadedBenchmark,
@@ -185,32 +186,35 @@ def load_benchmark(
     With `languages` only their part of it; UsageError where it lacks one. `split` is that of a
     folder in BEIR's form.
     """
+    if split is not None and (name in benchmarks() or name.startswith(PREFIX)):
+        raise UsageError(f"split={split}: {name} has no splits; remove the setting")
+    spec, note = None, None
     if name.startswith(PREFIX):
-        if split is not None:
-            raise UsageError(f"split={split}: the id of {name} says which part; remove the setting")
         content = load_irds(name)
-        kept = content.collection.keep(languages) if languages else content.collection
-        return LoadedBenchmark(kept, content.sha256, None)
-    if name not in benchmarks():
-        if Path(name).is_dir():
-            content = load_folder(Path(name), languages, split)
-            return LoadedBenchmark(content.collection, content.sha256, None)
+    elif name in benchmarks():
+        spec, note = benchmark_spec(name), data_note(name, data_dir)
+        languages = languages_of(name, languages) if languages else None
+        content = _load_known(name, data_dir, languages)
+    elif Path(name).is_dir():
+        content = load_folder(Path(name), languages, split)
+    else:
         raise UsageError(
             f"unknown benchmark '{name}': {nearest(name, benchmarks())} "
             "(or give a folder with one <language>.json each or in BEIR's form, or irds:ID)"
         )
-    if split is not None:
-        raise UsageError(f"split={split}: {name} has no splits; remove the setting")
+    collection = content.collection.keep(languages) if languages else content.collection
+    return LoadedBenchmark(collection, content.sha256, spec, note)
+
+
+def _load_known(name: str, data_dir: Path | None, languages: Sequence[str] | None) -> Content:
     spec = benchmark_spec(name)
-    languages = languages_of(name, languages) if languages else None
     if spec.reader is not None:
-        content = spec.reader.load(name, data_folder(name, data_dir), languages)
-        collection = content.collection.keep(languages) if languages else content.collection
-        return LoadedBenchmark(collection, content.sha256, spec, data_note(name, data_dir))
+        return spec.reader.load(name, data_folder(name, data_dir), languages)
     checks = check_files(name, data_dir, languages)
     for check in checks:
         if check.problem:
             raise DataError(f"{check.path}: {check.problem}; {file_fix(name, data_dir)}")
     collection = load_lareqa(name, {check.language: check.path for check in checks})
-    sha256 = {check.path.name: spec.files[check.language].sha256 for check in checks}
-    return LoadedBenchmark(collection, sha256, spec, spec.note)
+    return Content(
+        collection, {check.path.name: spec.files[check.language].sha256 for check in checks}
+    )
