@@ -242,6 +242,7 @@ def test_mmarco_layout_of_the_hub_and_blank_texts(
     [
         ("triples.train.ids.small.tsv", ["1\t10\t11", "1\t99\t11"], "line 2: passage 99 is not in"),
         ("triples.train.ids.small.tsv", ["1\t10\t99"], "line 1: passage 99 is not in"),
+        ("triples.train.ids.small.tsv", ["", "1\t10\t11", "", "2\t99\t11"], "line 4: passage 99"),
         ("triples.train.ids.small.tsv", ["9\t10\t11"], "line 1: query 9 is not in"),
         ("triples.train.ids.small.tsv", ["1\tx\t11"], "line 1: '1\tx\t11', expected three whole"),
         ("triples.train.ids.small.tsv", [f"{10**20}\t1\t1"], "line 1: '1000"),

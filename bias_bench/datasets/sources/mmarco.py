@@ -156,10 +156,11 @@ def read_triples(path: Path, options: MmarcoOptions) -> Triples:
 
     Blank lines are passed over. DataError names a line that does not hold three whole numbers.
     """
-    ids = array("q")
+    ids, blank = array("q"), array("q")  # of a blank line, the number of triples before it
     for number, line in enumerate(islice(read_lines(path), options.limit), 1):
         fields = line.split()
         if not fields:
+            blank.append(len(ids) // 3)
             continue
         if len(fields) != 3 or not all(id_.isdecimal() and len(id_) < 10 for id_ in fields):
             raise DataError(f"{path}: line {number}: '{line[:40]}', expected three whole numbers")
@@ -178,11 +179,12 @@ def read_triples(path: Path, options: MmarcoOptions) -> Triples:
     negatives = []
     for pair in order:
         correct = answers[int(query[first[pair]])]
-        texts = [
-            text for text in dict.fromkeys(negative[lines[pair]].tolist()) if text not in correct
-        ]
-        negatives.append(texts[: options.max_negatives])
-    return Triples(query[first[order]], positive[first[order]], first[order] + 1, negatives)
+        distinct = dict.fromkeys(negative[lines[pair]].tolist())
+        wrong = [passage for passage in distinct if passage not in correct]
+        negatives.append(wrong[: options.max_negatives])
+    first = first[order]
+    line_of = first + 1 + np.searchsorted(blank, first, side="right")
+    return Triples(query[first], positive[first], line_of, negatives)
 
 
 def _needed(triples: Triples) -> tuple[dict[int, int], dict[int, int]]:
