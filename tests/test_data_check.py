@@ -144,8 +144,15 @@ def test_problems_of_all_paragraphs_and_files_are_named(tmp_path: Path) -> None:
     second["sentences"][0] = " "
     write_lareqa(tmp_path, "en", content)
     (tmp_path / "de.json").write_text("{", encoding="utf-8")
-    problems = check_folder(tmp_path).problems
-    assert len(problems) == 3
+    broken = document([paragraph(["Une."], ("q1", 0))])
+    broken["data"][0]["paragraphs"][0]["sentences"] = None
+    write_lareqa(tmp_path, "fr", broken)
+    checked = check_folder(tmp_path)
+    assert [(part.language, part.queries) for part in checked.languages] == [("en", 2)]
+    problems = checked.problems
+    assert len(problems) == 5
+    assert problems[3].startswith(f"{tmp_path}/fr.json: article 0, paragraph 0: no 'sentence_bre")
+    assert problems[4].startswith(f"{tmp_path}/fr.json: no question in this file")
     assert problems[0].startswith(f"{tmp_path}/de.json: truncated or not JSON")
     assert problems[1].startswith(f"{tmp_path}/en.json: article 0, paragraph 0, question 'q1'")
     assert problems[2].startswith(f"{tmp_path}/en.json: article 1, paragraph 0: empty sentence")

@@ -137,7 +137,7 @@ class LanguageFile(NamedTuple):
 def load_lareqa(name: str, files: Mapping[str, Path], faults: Faults = RAISED) -> Collection:
     """Read one file per language into a Collection; raises DataError naming the place.
 
-    Where `faults` are collected, what has none is read, paragraph by paragraph.
+    Where `faults` are collected, what has none is read, question by question.
     """
     parts: dict[str, LanguageFile] = {}
     for language, path in files.items():
@@ -202,20 +202,21 @@ def read_answers(
                 for index, text in enumerate(sentences)
             )
             for question in paragraph.answerable:
-                topic, answer = question.id, question.answers[0]
-                if topic in seen:
-                    raise DataError(f"{where}: question id '{topic}' occurs twice")
-                seen.add(topic)
-                sentence = 0
-                if breaks is not None:
-                    place = f"{where}, question '{topic}'"
-                    _require_text(paragraph.context, answer, place)
-                    sentence = _holding_sentence(breaks, answer.answer_start, place)
-                answered.queries.append(Query(query_id(language, topic), question.question))
-                candidate = candidate_id(language, number, row, sentence)
-                title = articles[number].title or ""
-                answered.answers.append(Gold(topic, candidate, number, row, title))
-    if not seen:
+                with faults:
+                    topic, answer = question.id, question.answers[0]
+                    if topic in seen:
+                        raise DataError(f"{where}: question id '{topic}' occurs twice")
+                    seen.add(topic)
+                    sentence = 0
+                    if breaks is not None:
+                        place = f"{where}, question '{topic}'"
+                        _require_text(paragraph.context, answer, place)
+                        sentence = _holding_sentence(breaks, answer.answer_start, place)
+                    answered.queries.append(Query(query_id(language, topic), question.question))
+                    candidate = candidate_id(language, number, row, sentence)
+                    title = articles[number].title or ""
+                    answered.answers.append(Gold(topic, candidate, number, row, title))
+    if not answered.queries:
         raise DataError(f"{path}: no question in this file; language '{language}' would be empty")
     return answered
 
