@@ -23,9 +23,10 @@ from bias_bench.robustness.perturbations import (
     VARIANTS,
     Variant,
     applicable,
+    changed_shares,
     generator,
+    perturbed_queries,
 )
-from bias_bench.robustness.suite import changed_shares, perturbed_queries
 from bias_bench.robustness.text import clusters, split_words
 from bias_bench.robustness.typing_errors import neighbouring_keys
 from tests.helpers import unhurried

@@ -9,7 +9,7 @@ import numpy as np
 from bias_bench.console import progress
 from bias_bench.encoders.cache import Request
 from bias_bench.robustness.effect import DEPTH, QueryEffects, Ranking, query_effects, summarise
-from bias_bench.robustness.suite import (
+from bias_bench.robustness.perturbations import (
     VARIANTS,
     Variant,
     changed_shares,
