@@ -11,7 +11,7 @@ from benchmarks.harness import Comparison, Options, interleave, progress
 from bias_bench.retrieval.approximate import Index, build_index, built_from
 from bias_bench.retrieval.blocks import ArrayBlocks
 from bias_bench.retrieval.dense import make_pool, search
-from bias_bench.retrieval.nearest import exact_nearest, nearest_by_index, recall
+from bias_bench.retrieval.indexed import exact_nearest, nearest_by_index, recall
 from bias_bench.retrieval.settings import ApproximateIndex, HnswIndex, IvfPqIndex
 
 DEPTH = 100

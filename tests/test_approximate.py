@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.memory import parse_size
-from bias_bench.retrieval import nearest as nearest_module
+from bias_bench.retrieval import indexed as indexed_module
 from bias_bench.retrieval.approximate import (
     Index,
     build_index,
@@ -28,12 +28,15 @@ from bias_bench.retrieval.blocks import ArrayBlocks, VectorBlocks, stored_blocks
 from bias_bench.retrieval.dense import make_pool, search
 from bias_bench.retrieval.exact import Order
 from bias_bench.retrieval.indexed import (
+    Nearest,
     PartOfBlocks,
+    exact_nearest,
     index_pools,
     measure_recall,
+    nearest_by_index,
+    recall,
     search_indexed,
 )
-from bias_bench.retrieval.nearest import Nearest, exact_nearest, nearest_by_index, recall
 from bias_bench.retrieval.settings import ApproximateIndex, HnswIndex, IvfPqIndex
 from bias_bench.stages.memory import require_index_memory
 from tests.helpers import unhurried
@@ -225,10 +228,10 @@ def test_results_do_not_depend_on_the_number_of_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     index = make(vectors, settings, tmp_path)
-    monkeypatch.setattr(nearest_module, "GATHERED", 1_000)
+    monkeypatch.setattr(indexed_module, "GATHERED", 1_000)
     found = []
     for cores in (1, 4):
-        monkeypatch.setattr(nearest_module.os, "cpu_count", lambda number=cores: number)
+        monkeypatch.setattr(indexed_module.os, "cpu_count", lambda number=cores: number)
         found.append(nearest_by_index(index, vectors, queries, 50))
     assert np.array_equal(found[0].columns, found[1].columns)
     assert np.array_equal(found[0].scores, found[1].scores)

@@ -15,6 +15,7 @@ import numpy as np
 
 from bias_bench.errors import BiasBenchError
 from bias_bench.retrieval.order import (
+    NO_KEY,
     descending_id_order,
     key_columns,
     key_scores,
@@ -133,7 +134,7 @@ def _largest(scores: np.ndarray, part: slice, depth: int) -> np.ndarray:
     bound = np.partition(np.maximum.reduce(stripes), width - depth, axis=1)[:, width - depth]
     rows, columns = np.divmod(np.flatnonzero(own >= bound[:, None]), own.shape[1])
     counts = np.bincount(rows, minlength=len(own))
-    keys = np.full((len(own), counts.max()), np.iinfo(np.int64).min)
+    keys = np.full((len(own), counts.max()), NO_KEY)
     place = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
     keys[rows, place] = rank_keys(own[rows, columns], columns + part.start)
     return np.sort(keys, axis=1)[:, ::-1][:, :depth]

@@ -1,20 +1,31 @@
-"""Search through approximate indexes, one for each pool, in the form of the exact search."""
+"""Search through approximate indexes, one for each pool, and how many of the nearest they miss.
+
+What an index finds is scored from the vectors themselves in float32 and ordered as everywhere
+(`order`), so an approximate ranking lacks candidates but has no wrong score and no wrong order.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bias_bench.errors import BiasBenchError
 from bias_bench.retrieval.approximate import Check, Index, cached_index
 from bias_bench.retrieval.blocks import BLOCK, VectorBlocks
 from bias_bench.retrieval.exact import Order, Results
-from bias_bench.retrieval.nearest import exact_nearest, nearest_by_index, recall
-from bias_bench.retrieval.settings import ApproximateIndex
+from bias_bench.retrieval.order import NO_KEY, key_columns, key_scores, rank_keys
+from bias_bench.retrieval.settings import ApproximateIndex, HnswIndex
+from bias_bench.retrieval.streamed import search_blocks
 
 ALL = "all"
+GATHERED = 32_768  # vectors that a thread holds at a time: 50 MB of 384 dimensions
+_MORE = 32  # candidates beside the best whose scores may differ in their last bits
 _AT = 10  # recall is measured there, and at the depth
 
 
@@ -31,6 +42,11 @@ class IndexedPool(NamedTuple):
     def part(self, pool: str) -> slice:
         """The columns of a pool: of a language, or of all."""
         return slice(0, self.vectors.shape[0]) if pool == ALL else self.order.columns[pool]
+
+    def vectors_of(self, pool: str) -> VectorBlocks:
+        """The vectors of a pool, in the order of its columns."""
+        part, whole = self.part(pool), self.part(ALL)
+        return self.vectors if part == whole else PartOfBlocks(self.vectors, part)
 
 
 @dataclass(frozen=True)
@@ -68,7 +84,7 @@ def index_pools(
     pool = IndexedPool(vectors, order, {})
     for name in [*names, *([ALL] if len(names) > 1 else [])]:
         pool.indexes[name] = cached_index(
-            _vectors_of(pool, name), settings, seed, folder, name, use_cached, check
+            pool.vectors_of(name), settings, seed, folder, name, use_cached, check
         )
     return pool
 
@@ -79,15 +95,15 @@ def search_indexed(
     """Search every pool for `queries` float32 [queries, dimensions].
 
     `relevant_rows` int [queries, relevant] holds collection rows, -1 for none. A relevant candidate
-    that is not among the best `depth` has the rank depth + 1. Where less
-    than that is found, rows are -1 and scores -inf past the end.
+    that is not among the best `depth` has the rank depth + 1. Where fewer are found, rows are -1
+    and scores -inf past the end.
     """
     relevant = pool.order.columns_of(relevant_rows)
     ranks = np.zeros((*relevant.shape, 2), dtype=np.int32)
     top = {}
     for name, index in pool.indexes.items():
         part = pool.part(name)
-        found = nearest_by_index(index, _vectors_of(pool, name), queries, depth)
+        found = nearest_by_index(index, pool.vectors_of(name), queries, depth)
         columns = np.where(found.columns >= 0, found.columns + part.start, -1)
         inside = (relevant >= part.start) & (relevant < part.stop)
         listed = _ranks(columns, np.where(inside, relevant, -1), depth)
@@ -108,7 +124,7 @@ def measure_recall(pool: IndexedPool, queries: np.ndarray, depth: int) -> dict[s
     """
     found = {}
     for name, index in pool.indexes.items():
-        vectors = _vectors_of(pool, name)
+        vectors = pool.vectors_of(name)
         approximate = nearest_by_index(index, vectors, queries, depth)
         exact = exact_nearest(vectors, queries, depth)
         number = vectors.shape[0]
@@ -123,12 +139,6 @@ def measure_recall(pool: IndexedPool, queries: np.ndarray, depth: int) -> dict[s
     return found
 
 
-def _vectors_of(pool: IndexedPool, name: str) -> VectorBlocks:
-    part = pool.part(name)
-    whole = part == slice(0, pool.vectors.shape[0])
-    return pool.vectors if whole else PartOfBlocks(pool.vectors, part)
-
-
 def _ranks(found: np.ndarray, relevant: np.ndarray, depth: int) -> np.ndarray:
     """int32, shaped as `relevant`: the place from 1 of each among `found` [queries, k], or past it.
 
@@ -139,3 +149,97 @@ def _ranks(found: np.ndarray, relevant: np.ndarray, depth: int) -> np.ndarray:
         queries, places = np.nonzero(found == relevant[:, place, None])
         ranks[queries, place] = places + 1
     return ranks
+
+
+class Nearest(NamedTuple):
+    """The best candidates of each query in one pool, best first.
+
+    `columns` int64 [queries, k], -1 past the end of what was found; `scores` float32 likewise.
+    """
+
+    columns: np.ndarray
+    scores: np.ndarray
+
+
+def nearest_by_index(
+    index: Index, vectors: VectorBlocks, queries: np.ndarray, depth: int
+) -> Nearest:
+    """What the index finds of the `depth` nearest `vectors` to `queries` float32 [queries, d].
+
+    The same whatever number of threads there is. BiasBenchError for scores that are not finite.
+    """
+    limit = min(depth, vectors.shape[0])
+    asked, parameters = _asked(index, limit)
+    asked = min(asked, vectors.shape[0])
+
+    def find(part: slice) -> np.ndarray:
+        import faiss
+
+        faiss.omp_set_num_threads(1)  # of this thread: queries are spread over threads here
+        some = np.ascontiguousarray(queries[part], dtype=np.float32)
+        _, columns = index.faiss.search(some, asked, params=parameters)
+        return _exact_keys(columns, vectors, some)[:, :limit]
+
+    return _nearest(find, len(queries), asked)
+
+
+def exact_nearest(vectors: VectorBlocks, queries: np.ndarray, depth: int) -> Nearest:
+    """The `depth` nearest of all `vectors`, scored as `nearest_by_index` scores what it finds."""
+    limit = min(depth, vectors.shape[0])
+    relevant = np.empty((len(queries), 0), dtype=np.int64)
+    columns = search_blocks(queries, vectors, relevant, limit + _MORE).columns
+
+    def score(part: slice) -> np.ndarray:
+        return _exact_keys(columns[part], vectors, queries[part])[:, :limit]
+
+    return _nearest(score, len(queries), columns.shape[1])
+
+
+def recall(approximate: Nearest, exact: Nearest, k: int) -> np.ndarray:
+    """Share float64 [queries] of the exact best `k` that are among the approximate best `k`.
+
+    `k` is at most what the pool holds. 1 is the same set; higher is better.
+    """
+    pairs = zip(exact.columns[:, :k], approximate.columns[:, :k], strict=True)
+    return np.array([np.isin(best, found).mean() for best, found in pairs])
+
+
+def _asked(index: Index, limit: int) -> tuple[int, Any]:
+    """How many candidates the index is asked for, more than `limit` as its order is coarse, and the
+    parameters of its search.
+    """
+    import faiss
+
+    settings = index.settings
+    if isinstance(settings, HnswIndex):
+        seen = max(limit, settings.search)
+        return seen, faiss.SearchParametersHNSW(efSearch=seen)
+    probes = min(settings.probes, index.built["lists"])
+    return limit * settings.rescore, faiss.SearchParametersIVF(nprobe=probes)
+
+
+def _exact_keys(columns: np.ndarray, vectors: VectorBlocks, queries: np.ndarray) -> np.ndarray:
+    """Keys int64 [queries, k] of candidates at `columns` [queries, k] (-1: none), best first."""
+    distinct, places = np.unique(columns, return_inverse=True)
+    gathered = vectors.rows(np.maximum(distinct, 0))
+    scores = np.empty(columns.shape, dtype=np.float32)
+    for row, query, place in zip(scores, queries, places.reshape(columns.shape), strict=True):
+        # each score by itself: equal vectors have equal scores, wherever they stand
+        np.vecdot(gathered[place], query, out=row)
+    if not np.isfinite(scores).all():
+        raise BiasBenchError("similarity scores hold NaN or infinity; the encoder is broken")
+    keys = np.where(columns >= 0, rank_keys(scores, columns), NO_KEY)
+    return np.sort(keys, axis=1)[:, ::-1]
+
+
+def _nearest(work: Callable[[slice], np.ndarray], number: int, asked: int) -> Nearest:
+    """Sorted keys that `work` gives for slices of `number` queries, decoded; by all threads."""
+    size = max(1, GATHERED // asked)
+    slices = [slice(start, start + size) for start in range(0, number, size)]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        keys = np.concatenate(list(threads.map(work, slices)))
+    present = keys != NO_KEY
+    return Nearest(
+        np.where(present, key_columns(keys), -1),
+        np.where(present, key_scores(keys), np.float32(-np.inf)),
+    )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 _POSITIONS = np.int64(0xFFFFFFFF)
+NO_KEY = np.iinfo(np.int64).min  # less than any key
 
 
 def descending_id_order(ids: Sequence[str]) -> np.ndarray:

@@ -25,11 +25,10 @@ from bias_bench.console import Advance
 from bias_bench.errors import BiasBenchError
 from bias_bench.processes import ALONE, Processes
 from bias_bench.retrieval.blocks import VectorBlocks, block_starts
-from bias_bench.retrieval.order import key_columns, key_scores, rank_keys
+from bias_bench.retrieval.order import NO_KEY, key_columns, key_scores, rank_keys
 
 QUERIES, TILE = 512, 2_048  # of a tile, whose scores take 4 MB; constants, for equal last bits
 _WORD = 8  # columns whose comparisons are looked at together
-_NO_KEY = np.iinfo(np.int64).min  # less than any key
 _LARGEST = 1e38  # what products of vectors may come to in float32
 
 
@@ -100,7 +99,7 @@ class _Part:
         self.queries = _padded(queries, QUERIES)
         self.relevant = relevant
         self.above = np.zeros(relevant.shape, dtype=np.int64)
-        self.best = np.full((len(queries), depth), _NO_KEY)
+        self.best = np.full((len(queries), depth), NO_KEY)
         self.bound = np.full(len(queries), -np.inf, dtype=np.float32)
         self._used = _used(relevant)
         self._hits: list[_Hits] = []
@@ -193,11 +192,11 @@ class _Part:
         rows, keys = rows[by_row], np.concatenate([hits.keys for hits in self._hits])[by_row]
         counts = np.bincount(rows, minlength=self.number)
         place = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
-        waiting = np.full((self.number, counts.max(initial=0)), _NO_KEY)
+        waiting = np.full((self.number, counts.max(initial=0)), NO_KEY)
         waiting[rows, place] = keys
         self.best = _highest(np.concatenate([self.best, waiting], axis=1), self.best.shape[1])
         lowest = self.best.min(axis=1)
-        self.bound = np.where(lowest > _NO_KEY, key_scores(lowest), np.float32(-np.inf))
+        self.bound = np.where(lowest > NO_KEY, key_scores(lowest), np.float32(-np.inf))
         self._hits = []
 
 

@@ -16,7 +16,7 @@ from bias_bench.datasets.collection import Collection
 from bias_bench.memory import require_memory
 from bias_bench.provenance import resident_memory
 from bias_bench.retrieval.blocks import BLOCK
-from bias_bench.retrieval.nearest import GATHERED
+from bias_bench.retrieval.indexed import GATHERED
 from bias_bench.retrieval.streamed import QUERIES, TILE
 
 SAMPLED = 500  # queries that the recall of an index is measured on, in each pool
