@@ -160,8 +160,7 @@ def test_an_exhaustive_index_gives_the_results_of_the_exact_search(
     exact = search(queries, pool, relevant, depth)
     settings = IvfPqIndex(lists=3, probes=3, code_bits=4, rescore=100)
     folder = tmp_path_factory.mktemp("exhaustive")
-    order = Order(pool.rows, pool.columns)
-    indexed = index_pools(ArrayBlocks(pool.vectors), order, settings, 0, folder)
+    indexed = index_pools(ArrayBlocks(pool.vectors), pool.order, settings, 0, folder)
     found = search_indexed(queries, indexed, relevant, depth)
     assert found.top.keys() == exact.top.keys()
     for name, (rows, scores) in exact.top.items():
@@ -173,9 +172,7 @@ def test_an_exhaustive_index_gives_the_results_of_the_exact_search(
 def test_a_pool_of_one_language_is_the_pool_of_all(tmp_path: Path) -> None:
     ids = [f"en:{number}-0-0" for number in range(40)]
     pool = make_pool(ids, clustered(40, 8), {"en": (0, 40)})
-    indexed = index_pools(
-        ArrayBlocks(pool.vectors), Order(pool.rows, pool.columns), HNSW, 0, tmp_path
-    )
+    indexed = index_pools(ArrayBlocks(pool.vectors), pool.order, HNSW, 0, tmp_path)
     found = search_indexed(clustered(5, 8, seed=1), indexed, np.full((5, 1), 7), 10)
     assert found.top.keys() == {"en", "all"}
     assert np.array_equal(found.ranks[:, :, 0], found.ranks[:, :, 1])

@@ -16,9 +16,15 @@ from bias_bench.datasets.registry import load_benchmark
 from bias_bench.errors import BiasBenchError
 from bias_bench.java import start_java
 from bias_bench.retrieval.analysis import analyse, analysis_rule
-from bias_bench.retrieval.bm25 import Parameters, Part, cached_index, make_index
+from bias_bench.retrieval.bm25 import (
+    Parameters,
+    Part,
+    cached_index,
+    make_index,
+    make_indexes,
+    search_lexical,
+)
 from bias_bench.retrieval.exact import candidate_order
-from bias_bench.retrieval.lexical import make_indexes, search_lexical
 
 USUAL = Parameters(0.9, 0.4)
 # up to 40 tokens Lucene's one byte for the length of a text is exact

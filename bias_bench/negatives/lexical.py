@@ -1,6 +1,6 @@
 """BM25 in place of an encoder that mines: texts as sparse vectors whose inner product is its score.
 
-All candidates are one pool, as in the pool of all languages (`retrieval.lexical`): each is analysed
+All candidates are one pool, as in the pool of all languages (`retrieval.bm25`): each is analysed
 by the analyzer of its language, document frequencies and the average length are those of all
 together. Across languages a query finds names, numbers, and stems that happen to agree.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.negatives.labels import label_texts
 from bias_bench.retrieval.analysis import analyse
-from bias_bench.retrieval.bm25 import Parameters, Part, cached_index
+from bias_bench.retrieval.bm25 import Parameters, Part, cached_index, count
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -40,7 +40,7 @@ def lexical_vectors(pairs: Pairs, parameters: Parameters, folder: Path) -> Spars
     for place, each in zip(places.tolist(), found, strict=True):
         tokens[place] = each
     return SparseVectors(
-        index.counts(tokens), _placed(index.weights, rows, len(pairs.candidate_texts))
+        count(tokens, index.terms), _placed(index.weights, rows, len(pairs.candidate_texts))
     )
 
 

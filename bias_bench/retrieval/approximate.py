@@ -7,8 +7,7 @@ whatever encoder, debiasing or order of languages they come from.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from math import isqrt
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,7 +47,7 @@ def index_folder() -> Path:
 
 
 def faiss_version() -> str:
-    """That of the library, whichever package it comes from."""
+    """The version of faiss, whichever package it comes from."""
     import faiss
 
     return str(faiss.__version__)
@@ -94,15 +93,15 @@ def _code_bytes(settings: IvfPqIndex, dimensions: int) -> int:
     """As set, or about one for each 8 dimensions: the parts of a vector are of one length."""
     parts = 8 // settings.code_bits  # that a byte holds
     fitting = [n for n in range(1, dimensions + 1) if dimensions % (n * parts) == 0]
-    wanted = settings.code_bytes
-    if not fitting or (wanted != AUTO and wanted not in fitting):
+    asked = settings.code_bytes
+    if not fitting or (asked != AUTO and asked not in fitting):
         known = ", ".join(map(str, fitting[-6:])) or "none with these code_bits"
         raise UsageError(
-            f"retrieval.index.code_bytes = {wanted}: {dimensions} dimensions cannot be cut into so "
-            f"many equal parts; what can be: …, {known}"
+            f"retrieval.index.code_bytes = {asked}: {dimensions} dimensions cannot be cut into "
+            f"this many equal parts; what can be: …, {known}"
         )
-    if wanted != AUTO:
-        return int(wanted)
+    if asked != AUTO:
+        return int(asked)
     return max((n for n in fitting if n <= dimensions // 8), default=fitting[0])
 
 
@@ -129,6 +128,8 @@ def cached_index(
 
     `check` is called before it is built, with what decides it and the shape of the vectors.
     """
+    import faiss
+
     built = built_from(settings, vectors.shape, seed)
     key = digest({"form": _FORM, "vectors": vectors_digest(vectors), **built})
     path = folder / f"{key}.faiss"
@@ -139,7 +140,10 @@ def cached_index(
         check(built, vectors.shape)
         _write(build_index(vectors, built, label), path, {"label": label, "built": built})
     detail(f"index of {label}: {path}, {'found' if whole else 'built'}")
-    return Index(_open(path, settings.kind), settings, key, built, path.stat().st_size)
+    # faiss maps graphs and flat vectors by one flag, inverted lists by another
+    mapped = faiss.IO_FLAG_MMAP_IFC if settings.kind == "hnsw" else faiss.IO_FLAG_MMAP
+    opened = faiss.read_index(str(path), mapped)
+    return Index(opened, settings, key, built, path.stat().st_size)
 
 
 def build_index(vectors: VectorBlocks, built: dict[str, Any], label: str = "") -> Any:
@@ -148,8 +152,12 @@ def build_index(vectors: VectorBlocks, built: dict[str, Any], label: str = "") -
     By one thread: with several, a graph depends on which of them is first, and sums on how work
     was divided.
     """
+    import faiss
+
     number, dimensions = vectors.shape
-    with _threads(BUILDING_THREADS):
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(BUILDING_THREADS)
+    try:
         index = _empty(dimensions, built)
         if "trained_on" in built:
             random = np.random.default_rng([built["seed"], 6])
@@ -159,6 +167,8 @@ def build_index(vectors: VectorBlocks, built: dict[str, Any], label: str = "") -
             for _, block in vectors:
                 index.add(np.ascontiguousarray(block, dtype=np.float32))
                 advance(len(block))
+    finally:
+        faiss.omp_set_num_threads(threads)
     return index
 
 
@@ -200,25 +210,3 @@ def _write(index: Any, path: Path, record: dict[str, Any]) -> None:
             ) from None
     checked = {"schema": 1, **record, "sha256": sha256_file(path)}
     write_json(path.with_suffix(".json"), checked)
-
-
-def _open(path: Path, kind: str) -> Any:
-    """Memory-mapped: faiss maps graphs and flat vectors by one flag, inverted lists by another."""
-    import faiss
-
-    return faiss.read_index(
-        str(path), faiss.IO_FLAG_MMAP_IFC if kind == "hnsw" else faiss.IO_FLAG_MMAP
-    )
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """So many OpenMP threads for what faiss does in this thread."""
-    import faiss
-
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(number)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)

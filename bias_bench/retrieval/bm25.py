@@ -3,7 +3,15 @@
 Lucene's analyzers make the tokens (`analysis`) and Lucene's BM25Similarity their weights, document
 lengths rounded to one byte as in its index. A query's score is the sum of its terms' weights, as in
 Lucene's search, but for every text of the pool and not for the best few only: exact ranks need it.
-A text that shares no term with the query has the score 0; all others have more.
+
+A pool's index knows its own candidates alone: document frequencies and the average length are those
+of one language in its pool, and of all languages together in the pool of all. Candidates are
+analysed by the analyzer of their language, queries by that of theirs, so across languages a query
+finds what both analyzers leave alike: numbers, names in one script, and stems that happen to agree.
+
+A candidate that shares no term with the query is not found by BM25. It has the score 0, less than
+any other, and among its like the order of all ties, candidate id descending, which says nothing
+about it. So every candidate has a rank, and a ranking goes on where BM25 ends.
 """
 
 from __future__ import annotations
@@ -13,7 +21,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,11 +29,13 @@ from bias_bench.console import warn
 from bias_bench.files import cache_root, digest, digest_texts, is_whole, write_checked
 from bias_bench.java import start_java
 from bias_bench.retrieval.analysis import analyse, analysis_rule
+from bias_bench.retrieval.exact import Order, Results, rank
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 _FORM = 1  # raise it when the way of weighting changes, so that older indexes are not used
+NOT_FOUND = 0.0  # the score of a candidate that shares no term with the query
 _SIMILARITY = "org.apache.lucene.search"
 
 
@@ -54,14 +64,7 @@ class Index(NamedTuple):
 
         Summed in float64 and rounded once, as Lucene does.
         """
-        return (self.counts(queries) @ self.weights.T).toarray().astype(np.float32)
-
-    def counts(self, queries: Sequence[Sequence[str]]) -> csr_matrix:
-        """Sparse float64 [queries, terms]: how often each known term stands in each query.
-
-        A query's score of a text is the inner product of its row with that of `weights`.
-        """
-        return _count(queries, self.terms)
+        return (count(queries, self.terms) @ self.weights.T).toarray().astype(np.float32)
 
 
 def index_folder() -> Path:
@@ -97,10 +100,18 @@ def cached_index(
         return _read(path)
     if whole is False:
         warn(f"{path}: the cached index is damaged; making it again")
-    tokens = [found for part in parts for found in analyse(part.texts, part.language)]
+    tokens = [text for part in parts for text in analyse(part.texts, part.language)]
     index = make_index(tokens, parameters)
+    buffer, weights = io.BytesIO(), index.weights
+    np.savez(
+        buffer,
+        data=weights.data.astype(np.float32),  # as Lucene gave them
+        indices=weights.indices,
+        indptr=weights.indptr,
+        terms=np.frombuffer("\n".join(index.terms).encode("utf-8"), dtype=np.uint8),
+    )
     languages = [part.language for part in parts]
-    write_checked(path, _content(index), {"languages": languages, "texts": len(tokens)})
+    write_checked(path, buffer.getvalue(), {"languages": languages, "texts": len(tokens)})
     return index
 
 
@@ -108,18 +119,21 @@ def make_index(tokens: Sequence[Sequence[str]], parameters: Parameters) -> Index
     """Weigh the terms of a pool, given as the tokens of each text."""
     names = sorted({token for text in tokens for token in text})
     terms = {name: column for column, name in enumerate(names)}
-    counts = _count(tokens, terms)
+    counts = count(tokens, terms)
     counts.data = _lucene_weights(counts, parameters)
     return Index(counts, terms)
 
 
-def _count(texts: Sequence[Sequence[str]], terms: dict[str, int]) -> csr_matrix:
-    """Sparse float64 [texts, terms]: how often each known term stands in each text."""
+def count(texts: Sequence[Sequence[str]], terms: dict[str, int]) -> csr_matrix:
+    """Sparse float64 [texts, terms]: how often each known term stands in each text.
+
+    The score of a text is the inner product of the query's row with that of `Index.weights`.
+    """
     from scipy.sparse import csr_matrix
 
     columns = [[terms[token] for token in text if token in terms] for text in texts]
-    rows = np.repeat(np.arange(len(texts)), [len(found) for found in columns])
-    flat = np.fromiter((column for found in columns for column in found), np.int64)
+    rows = np.repeat(np.arange(len(texts)), [len(row) for row in columns])
+    flat = np.fromiter((column for row in columns for column in row), np.int64)
     counts = csr_matrix((np.ones(len(flat)), (rows, flat)), shape=(len(texts), len(terms)))
     counts.sum_duplicates()
     return counts
@@ -154,29 +168,14 @@ def _lucene_weights(counts: csr_matrix, parameters: Parameters) -> np.ndarray:
     )
     values = []
     for frequency, group in groupby(distinct.tolist(), key=itemgetter(0)):
-        scorer = _scorer(find, similarity, statistics, frequency)
+        term = find(f"{_SIMILARITY}.TermStatistics")(
+            find("org.apache.lucene.util.BytesRef")(),
+            frequency,
+            frequency,  # in place of the total number of occurrences, which BM25 does not ask for
+        )
+        scorer = similarity.scorer(1.0, statistics, term)
         values += [scorer.score(count, norm) for _, count, norm in group]
     return np.array(values, dtype=np.float32)[place.reshape(-1)].astype(np.float64)
-
-
-def _scorer(find: Any, similarity: Any, statistics: Any, frequency: int) -> Any:
-    """Lucene's scorer of a term by its document frequency; BM25 does not ask for its total."""
-    term = find("org.apache.lucene.util.BytesRef")()
-    of_term = find(f"{_SIMILARITY}.TermStatistics")(term, frequency, frequency)
-    return similarity.scorer(1.0, statistics, of_term)
-
-
-def _content(index: Index) -> bytes:
-    buffer = io.BytesIO()
-    weights = index.weights
-    np.savez(
-        buffer,
-        data=weights.data.astype(np.float32),  # as Lucene gave them
-        indices=weights.indices,
-        indptr=weights.indptr,
-        terms=np.frombuffer("\n".join(index.terms).encode("utf-8"), dtype=np.uint8),
-    )
-    return buffer.getvalue()
 
 
 def _read(path: Path) -> Index:
@@ -190,3 +189,75 @@ def _read(path: Path) -> Index:
             shape=(len(arrays["indptr"]) - 1, len(terms)),
         )
     return Index(weights, terms)
+
+
+class Indexes(NamedTuple):
+    """An index for each language's pool, and one for the pool of all where that is searched.
+
+    Rows of an index are those of the collection, from its first; candidates stand in `order`.
+    """
+
+    own: dict[str, Index]
+    whole: Index | None
+    order: Order
+
+
+class LexicalResults(NamedTuple):
+    """`found` bool [queries, relevant, 2]: whether a relevant candidate has a term of the query, in
+    its own language's pool and in the pool of all.
+    """
+
+    results: Results
+    found: np.ndarray
+
+
+def make_indexes(
+    parts: Sequence[Part],
+    order: Order,
+    parameters: Parameters,
+    folder: Path,
+    use_cached: bool = True,
+    pooled: bool = True,
+) -> Indexes:
+    """Indexes of all pools, from `folder` where it has them; that of all if they are `pooled`.
+
+    `parts` are the candidates of each language, in the order of the collection's rows.
+    """
+    own = {part.language: cached_index([part], parameters, folder, use_cached) for part in parts}
+    whole = cached_index(parts, parameters, folder, use_cached) if pooled else None
+    return Indexes(own, whole, order)
+
+
+def search_lexical(
+    queries: Sequence[str], language: str, indexes: Indexes, relevant_rows: np.ndarray, depth: int
+) -> LexicalResults:
+    """Search every pool for texts of one language; as `dense.search` does, with scores of BM25."""
+    tokens, order = analyse(queries, language), indexes.order
+    relevant = order.columns_of(relevant_rows)
+    found = np.zeros((*relevant.shape, 2), dtype=bool)
+
+    def note_found(part: slice, pool: int, scores: np.ndarray) -> np.ndarray:
+        columns = relevant[part]
+        of_relevant = np.take_along_axis(scores, np.maximum(columns, 0), axis=1)
+        found[part, :, pool] = (of_relevant > NOT_FOUND) & (columns >= 0)
+        return scores
+
+    def score_own(part: slice) -> np.ndarray:
+        scores = np.empty((len(tokens[part]), len(order.rows)), dtype=np.float32)
+        for name, columns in order.columns.items():
+            rows = order.rows[columns]
+            scores[:, columns] = indexes.own[name].scores(tokens[part])[:, rows - rows.min()]
+        return note_found(part, 0, scores)
+
+    own = rank(score_own, order, relevant_rows, depth)
+    whole = indexes.whole
+    if whole is None:
+        return LexicalResults(own, found)
+    pooled = rank(
+        lambda part: note_found(part, 1, whole.scores(tokens[part])[:, order.rows]),
+        order,
+        relevant_rows,
+        depth,
+    )
+    ranks = np.stack([own.ranks[..., 0], pooled.ranks[..., 1]], axis=-1)
+    return LexicalResults(Results(ranks, {**own.top, "all": pooled.top["all"]}), found)

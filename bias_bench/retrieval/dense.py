@@ -15,19 +15,14 @@ from bias_bench.processes import ALONE, Processes
 from bias_bench.retrieval.blocks import ArrayBlocks, VectorBlocks
 from bias_bench.retrieval.exact import Order, Results, candidate_order, rank
 from bias_bench.retrieval.order import descending_id_order, key_columns, key_scores
-from bias_bench.retrieval.streamed import QUERIES, Found, search_blocks
+from bias_bench.retrieval.streamed import QUERIES, search_blocks
 
 
 class Pool(NamedTuple):
-    """All candidates, in id-descending order, with the columns of each language.
-
-    `vectors` float32 [candidates, dimensions]; `rows` int64 [candidates] gives each column's row
-    in the collection; `columns` maps a language to its slice of columns.
-    """
+    """All candidates, in `order`: their `vectors` float32 [candidates, dimensions]."""
 
     vectors: np.ndarray
-    rows: np.ndarray
-    columns: dict[str, slice]
+    order: Order
 
 
 def make_pool(
@@ -35,7 +30,7 @@ def make_pool(
 ) -> Pool:
     """Order candidates for search. `language_rows` maps a language to its rows start:stop."""
     order = candidate_order(ids, language_rows)
-    return Pool(np.ascontiguousarray(vectors[order.rows], dtype=np.float32), *order)
+    return Pool(np.ascontiguousarray(vectors[order.rows], dtype=np.float32), order)
 
 
 def search(queries: np.ndarray, pool: Pool, relevant_rows: np.ndarray, depth: int) -> Results:
@@ -44,12 +39,7 @@ def search(queries: np.ndarray, pool: Pool, relevant_rows: np.ndarray, depth: in
     `relevant_rows` int [queries, relevant] holds collection rows, -1 for none. Ranks are exact
     over whole pools.
     """
-    return rank(
-        lambda part: queries[part] @ pool.vectors.T,
-        Order(pool.rows, pool.columns),
-        relevant_rows,
-        depth,
-    )
+    return rank(lambda part: queries[part] @ pool.vectors.T, pool.order, relevant_rows, depth)
 
 
 class BlockPool(NamedTuple):
@@ -87,10 +77,8 @@ def search_pool(
     step = max(QUERIES, (at_once or len(queries)) // QUERIES * QUERIES) if len(queries) else QUERIES
     columns = np.where(relevant_rows >= 0, relevant_rows - pool.start, -1)
     if pool.order is not None:
-        place = np.empty(len(pool.order), dtype=np.int64)
-        place[pool.order] = np.arange(len(place))
-        columns = np.where(columns >= 0, place[columns], -1)
-    found = [
+        columns = Order(pool.order, {}).columns_of(columns)
+    passes = [
         search_blocks(
             queries[first : first + step],
             pool.vectors,
@@ -101,13 +89,7 @@ def search_pool(
         )
         for first in range(0, max(len(queries), 1), step)
     ]
-    return _results(pool, Found(*map(np.concatenate, zip(*found, strict=True))))
-
-
-def _results(pool: BlockPool, found: Found) -> Results:
-    rows = key_columns(found.keys)
-    if pool.order is not None:
-        rows = pool.order[rows]
-    top = (rows + pool.start, key_scores(found.keys))
-    ranks = np.repeat(found.ranks[:, :, None], 2, axis=2)
-    return Results(ranks, {pool.language: top, "all": top})
+    keys, ranks = map(np.concatenate, zip(*passes, strict=True))
+    rows = key_columns(keys) if pool.order is None else pool.order[key_columns(keys)]
+    top = (rows + pool.start, key_scores(keys))
+    return Results(np.repeat(ranks[:, :, None], 2, axis=2), {pool.language: top, "all": top})

@@ -20,9 +20,17 @@ from bias_bench.java import start_java
 from bias_bench.kinds import LexicalOptions
 from bias_bench.manifest import NO_PRECISION, Manifest, Stage
 from bias_bench.retrieval.analysis import describe_rule
-from bias_bench.retrieval.bm25 import Parameters, Part, index_folder, index_key
+from bias_bench.retrieval.bm25 import (
+    NOT_FOUND,
+    Indexes,
+    Parameters,
+    Part,
+    index_folder,
+    index_key,
+    make_indexes,
+    search_lexical,
+)
 from bias_bench.retrieval.exact import Results, candidate_order
-from bias_bench.retrieval.lexical import NOT_FOUND, Indexes, make_indexes, search_lexical
 from bias_bench.stages.evaluate import collect, score
 from bias_bench.stages.folder import RunFolder, describe_task, open_run
 from bias_bench.stages.work import Search, Task, search_settings

@@ -90,7 +90,7 @@ class Searcher:
     def pool(self, language: str) -> tuple[VectorBlocks, Order]:
         """What a language's queries are searched in, and its order."""
         if self._whole is not None:
-            return ArrayBlocks(self._whole.vectors), Order(self._whole.rows, self._whole.columns)
+            return ArrayBlocks(self._whole.vectors), self._whole.order
         own = self._own[language]
         number = own.vectors.shape[0]
         rows = np.arange(number) if own.order is None else own.order
