@@ -102,11 +102,11 @@ def measure_bias(folder: Path, table: RankTable, languages: Sequence[str]) -> di
     """
     parallel = parallel_ranks(table, languages)
     pooled = Pooled(parallel, read_pooled(folder, parallel))
-    found = {name: metric(pooled) for name, metric in METRICS.items()}
+    measured = {name: metric(pooled) for name, metric in METRICS.items()}
     for name in _OF_RANKS if table.cutoff else ():
-        if found[name]:
-            found[name]["cutoff"] = table.cutoff
-    return found
+        if measured[name]:
+            measured[name]["cutoff"] = table.cutoff
+    return measured
 
 
 def query_bias(folder: Path, name: str, cutoff: int | None = None) -> QueryValues:
@@ -114,31 +114,27 @@ def query_bias(folder: Path, name: str, cutoff: int | None = None) -> QueryValue
 
     Ranks are taken as known down to `cutoff` only; None: as far as the folder knows them.
     """
-    parts = list(parallel_ranks(RankTable(folder / "ranks.parquet", cutoff)).parts.values())
-    if name == FIRST_RESULT:
-        return _long(parts, lambda part: _own_language_first_result(folder, part))
-    return _long(parts, QUERY_METRICS[name])
+    long = QueryValues([], [], [], [], [], np.zeros(0))
+    for part in parallel_ranks(RankTable(folder / "ranks.parquet", cutoff)).parts.values():
+        if name == FIRST_RESULT:
+            values = _own_language_first_result(folder, part)
+        else:
+            values = QUERY_METRICS[name](part)
+        rows = np.flatnonzero(~np.isnan(values))
+        long.settings.extend([part.setting] * len(rows))
+        for column in ("queries", "topics", "paragraphs", "articles"):
+            texts = getattr(part.source, column)
+            getattr(long, column).extend(texts[row] for row in rows)
+        long = long._replace(values=np.append(long.values, values[rows]))
+    return long
 
 
 def _own_language_first_result(folder: Path, part: LanguageRanks) -> np.ndarray:
     """1 where the first result is in the query's language, else 0, NaN without results."""
     own = parse_setting(part.setting).query_language
-    found = first_results(folder, part)
-    return np.array([np.nan if name is None else float(language_of(name) == own) for name in found])
-
-
-def _long(
-    parts: Sequence[LanguageRanks], metric: Callable[[LanguageRanks], np.ndarray]
-) -> QueryValues:
-    long = QueryValues([], [], [], [], [], np.zeros(0))
-    found = []
-    for part in parts:
-        values = metric(part)
-        kept = np.flatnonzero(~np.isnan(values))
-        found.append(values[kept])
-        long.settings.extend([part.setting] * len(kept))
-        long.queries.extend(part.source.queries[row] for row in kept)
-        long.topics.extend(part.source.topics[row] for row in kept)
-        long.paragraphs.extend(part.source.paragraphs[row] for row in kept)
-        long.articles.extend(part.source.articles[row] for row in kept)
-    return long._replace(values=np.concatenate(found)) if found else long
+    return np.array(
+        [
+            np.nan if name is None else float(language_of(name) == own)
+            for name in first_results(folder, part)
+        ]
+    )

@@ -174,19 +174,19 @@ def _distinct(
     targets: Mapping[str, Distributions],
 ) -> tuple[dict[str, Distributions], dict[str, str]]:
     """The targets but those that equal an earlier one, and which those equal."""
-    kept: dict[str, Distributions] = {}
-    same: dict[str, str] = {}
+    distinct: dict[str, Distributions] = {}
+    same_as: dict[str, str] = {}
     for name, target in targets.items():
         equal = [
             other
-            for other, before in kept.items()
+            for other, before in distinct.items()
             if all(np.allclose(target[language], before[language]) for language in target)
         ]
         if equal:
-            same[name] = equal[0]
+            same_as[name] = equal[0]
         else:
-            kept[name] = target
-    return kept, same
+            distinct[name] = target
+    return distinct, same_as
 
 
 def _sizes(parallel: Parallel) -> np.ndarray | None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from bias_bench.bias.parallel import mean_of
+
 
 def language_shares(languages: np.ndarray, number: int, k: int) -> np.ndarray:
     """Share float64 [languages] of each language in the top k, averaged over queries.
@@ -40,12 +42,9 @@ def summarise(
     }
     if not shares:
         return {}
-    same = {
-        language: float(share[language_names.index(language)]) for language, share in shares.items()
-    }
+    same = {name: float(share[language_names.index(name)]) for name, share in shares.items()}
     return {
-        "macro": float(np.mean(list(same.values()))),
-        "per_language": same,
+        **mean_of(same),
         "shares": {
             language: dict(zip(language_names, share.tolist(), strict=True))
             for language, share in shares.items()

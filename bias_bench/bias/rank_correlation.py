@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from bias_bench.bias.parallel import as_table, column_means
+from bias_bench.bias.parallel import as_table, column_means, mean_of
 from bias_bench.bias.pooled import PooledRun
 
 PERSISTENCE = 0.9
@@ -154,15 +154,6 @@ def _summary(runs: Mapping[str, PooledRun], cutoff: int, compare: Compare) -> di
         return {}
     names = list(runs)
     pairs = mean_correlations(runs, cutoff, compare)
-    means = {
-        language: float(mean)
-        for language, mean in zip(names, column_means(pairs), strict=True)
-        if not np.isnan(mean)
-    }
-    if not means:
-        return {}
-    return {
-        "macro": float(np.mean(list(means.values()))),
-        "per_language": means,
-        "pairs": as_table(pairs, names, names),
-    }
+    by_language = zip(names, column_means(pairs), strict=True)
+    summary = mean_of({name: float(mean) for name, mean in by_language if not np.isnan(mean)})
+    return {**summary, "pairs": as_table(pairs, names, names)} if summary else {}

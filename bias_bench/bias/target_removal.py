@@ -27,9 +27,9 @@ def ap_without(ranks: np.ndarray, cutoff: int = 0) -> np.ndarray:
     Those past `cutoff` add nothing; 0 is none.
     """
     absent = np.iinfo(np.int64).max
-    kept = np.where(ranks > 0, ranks.astype(np.int64), absent)
-    order = np.argsort(kept, axis=1, kind="stable")
-    ordered = np.take_along_axis(kept, order, axis=1)
+    known = np.where(ranks > 0, ranks.astype(np.int64), absent)
+    order = np.argsort(known, axis=1, kind="stable")
+    ordered = np.take_along_axis(known, order, axis=1)
     present = ordered < absent
     found = ordered <= (cutoff or absent - 1)
     place = np.arange(1, ranks.shape[1] + 1)
