@@ -33,6 +33,11 @@ class World(NamedTuple):
         ranking = self.rankings[language][topic]
         return {name: ranking.index(found) + 1 for name, found in self.answers[topic].items()}
 
+    def rank_alone(self, language: str, topic: str, name: str) -> int:
+        """Rank of the topic's candidate in language `name` among the candidates of that one."""
+        ranking = [one for one in self.rankings[language][topic] if language_of(one) == name]
+        return ranking.index(self.answers[topic][name]) + 1
+
     def topics(self, language: str) -> list[str]:
         return sorted(self.rankings[language])
 
@@ -86,7 +91,9 @@ def write_world(
     scores: Callable[[np.ndarray], np.ndarray] = lambda scores: scores,
     order: int = 1,
 ) -> RankTable:
-    """Write ranks.parquet and the pooled runs; `order` -1 writes queries and rows backwards."""
+    """Write ranks.parquet, of all settings, and the pooled runs; `order` -1 writes queries and rows
+    backwards.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tables = []
     for language, by_topic in world.rankings.items():
@@ -96,6 +103,13 @@ def write_world(
             for name, rank in world.ranks(language, topic).items()
         ]
         tables.append(rank_rows(f"{language}-all", rows[::order]))
+        for name in world.languages:
+            alone = [
+                (topic, world.answers[topic][name], world.rank_alone(language, topic, name))
+                for topic in world.topics(language)
+                if name in world.answers[topic]
+            ]
+            tables += [rank_rows(str(Setting(language, name)), alone[::order])] if alone else []
         topics = world.topics(language)[::order]
         found = pa.array([name for topic in topics for name in by_topic[topic][:depth]])
         width = len(found) // len(topics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
@@ -10,20 +11,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, spearmanr
 
 from bias_bench.bias.parallel import parallel_ranks
 from bias_bench.bias.pooled import read_pooled
 from bias_bench.bias.rank_correlation import (
+    Compare,
     kendall,
     places_of,
     rank_biased_overlap,
+    spearman,
     summarise_kendall,
     summarise_overlap,
+    summarise_spearman,
 )
 from tests.bias_runs import DEPTH, World, random_world, write_world
 from tests.helpers import unhurried
 
+CORRELATIONS = pytest.mark.parametrize(
+    ("compare", "oracle"), [(kendall, kendalltau), (spearman, spearmanr)]
+)
 ranking = st.lists(st.integers(0, 9), unique=True, max_size=6)
 pairs = st.lists(st.tuples(ranking, ranking), min_size=1, max_size=5)
 
@@ -50,8 +57,8 @@ def slow_overlap(first: list, second: list, persistence: float = 0.9) -> float:
     return (1 - persistence) * sum(a * persistence**d for d, a in enumerate(agreement))
 
 
-def slow_kendall(first: list, second: list) -> float:
-    """scipy's tau-b on the union, absent candidates tied at the end."""
+def slow_correlation(first: list, second: list, correlation: Callable) -> float:
+    """scipy's correlation on the union, absent candidates tied at the end."""
     union = sorted({*first, *second})
     if len(union) < 2 or not first or not second:
         return math.nan
@@ -59,7 +66,9 @@ def slow_kendall(first: list, second: list) -> float:
         [ordered.index(item) if item in ordered else 1000 for item in union]
         for ordered in (first, second)
     ]
-    return float(kendalltau(*places).statistic)
+    if any(len(set(of)) < 2 for of in places):
+        return math.nan
+    return float(correlation(*places).statistic)
 
 
 @unhurried
@@ -99,30 +108,40 @@ def test_overlap_weights_the_top_more() -> None:
     assert rank_biased_overlap(base, top) < rank_biased_overlap(base, bottom) < 1
 
 
+@CORRELATIONS
 @unhurried
-@given(pairs)
-def test_kendall_equals_scipy_s_on_the_union(rows: list[tuple[list[int], list[int]]]) -> None:
+@given(rows=pairs)
+def test_correlations_equal_scipy_s_on_the_union(
+    compare: Compare, oracle: Callable, rows: list[tuple[list[int], list[int]]]
+) -> None:
     first, second = (padded([pair[side] for pair in rows]) for side in (0, 1))
-    with np.errstate(all="ignore"):
-        expected = [slow_kendall(*pair) for pair in rows]
-    np.testing.assert_allclose(kendall(first, second), expected, atol=1e-12)
+    expected = [slow_correlation(*pair, oracle) for pair in rows]
+    np.testing.assert_allclose(compare(first, second), expected, atol=1e-12)
 
 
-def test_kendall_of_equal_and_reversed_rankings() -> None:
+@pytest.mark.parametrize("compare", [kendall, spearman])
+def test_correlations_of_equal_and_reversed_rankings(compare: Compare) -> None:
     base = np.arange(10)[None]
-    assert kendall(base, base) == 1
-    assert kendall(base, base[:, ::-1]) == -1
+    assert compare(base, base) == pytest.approx(1)
+    assert compare(base, base[:, ::-1]) == pytest.approx(-1)
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "tau"),
+    ("first", "second", "tau", "rho"),
     # each of the 4 cross pairs of 6 is discordant, one pair is tied on either side: -4/5
-    [(2, 2, -4 / 5), (1, 1, -1.0), (10, 10, -20 / 29), (3, 1, -3 / math.sqrt(6 * 3))],
+    [
+        (2, 2, -4 / 5, -2 * 2 / 4.5),
+        (1, 1, -1.0, -1.0),
+        (10, 10, -20 / 29, -500 / 582.5),
+        (3, 1, -3 / math.sqrt(6 * 3), -3 / math.sqrt(5 * 3)),
+    ],
 )
-def test_disjoint_rankings_have_the_tau_that_is_stated(first: int, second: int, tau: float) -> None:
+def test_disjoint_rankings_have_the_correlation_that_is_stated(
+    first: int, second: int, tau: float, rho: float
+) -> None:
     rows = padded([list(range(first)), list(range(20, 20 + second))], 10)
     assert kendall(rows[:1], rows[1:]) == pytest.approx([tau])
-    assert slow_kendall(list(range(first)), list(range(20, 20 + second))) == pytest.approx(tau)
+    assert spearman(rows[:1], rows[1:]) == pytest.approx([rho])
 
 
 @unhurried
@@ -143,7 +162,7 @@ def test_correlations_do_not_depend_on_the_names_of_candidates(
 ) -> None:
     first, second = (padded([pair[side] for pair in rows]) for side in (0, 1))
     renamed = np.array([*names, -1])
-    for compare in (rank_biased_overlap, kendall):
+    for compare in (rank_biased_overlap, kendall, spearman):
         np.testing.assert_array_equal(
             compare(renamed[first], renamed[second]), compare(first, second)
         )
@@ -168,9 +187,14 @@ def test_summaries_average_over_topics_asked_in_both_languages(
 ) -> None:
     world = random_world(seed, partly=partly)
     runs = read_pooled(tmp_path, parallel_ranks(write_world(world, tmp_path), world.languages))
+
+    def correlation(oracle: Callable) -> Callable:
+        return lambda first, second: slow_correlation(first, second, oracle)
+
     for found, expected in (
         (summarise_overlap(runs), slow_summary(world, slow_overlap, DEPTH)),
-        (summarise_kendall(runs), slow_summary(world, slow_kendall, 10)),
+        (summarise_kendall(runs), slow_summary(world, correlation(kendalltau), 10)),
+        (summarise_spearman(runs), slow_summary(world, correlation(spearmanr), 10)),
     ):
         means = {name: sum(row.values()) / len(row) for name, row in expected.items() if row}
         assert found["per_language"] == pytest.approx(means)
@@ -186,13 +210,13 @@ def test_equal_rankings_in_every_language_correlate_perfectly(tmp_path: Path) ->
     same = dict.fromkeys(world.languages, world.rankings["en"])
     table = write_world(world._replace(rankings=same), tmp_path)
     runs = read_pooled(tmp_path, parallel_ranks(table, world.languages))
-    assert summarise_overlap(runs)["macro"] == pytest.approx(1)
-    assert summarise_kendall(runs)["macro"] == pytest.approx(1)
+    for summarise in (summarise_overlap, summarise_kendall, summarise_spearman):
+        assert summarise(runs)["macro"] == pytest.approx(1)
 
 
 def test_one_query_language_has_no_correlation(tmp_path: Path) -> None:
     world = random_world(0)
     alone = world._replace(rankings={"en": world.rankings["en"]})
     runs = read_pooled(tmp_path, parallel_ranks(write_world(alone, tmp_path), world.languages))
-    assert summarise_overlap(runs) == {}
-    assert summarise_kendall(runs) == {}
+    for summarise in (summarise_overlap, summarise_kendall, summarise_spearman):
+        assert summarise(runs) == {}

@@ -14,11 +14,16 @@ import numpy as np
 from bias_bench.bias import (
     exposure,
     friedman,
+    hubness,
+    lang_ndcg,
     language_gaps,
     language_share,
+    merge_ceiling,
+    other_language_recall,
     peer,
     rank_correlation,
     rank_distance,
+    rank_shift,
     same_language_first,
     single_target,
     target_removal,
@@ -33,10 +38,14 @@ from bias_bench.evaluation.settings import parse_setting
 
 
 class Pooled(NamedTuple):
-    """What the metrics read: exact ranks by language, and the top of the pooled rankings."""
+    """What the metrics read: exact ranks by language, and the top of the pooled rankings.
+
+    `table` has the ranks of all settings.
+    """
 
     parallel: Parallel
     runs: dict[str, PooledRun]
+    table: RankTable
 
 
 class QueryValues(NamedTuple):
@@ -70,12 +79,18 @@ METRICS: dict[str, Callable[[Pooled], dict[str, Any]]] = {
     "language_gaps": lambda pooled: language_gaps.summarise(pooled.parallel),
     "friedman": lambda pooled: friedman.summarise(pooled.parallel),
     "peer": lambda pooled: peer.summarise(pooled.runs, pooled.parallel),
+    "lang_ndcg@20": lambda pooled: lang_ndcg.summarise(pooled.parallel),
+    "tlr@20": lambda pooled: other_language_recall.summarise(pooled.parallel),
+    "mlrs": lambda pooled: rank_shift.summarise(pooled.parallel),
+    "mrc@10": lambda pooled: rank_correlation.summarise_spearman(pooled.runs),
+    "merge_ceiling": lambda pooled: merge_ceiling.summarise(pooled.parallel, pooled.table),
+    "hubness": lambda pooled: hubness.summarise(pooled.runs, pooled.parallel),
 }
 
 # Metrics that say less of ranks known down to a cut-off only; it is then recorded with them.
 _OF_RANKS = (
     "rank_distance", "worst_rank", "same_language_first", "target_removal", "single_target",
-    "language_gaps", "friedman",
+    "language_gaps", "friedman", "mlrs", "merge_ceiling",
 )  # fmt: skip
 
 # Per query; lower is less bias but for same_language_first (neutral: 1/languages) and
@@ -101,7 +116,7 @@ def measure_bias(folder: Path, table: RankTable, languages: Sequence[str]) -> di
     are known down to a cut-off only, metrics of ranks have it as `cutoff`.
     """
     parallel = parallel_ranks(table, languages)
-    pooled = Pooled(parallel, read_pooled(folder, parallel))
+    pooled = Pooled(parallel, read_pooled(folder, parallel), table)
     measured = {name: metric(pooled) for name, metric in METRICS.items()}
     for name in _OF_RANKS if table.cutoff else ():
         if measured[name]:
