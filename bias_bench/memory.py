@@ -16,7 +16,7 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     size = int(float(match[1]) * 1024 ** _POWERS[match[2].upper()]) if match else 0
     if not size:
-        raise UsageError(f"'{text}' is no size of memory; give for example 512M or 4G")
+        raise UsageError(f"'{text}' is not a size of memory; give for example 512M or 4G")
     return size
 
 

@@ -28,8 +28,8 @@ from bias_bench.retrieval.blocks import ArrayBlocks, VectorBlocks, stored_blocks
 from bias_bench.retrieval.dense import make_pool, search
 from bias_bench.retrieval.exact import Order
 from bias_bench.retrieval.indexed import (
+    BlockSlice,
     Nearest,
-    PartOfBlocks,
     exact_nearest,
     index_pools,
     measure_recall,
@@ -248,7 +248,7 @@ def test_an_index_is_known_by_all_that_decides_it(
 
 
 def test_a_part_has_the_digest_of_its_vectors(vectors: ArrayBlocks) -> None:
-    part = PartOfBlocks(vectors, slice(300, 1_700))
+    part = BlockSlice(vectors, slice(300, 1_700))
     alone = ArrayBlocks(vectors.vectors[300:1_700])
     assert vectors_digest(part) == vectors_digest(alone) != vectors_digest(vectors)
     assert np.array_equal(part.rows(np.array([5, 2])), alone.rows(np.array([5, 2])))
@@ -393,7 +393,7 @@ def test_measured_recall_is_that_of_each_pool(vectors: ArrayBlocks, tmp_path: Pa
     assert [part["vectors"] for part in found.values()] == [1_900, 100, 2_000]
     for name, part in found.items():
         assert part["queries"] == 50
-        own = vectors.vectors[pool.part(name)]
+        own = vectors.vectors[pool.columns(name)]
         scores = queries @ own.T
         best = np.argsort(-scores, axis=1)[:, :10]
         listed = nearest_by_index(

@@ -40,13 +40,13 @@ def test_sizes_are_powers_of_1024(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "G", "4X", "-1G", "4 G x", "0", "0.0M", "1e9", "4GG"])
-def test_what_is_no_size_is_refused_with_an_example(
+def test_what_is_not_a_size_is_refused_with_an_example(
     text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(UsageError, match="no size of memory; give for example 512M or 4G"):
+    with pytest.raises(UsageError, match="not a size of memory; give for example 512M or 4G"):
         parse_size(text)
     assert run_command(["search", "--memory", text, "--out", str(tmp_path)]) == 2
-    assert "no size of memory" in capsys.readouterr().err
+    assert "not a size of memory" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

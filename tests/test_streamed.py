@@ -15,16 +15,18 @@ from bias_bench.retrieval import blocks, streamed
 from bias_bench.retrieval.blocks import ArrayBlocks, StoredBlocks, StoredPart
 from bias_bench.retrieval.dense import make_block_pool, make_pool, search, search_pool
 from bias_bench.retrieval.order import rank_keys
-from bias_bench.retrieval.streamed import Found, search_blocks
+from bias_bench.retrieval.streamed import Ranked, search_blocks
 
 
-def by_sorting(queries: np.ndarray, vectors: np.ndarray, relevant: np.ndarray, depth: int) -> Found:
+def by_sorting(
+    queries: np.ndarray, vectors: np.ndarray, relevant: np.ndarray, depth: int
+) -> Ranked:
     """All keys, sorted; exact for vectors of small whole numbers."""
     keys = np.sort(rank_keys((queries @ vectors.T).astype(np.float32)), axis=1)[:, ::-1]
-    columns = Found(keys, relevant).columns
+    columns = Ranked(keys, relevant).columns
     place = np.argsort(columns, axis=1)
     ranks = np.where(relevant >= 0, 1 + np.take_along_axis(place, np.maximum(relevant, 0), 1), 0)
-    return Found(keys[:, :depth], ranks)
+    return Ranked(keys[:, :depth], ranks)
 
 
 def whole_numbers(seed: int, shape: tuple[int, int]) -> np.ndarray:

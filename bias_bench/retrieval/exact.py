@@ -126,17 +126,19 @@ def _largest(scores: np.ndarray, part: slice, depth: int) -> np.ndarray:
     The depth-th largest of the maxima over stripes of columns is a bound that at least `depth`
     scores reach and few others do; only those get keys, which is most of the saving.
     """
-    own = scores[:, part]
-    width = own.shape[1] // _STRIPES
+    pool = scores[:, part]
+    width = pool.shape[1] // _STRIPES
     if width <= depth:
-        return np.sort(rank_keys(own, np.arange(part.start, part.stop)), axis=1)[:, ::-1][:, :depth]
-    stripes = [own[:, n * width : (n + 1) * width] for n in range(_STRIPES)]
+        return np.sort(rank_keys(pool, np.arange(part.start, part.stop)), axis=1)[:, ::-1][
+            :, :depth
+        ]
+    stripes = [pool[:, n * width : (n + 1) * width] for n in range(_STRIPES)]
     bound = np.partition(np.maximum.reduce(stripes), width - depth, axis=1)[:, width - depth]
-    rows, columns = np.divmod(np.flatnonzero(own >= bound[:, None]), own.shape[1])
-    counts = np.bincount(rows, minlength=len(own))
-    keys = np.full((len(own), counts.max()), NO_KEY)
-    place = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
-    keys[rows, place] = rank_keys(own[rows, columns], columns + part.start)
+    rows, columns = np.divmod(np.flatnonzero(pool >= bound[:, None]), pool.shape[1])
+    counts = np.bincount(rows, minlength=len(pool))
+    keys = np.full((len(pool), counts.max()), NO_KEY)
+    slot = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
+    keys[rows, slot] = rank_keys(pool[rows, columns], columns + part.start)
     return np.sort(keys, axis=1)[:, ::-1][:, :depth]
 
 

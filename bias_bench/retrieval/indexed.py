@@ -39,27 +39,27 @@ class IndexedPool(NamedTuple):
     order: Order
     indexes: dict[str, Index]
 
-    def part(self, pool: str) -> slice:
+    def columns(self, pool: str) -> slice:
         """The columns of a pool: of a language, or of all."""
         return slice(0, self.vectors.shape[0]) if pool == ALL else self.order.columns[pool]
 
     def vectors_of(self, pool: str) -> VectorBlocks:
         """The vectors of a pool, in the order of its columns."""
-        part, whole = self.part(pool), self.part(ALL)
-        return self.vectors if part == whole else PartOfBlocks(self.vectors, part)
+        part, whole = self.columns(pool), self.columns(ALL)
+        return self.vectors if part == whole else BlockSlice(self.vectors, part)
 
 
 @dataclass(frozen=True)
-class PartOfBlocks(VectorBlocks):
+class BlockSlice(VectorBlocks):
     """Blocks of some of the columns of others, which begin at 0 again."""
 
     whole: VectorBlocks
-    part: slice
+    columns: slice
 
     @property
     def shape(self) -> tuple[int, int]:
         """How many vectors of how many dimensions."""
-        return self.part.stop - self.part.start, self.whole.shape[1]
+        return self.columns.stop - self.columns.start, self.whole.shape[1]
 
     def block(self, start: int) -> np.ndarray:
         """The vectors of one block, copied."""
@@ -67,7 +67,7 @@ class PartOfBlocks(VectorBlocks):
 
     def rows(self, columns: np.ndarray) -> np.ndarray:
         """The vectors at `columns`."""
-        return self.whole.rows(columns + self.part.start)
+        return self.whole.rows(columns + self.columns.start)
 
 
 def index_pools(
@@ -102,7 +102,7 @@ def search_indexed(
     ranks = np.zeros((*relevant.shape, 2), dtype=np.int32)
     top = {}
     for name, index in pool.indexes.items():
-        part = pool.part(name)
+        part = pool.columns(name)
         found = nearest_by_index(index, pool.vectors_of(name), queries, depth)
         columns = np.where(found.columns >= 0, found.columns + part.start, -1)
         inside = (relevant >= part.start) & (relevant < part.stop)
@@ -122,13 +122,13 @@ def measure_recall(pool: IndexedPool, queries: np.ndarray, depth: int) -> dict[s
     Of the first 10 and the first `depth` results, or of the whole pool where that is smaller; in
     [0, 1], 1 where nothing is missed. `vectors` are those in the pool.
     """
-    found = {}
+    measured = {}
     for name, index in pool.indexes.items():
         vectors = pool.vectors_of(name)
         approximate = nearest_by_index(index, vectors, queries, depth)
         exact = exact_nearest(vectors, queries, depth)
         number = vectors.shape[0]
-        found[name] = {
+        measured[name] = {
             "vectors": number,
             "queries": len(queries),
             **{
@@ -136,7 +136,7 @@ def measure_recall(pool: IndexedPool, queries: np.ndarray, depth: int) -> dict[s
                 for k in sorted({min(_AT, depth), depth})
             },
         }
-    return found
+    return measured
 
 
 def _ranks(found: np.ndarray, relevant: np.ndarray, depth: int) -> np.ndarray:

@@ -32,7 +32,7 @@ _WORD = 8  # columns whose comparisons are looked at together
 _LARGEST = 1e38  # what products of vectors may come to in float32
 
 
-class Found(NamedTuple):
+class Ranked(NamedTuple):
     """`keys` int64 [queries, depth], best first (`retrieval.order`); `ranks` int32 [queries,
     relevant], from 1, 0 where there is none.
     """
@@ -53,7 +53,7 @@ def search_blocks(
     depth: int,
     advance: Advance = lambda _: None,
     processes: Processes = ALONE,
-) -> Found:
+) -> Ranked:
     """The best of a pool for `queries` float32 [queries, dimensions], and exact ranks.
 
     `relevant` int [queries, relevant] holds columns, -1 for none. `advance` hears of candidates.
@@ -63,22 +63,22 @@ def search_blocks(
     length = _length(queries)
     order = np.argsort(-_used(relevant), kind="stable")  # so that few rows are padding
     depth = min(depth, vectors.shape[0])
-    parts = [
-        _Part(queries[rows], relevant[rows], depth)
+    groups = [
+        _Group(queries[rows], relevant[rows], depth)
         for rows in np.split(order, range(QUERIES, len(order), QUERIES))
     ]
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with _one_thread_each(), ThreadPoolExecutor(threads) as pool:
-        for part in parts:
-            part.score_relevant(vectors, processes)
+        for group in groups:
+            group.score_relevant(vectors, processes)
         for start, block in _read_ahead(vectors, processes):
             if not length * _length(block) < _LARGEST:  # so no score is larger
                 raise BiasBenchError(
                     "vectors hold NaN or infinity, or are too large; the encoder is broken"
                 )
-            _search_block(pool, 2 * (threads or 1), parts, start, block)
+            _search_block(pool, 2 * (threads or 1), groups, start, block)
             advance(len(block))
-    return _result(parts, order, processes)
+    return _result(groups, order, processes)
 
 
 class _Hits(NamedTuple):
@@ -91,7 +91,7 @@ class _Hits(NamedTuple):
     keys: np.ndarray
 
 
-class _Part:
+class _Group:
     """Up to `QUERIES` queries, and what is found for them so far."""
 
     def __init__(self, queries: np.ndarray, relevant: np.ndarray, depth: int) -> None:
@@ -112,12 +112,12 @@ class _Part:
 
     def score_relevant(self, vectors: VectorBlocks, processes: Processes) -> None:
         """Compute the scores of the relevant candidates, to use wherever they stand."""
-        columns, place = np.unique(self._columns, return_inverse=True)
+        columns, column_of = np.unique(self._columns, return_inverse=True)
         for start in range(0, len(columns), TILE):
-            found = vectors.rows(columns[start : start + TILE])
-            scores = _products(self.queries, _padded(found, TILE))
-            here = np.flatnonzero((place >= start) & (place < start + TILE))
-            self._scores[here] = scores[self._rows[here], place[here] - start]
+            tile = vectors.rows(columns[start : start + TILE])
+            scores = _products(self.queries, _padded(tile, TILE))
+            here = np.flatnonzero((column_of >= start) & (column_of < start + TILE))
+            self._scores[here] = scores[self._rows[here], column_of[here] - start]
         self._scores = processes.of_first(self._scores)
         self._thresholds[self._rows, self._places] = self._scores
 
@@ -127,11 +127,11 @@ class _Part:
         """
         scores = _products(self.queries, tile)[: self.number, :width]
         first, last = np.searchsorted(self._columns, (start, start + width))
-        rows, own = self._rows[first:last], self._columns[first:last] - start
-        scores[rows, own] = self._scores[first:last]
+        rows, columns = self._rows[first:last], self._columns[first:last] - start
+        scores[rows, columns] = self._scores[first:last]
         highest = scores.max(axis=1)
         above = self._count(scores, highest, start)
-        for row, place, column in zip(rows, self._places[first:last], own, strict=True):
+        for row, place, column in zip(rows, self._places[first:last], columns, strict=True):
             above[row, place] += np.count_nonzero(scores[row, :column] == scores[row, column])
         return _Hits(above, *self._pick(scores, highest, start))
 
@@ -148,7 +148,7 @@ class _Part:
         for place in range(self.relevant.shape[1]):
             bound = least[: np.count_nonzero(self._used > place), place]
             rows = np.flatnonzero(highest[: len(bound)] >= bound)
-            if 2 * len(rows) > len(bound):  # a copy of so many rows would take longer
+            if 2 * len(rows) > len(bound):  # a copy of this many rows would take longer
                 rows = np.arange(len(bound))
             mask = _compared(np.greater_equal, scores, rows, bound)
             above[rows, place] = np.bitwise_count(mask.view(np.uint64)).sum(axis=1, dtype=np.int64)
@@ -172,9 +172,9 @@ class _Part:
         words = _compared(compare, scores, rows, bound).reshape(-1, _WORD)
         some = np.flatnonzero(words.view(np.uint64) != 0)  # of bool, which is quick
         word, bit = np.nonzero(words[some])
-        places, found = np.divmod(some[word] * _WORD + bit, TILE)
-        rows = rows[places]
-        return rows, rank_keys(scores[rows, found], start + found)
+        picked, columns = np.divmod(some[word] * _WORD + bit, TILE)
+        rows = rows[picked]
+        return rows, rank_keys(scores[rows, columns], start + columns)
 
     def take(self, hits: _Hits) -> None:
         """Add what a tile gave; the best are put in order once enough is waiting."""
@@ -201,25 +201,25 @@ class _Part:
 
 
 def _search_block(
-    pool: ThreadPoolExecutor, most: int, parts: list[_Part], start: int, block: np.ndarray
+    pool: ThreadPoolExecutor, most: int, groups: list[_Group], start: int, block: np.ndarray
 ) -> None:
-    """Search a block, with at most so many results of tiles waiting at any time."""
-    running: deque[tuple[_Part, Future[_Hits]]] = deque()
+    """Search a block, with at most `most` results of tiles waiting at any time."""
+    running: deque[tuple[_Group, Future[_Hits]]] = deque()
     for first in range(0, len(block), TILE):
         tile = block[first : first + TILE]
         padded = _padded(tile, TILE)
-        for part in parts:
-            job = pool.submit(part.search, padded, start + first, len(tile))
-            running.append((part, job))
+        for group in groups:
+            job = pool.submit(group.search, padded, start + first, len(tile))
+            running.append((group, job))
             if len(running) >= most:
                 _take(running)
     while running:
         _take(running)
 
 
-def _take(running: deque[tuple[_Part, Future[_Hits]]]) -> None:
-    part, job = running.popleft()
-    part.take(job.result())
+def _take(running: deque[tuple[_Group, Future[_Hits]]]) -> None:
+    group, job = running.popleft()
+    group.take(job.result())
 
 
 def _read_ahead(vectors: VectorBlocks, share: Processes) -> Iterator[tuple[int, np.ndarray]]:
@@ -233,20 +233,20 @@ def _read_ahead(vectors: VectorBlocks, share: Processes) -> Iterator[tuple[int, 
             yield start, current.result()
 
 
-def _result(parts: list[_Part], order: np.ndarray, processes: Processes) -> Found:
+def _result(groups: list[_Group], order: np.ndarray, processes: Processes) -> Ranked:
     """Everything put together, for all queries in their own order."""
-    for part in parts:
-        part.settle()
-    best = np.concatenate([part.best for part in parts])
-    above = processes.total(np.concatenate([part.above for part in parts]))
+    for group in groups:
+        group.settle()
+    best = np.concatenate([group.best for group in groups])
+    above = processes.total(np.concatenate([group.above for group in groups]))
     if processes.number > 1:
         gathered = processes.gathered(best)
         if gathered:
             best = _highest(np.concatenate(gathered, axis=1), best.shape[1])
-    present = np.concatenate([part.relevant for part in parts]) >= 0
+    present = np.concatenate([group.relevant for group in groups]) >= 0
     back = np.argsort(order)
     ranks = np.where(present, above + 1, 0).astype(np.int32)
-    return Found(np.sort(best, axis=1)[:, ::-1][back], ranks[back])
+    return Ranked(np.sort(best, axis=1)[:, ::-1][back], ranks[back])
 
 
 class _Buffers(local):
@@ -294,8 +294,8 @@ def _compared(
     """
     mask, width = _buffers.mask[: len(rows)], scores.shape[1]
     whole = len(rows) == len(bound)
-    own = scores[: len(rows)] if whole else scores[rows]
-    compare(own, bound[:, None] if whole else bound[rows, None], out=mask[:, :width])
+    compared = scores[: len(rows)] if whole else scores[rows]
+    compare(compared, bound[:, None] if whole else bound[rows, None], out=mask[:, :width])
     mask[:, width:] = False
     return mask
 
@@ -317,9 +317,9 @@ def _padded(vectors: np.ndarray, number: int) -> np.ndarray:
     """`number` rows, zero after the vectors'; writeable, as torch wants it."""
     if len(vectors) == number:
         return np.require(vectors, np.float32, ["C", "W"])
-    found = np.zeros((number, vectors.shape[1]), dtype=np.float32)
-    found[: len(vectors)] = vectors
-    return found
+    padded = np.zeros((number, vectors.shape[1]), dtype=np.float32)
+    padded[: len(vectors)] = vectors
+    return padded
 
 
 def _length(vectors: np.ndarray) -> float:

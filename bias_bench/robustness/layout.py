@@ -96,7 +96,7 @@ def code_switching(
     span = other._replace(
         head="", words=other.words[first:last], gaps=other.gaps[first : last - 1], tail=""
     ).join()
-    if not span.strip():  # a control character is no word
+    if not span.strip():  # a control character is not a word
         return text
     before = split._replace(words=own[:start], gaps=split.gaps[: max(0, start - 1)], tail="")
     after = split._replace(head="", words=own[start + number :], gaps=split.gaps[start + number :])

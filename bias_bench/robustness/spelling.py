@@ -10,7 +10,7 @@ import regex
 from bias_bench.languages import base_language
 from bias_bench.robustness.text import clusters, holds_words, share
 
-# letters whose stroke or missing dot is no combining mark
+# letters whose stroke or missing dot is not a combining mark
 _PLAIN = str.maketrans("đĐłŁøØħĦŧŦı", "dDlLoOhHtTi")
 _STRESS = "\u0300\u0301"
 _DIAERESIS = "\u0308"

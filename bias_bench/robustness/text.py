@@ -53,8 +53,8 @@ class Split(NamedTuple):
 
 def clusters(text: str) -> list[str]:
     """Grapheme clusters; joined they are the text."""
-    found: list[str] = _CLUSTER.findall(text)
-    return found
+    parts: list[str] = _CLUSTER.findall(text)
+    return parts
 
 
 def holds_words(text: str) -> bool:
@@ -110,17 +110,17 @@ def _pieces(token: str) -> list[str]:
     size = length = 0
     last = ""
     for cluster in clusters(token):
-        own = piece_size(cluster)
+        new_size = piece_size(cluster)
         if not _WORD_CHARACTER.match(cluster) and pieces:
             pieces[-1] += cluster
             continue
         full = bool(size) and length >= size and breakable(last, cluster)
-        if not pieces or (length and (own != size or full)):
+        if not pieces or (length and (new_size != size or full)):
             pieces.append(cluster)
             length = 0
         else:
             pieces[-1] += cluster
-        size = own
+        size = new_size
         length += _WORD_CHARACTER.match(cluster) is not None
         last = cluster
     return pieces
