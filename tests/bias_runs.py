@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from bias_bench.bias.parallel import Parallel, parallel_ranks
 from bias_bench.datasets.ids import language_of
 from bias_bench.evaluation.ranks import RankTable, write_ranks
 from bias_bench.evaluation.score_run import run_file
@@ -124,6 +125,19 @@ def write_world(
     sizes = dict.fromkeys(world.languages, 9)
     write_ranks(folder / "ranks.parquet", tables, {**sizes, ALL: 9 * len(world.languages)})
     return RankTable(folder / "ranks.parquet")
+
+
+def ranked(world: World, folder: Path) -> Parallel:
+    """Its ranks, as metrics take them, once it is written."""
+    return parallel_ranks(write_world(world, folder), world.languages)
+
+
+def padded(rows: Sequence[Sequence[int]], width: int = 6) -> np.ndarray:
+    """Rows of ranks as int32 [rows, width], 0 past the end."""
+    table = np.zeros((len(rows), width), dtype=np.int32)
+    for row, values in zip(table, rows, strict=True):
+        row[: len(values)] = values
+    return table
 
 
 def macro(means: dict[str, float]) -> float:

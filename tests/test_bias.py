@@ -16,6 +16,7 @@ from bias_bench.bias import language_share, rank_distance
 from bias_bench.bias.language_share import language_shares
 from bias_bench.bias.parallel import parallel_ranks
 from bias_bench.evaluation.ranks import RankTable, write_ranks
+from tests.bias_runs import padded
 from tests.helpers import rank_rows, unhurried
 
 LANGUAGES = ("de", "en", "zh")
@@ -23,13 +24,6 @@ POOL = 50
 rankings = st.lists(
     st.lists(st.integers(1, POOL), unique=True, min_size=0, max_size=6), min_size=1, max_size=8
 )
-
-
-def _padded(rows: Sequence[Sequence[int]], width: int = 6) -> np.ndarray:
-    table = np.zeros((len(rows), width), dtype=np.int32)
-    for row, values in zip(table, rows, strict=True):
-        row[: len(values)] = values
-    return table
 
 
 @pytest.mark.parametrize(
@@ -61,7 +55,7 @@ def test_rank_distance_needs_two_candidates(ranks: list[int]) -> None:
 @unhurried
 @given(rankings)
 def test_rank_distance_equals_comparing_every_pair(rows: list[list[int]]) -> None:
-    found = rank_distance.rank_distance(_padded(rows))
+    found = rank_distance.rank_distance(padded(rows))
     expected = [
         max(abs(a - b) for a in row for b in row) if len(row) >= 2 else np.nan for row in rows
     ]
@@ -88,7 +82,7 @@ def test_rank_distance_lies_between_its_floor_and_its_ceiling(
 def test_rank_distance_does_not_depend_on_the_order_of_columns(
     rows: list[list[int]], random: Random
 ) -> None:
-    table = _padded(rows)
+    table = padded(rows)
     columns = list(range(table.shape[1]))
     random.shuffle(columns)
     np.testing.assert_array_equal(
@@ -191,8 +185,8 @@ def test_languages_that_are_never_found_have_share_zero() -> None:
     assert language_shares(np.zeros((2, 10), dtype=int), 4, 10).tolist() == [1.0, 0.0, 0.0, 0.0]
 
 
-def test_shares_of_nothing_are_zero() -> None:
-    assert language_shares(np.full((3, 10), -1), 2, 10).tolist() == [0.0, 0.0]
+def test_shares_of_nothing_are_unknown() -> None:
+    assert np.isnan(language_shares(np.full((3, 10), -1), 2, 10)).all()
 
 
 @unhurried

@@ -25,7 +25,7 @@ from bias_bench.bias.rank_correlation import (
     summarise_overlap,
     summarise_spearman,
 )
-from tests.bias_runs import DEPTH, World, random_world, write_world
+from tests.bias_runs import DEPTH, World, random_world, ranked, write_world
 from tests.helpers import unhurried
 
 CORRELATIONS = pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_summaries_average_over_topics_asked_in_both_languages(
     tmp_path: Path, seed: int, partly: bool
 ) -> None:
     world = random_world(seed, partly=partly)
-    runs = read_pooled(tmp_path, parallel_ranks(write_world(world, tmp_path), world.languages))
+    runs = read_pooled(tmp_path, ranked(world, tmp_path))
 
     def correlation(oracle: Callable) -> Callable:
         return lambda first, second: slow_correlation(first, second, oracle)

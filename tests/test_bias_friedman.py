@@ -17,10 +17,10 @@ from bias_bench.bias.friedman import (
     relative_ranks,
     summarise,
 )
-from bias_bench.bias.parallel import LanguageRanks, Parallel, parallel_ranks
+from bias_bench.bias.parallel import LanguageRanks, Parallel
 from bias_bench.evaluation.ranks import RankedQueries
 from bias_bench.units import default_unit
-from tests.bias_runs import random_world, write_world
+from tests.bias_runs import random_world, ranked
 from tests.helpers import unhurried
 
 NAN = float("nan")
@@ -109,7 +109,7 @@ def test_relative_ranks_go_from_zero_to_one() -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_summary_of_complete_topics_equals_scipy_s(tmp_path: Path, seed: int) -> None:
     world = random_world(seed, topics=8)
-    found = summarise(parallel_ranks(write_world(world, tmp_path), world.languages))
+    found = summarise(ranked(world, tmp_path))
     mean = np.zeros((8, 4))
     for language, result in found["per_language"].items():
         blocks = [
@@ -130,7 +130,7 @@ def test_summary_of_complete_topics_equals_scipy_s(tmp_path: Path, seed: int) ->
 
 def test_topics_not_queries_are_the_blocks_of_the_test_over_all_queries(tmp_path: Path) -> None:
     world = random_world(1, topics=8, partly=True)
-    found = summarise(parallel_ranks(write_world(world, tmp_path), world.languages))
+    found = summarise(ranked(world, tmp_path))
     assert found["all_queries"]["blocks"] == sum(len(a) > 1 for a in world.answers.values()) == 7
 
 

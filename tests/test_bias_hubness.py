@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from bias_bench.bias import hubness
-from bias_bench.bias.parallel import parallel_ranks
 from bias_bench.bias.pooled import read_pooled
 from bias_bench.datasets.ids import language_of
-from tests.bias_runs import random_world, write_world
+from tests.bias_runs import random_world, ranked
 
 
 def slow_skewness(counts: list[int]) -> float:
@@ -25,7 +24,7 @@ def slow_skewness(counts: list[int]) -> float:
 @pytest.mark.parametrize("seed", range(3))
 def test_hubness_equals_counting_every_top_ten(tmp_path: Path, seed: int, partly: bool) -> None:
     world = random_world(seed, partly=partly)
-    parallel = parallel_ranks(write_world(world, tmp_path), world.languages)
+    parallel = ranked(world, tmp_path)
     found = hubness.summarise(read_pooled(tmp_path, parallel), parallel)
     times = Counter(
         name
@@ -66,7 +65,7 @@ def test_one_hub_raises_it() -> None:
 
 def test_there_is_no_hubness_without_the_sizes_of_the_pools(tmp_path: Path) -> None:
     world = random_world(0)
-    parallel = parallel_ranks(write_world(world, tmp_path), world.languages)
+    parallel = ranked(world, tmp_path)
     runs = read_pooled(tmp_path, parallel)
     assert hubness.summarise(runs, parallel._replace(pools={"all": 36})) == {}
     assert hubness.summarise({}, parallel) == {}

@@ -13,12 +13,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import chi2, kruskal
 
-from bias_bench.bias.parallel import LanguageRanks, Parallel, parallel_ranks
+from bias_bench.bias.parallel import LanguageRanks, Parallel
 from bias_bench.bias.peer import equal_rank_p, other_p, relevant_p, summarise
 from bias_bench.bias.pooled import PooledRun, read_pooled
 from bias_bench.errors import UsageError
 from bias_bench.evaluation.ranks import RankedQueries
-from tests.bias_runs import DEPTH, random_world, write_world
+from tests.bias_runs import DEPTH, random_world, ranked
 from tests.helpers import unhurried
 
 CUTOFF = 20
@@ -215,7 +215,7 @@ def test_grades_taken_together_would_be_another_measure() -> None:
 def test_there_is_no_value_where_no_ranking_could_change_it(tmp_path: Path, partly: bool) -> None:
     """Parallel data: only a failure would move it, and upwards."""
     world = random_world(0, partly=partly)
-    parallel = parallel_ranks(write_world(world, tmp_path), world.languages)
+    parallel = ranked(world, tmp_path)
     assert summarise(read_pooled(tmp_path, parallel), parallel) == {}
     # grades do not help, where a language has one candidate of each
     query = Judged([0, 0, 1, 1] + [2] * 26, {1: 1, 2: 2, 3: 1, 4: 2})

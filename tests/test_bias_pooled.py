@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from bias_bench.datasets.ids import language_of
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.ranks import RankTable, write_ranks
 from bias_bench.evaluation.trec import write_gzip
-from tests.bias_runs import DEPTH, World, macro, random_world, write_world
+from tests.bias_runs import DEPTH, World, macro, random_world, ranked, write_world
 from tests.helpers import rank_rows, unhurried
 
 SEEDS = range(3)
@@ -65,6 +66,14 @@ def test_short_rankings_end_in_padding(tmp_path: Path) -> None:
     assert not run.relevant[0].any()
 
 
+def require_refused(folder: Path, rows: Sequence[tuple[str, str, int]], message: str) -> None:
+    """The runs of a folder do not go with these English ranks."""
+    write_ranks(folder / "ranks.parquet", [rank_rows("en-all", rows)], {"all": 36})
+    table = RankTable(folder / "ranks.parquet")
+    with pytest.raises(BiasBenchError, match=message):
+        read_pooled(folder, parallel_ranks(table, ("de", "en", "th", "zh")))
+
+
 def test_a_run_that_ranks_another_language_there_than_the_ranks_say_is_refused(
     tmp_path: Path,
 ) -> None:
@@ -85,22 +94,14 @@ def test_a_run_that_ranks_another_language_there_than_the_ranks_say_is_refused(
         if (topic, name) != ("t0", "en")
     ]
     rows.append(("t0", relevant, other + 1))
-    write_ranks(tmp_path / "ranks.parquet", [rank_rows("en-all", rows)], {"all": 36})
-    with pytest.raises(BiasBenchError, match=r"en-all.*'en:t0'.*--policy always"):
-        read_pooled(
-            tmp_path, parallel_ranks(RankTable(tmp_path / "ranks.parquet"), world.languages)
-        )
+    require_refused(tmp_path, rows, r"en-all.*'en:t0'.*--policy always")
 
 
 def test_a_query_without_ranks_is_refused(tmp_path: Path) -> None:
     world = random_world(3)
     write_world(world, tmp_path)
     rows = [("t0", world.answers["t0"]["en"], world.ranks("en", "t0")["en"])]
-    write_ranks(tmp_path / "ranks.parquet", [rank_rows("en-all", rows)], {"all": 36})
-    with pytest.raises(BiasBenchError, match=r"'en:t1' is not ranked"):
-        read_pooled(
-            tmp_path, parallel_ranks(RankTable(tmp_path / "ranks.parquet"), world.languages)
-        )
+    require_refused(tmp_path, rows, r"'en:t1' is not ranked")
 
 
 def test_a_candidate_of_an_unknown_language_is_refused(tmp_path: Path) -> None:
@@ -241,7 +242,7 @@ def test_exposure_summary_equals_a_slow_reference(tmp_path: Path, seed: int, par
 
 def test_the_pool_s_shares_are_a_target_when_its_sizes_are_known(tmp_path: Path) -> None:
     world = random_world(0)
-    parallel = parallel_ranks(write_world(world, tmp_path), world.languages)
+    parallel = ranked(world, tmp_path)
     runs = read_pooled(tmp_path, parallel)
     uneven = parallel._replace(pools={**parallel.pools, "th": 99})
     found = exposure.summarise(runs, uneven)
@@ -256,7 +257,7 @@ def test_the_pool_s_shares_are_a_target_when_its_sizes_are_known(tmp_path: Path)
 
 def test_anchors_of_exposure_are_those_of_blind_and_of_one_language(tmp_path: Path) -> None:
     world = random_world(0)
-    parallel = parallel_ranks(write_world(world, tmp_path), world.languages)
+    parallel = ranked(world, tmp_path)
     found = exposure.summarise(read_pooled(tmp_path, parallel), parallel)["anchors"]
     one, uniform = np.eye(4)[[0]], np.full((1, 4), 1 / 4)
     alone = {"awrf": exposure.awrf(one, uniform), "ee_l": exposure.exposure_loss(one, uniform)}

@@ -14,7 +14,7 @@ from bias_bench.bias import lang_ndcg, other_language_recall, rank_shift
 from bias_bench.bias.parallel import parallel_ranks
 from bias_bench.evaluation.metrics import Metric, compute
 from bias_bench.evaluation.ranks import RankTable, write_ranks
-from tests.bias_runs import World, random_world, write_world
+from tests.bias_runs import World, random_world, ranked, write_world
 from tests.helpers import rank_rows, unhurried
 
 SEEDS = range(3)
@@ -36,7 +36,7 @@ def slow_gain(world: World, language: str, topic: str, gain: float) -> float | N
 @pytest.mark.parametrize("seed", SEEDS)
 def test_lang_ndcg_equals_a_slow_reference(tmp_path: Path, seed: int, partly: bool) -> None:
     world = random_world(seed, partly=partly)
-    found = lang_ndcg.summarise(parallel_ranks(write_world(world, tmp_path), world.languages))
+    found = lang_ndcg.summarise(ranked(world, tmp_path))
     expected = world.mean(lambda language, topic: slow_gain(world, language, topic, 0.5))
     assert found["per_language"] == pytest.approx(expected)
     alone = world.mean(lambda language, topic: slow_gain(world, language, topic, 0.0))
@@ -78,7 +78,7 @@ def test_recall_in_other_languages_equals_a_slow_reference(
     tmp_path: Path, seed: int, partly: bool
 ) -> None:
     world = random_world(seed, partly=partly)
-    parallel = parallel_ranks(write_world(world, tmp_path), world.languages)
+    parallel = ranked(world, tmp_path)
 
     def share(language: str, topic: str) -> float | None:
         others = [rank for name, rank in world.ranks(language, topic).items() if name != language]
@@ -119,7 +119,7 @@ def test_rank_shift_equals_swapping_one_candidate_at_a_time(
         known = [value for value in shifts if value is not None]
         return sum(known) / len(known) if known else None
 
-    found = rank_shift.summarise(parallel_ranks(write_world(world, tmp_path), world.languages))
+    found = rank_shift.summarise(ranked(world, tmp_path))
     expected = world.mean(lambda language, topic: shift(language, topic, language))
     assert found["per_language"] == pytest.approx(expected)
     assert found["chance"]["per_language"] == pytest.approx(world.mean(chance))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -16,20 +15,13 @@ from bias_bench.bias import rank_distance, same_language_first, worst_rank
 from bias_bench.bias.parallel import parallel_ranks
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.ranks import RankTable, write_ranks
-from tests.bias_runs import macro, random_world, write_world
+from tests.bias_runs import macro, padded, random_world, ranked, write_world
 from tests.helpers import rank_rows, unhurried
 
 SEEDS = range(3)
 rows_of_ranks = st.lists(
     st.lists(st.integers(1, 60), unique=True, min_size=0, max_size=5), min_size=1, max_size=6
 )
-
-
-def padded(rows: Sequence[Sequence[int]], width: int = 5) -> np.ndarray:
-    table = np.zeros((len(rows), width), dtype=np.int32)
-    for line, values in zip(table, rows, strict=True):
-        line[: len(values)] = values
-    return table
 
 
 def test_ranks_are_laid_out_by_candidate_language(tmp_path: Path) -> None:
@@ -107,7 +99,7 @@ def test_signed_differences_need_a_common_topic() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_distance_summary_equals_a_slow_reference(tmp_path: Path, seed: int, partly: bool) -> None:
     world = random_world(seed, partly=partly)
-    found = rank_distance.summarise(parallel_ranks(write_world(world, tmp_path), world.languages))
+    found = rank_distance.summarise(ranked(world, tmp_path))
 
     def distance(language: str, topic: str) -> float | None:
         ranks = world.ranks(language, topic).values()
@@ -138,7 +130,7 @@ def test_distance_summary_equals_a_slow_reference(tmp_path: Path, seed: int, par
 @pytest.mark.parametrize("partly", [False, True])
 def test_difference_matrices_equal_a_slow_reference(tmp_path: Path, partly: bool) -> None:
     world = random_world(5, partly=partly)
-    found = rank_distance.summarise(parallel_ranks(write_world(world, tmp_path), world.languages))
+    found = rank_distance.summarise(ranked(world, tmp_path))
     matrices = found["signed_differences"]
     for a in world.languages:
         for b in world.languages:
@@ -170,7 +162,7 @@ def test_preference_summary_equals_a_slow_reference(
     tmp_path: Path, seed: int, partly: bool
 ) -> None:
     world = random_world(seed, partly=partly)
-    parallel = parallel_ranks(write_world(world, tmp_path), world.languages)
+    parallel = ranked(world, tmp_path)
     found = same_language_first.summarise(parallel)
 
     def first(language: str, topic: str, wanted: str) -> float | None:
@@ -206,7 +198,7 @@ def test_worst_rank_and_complete_of_hand_worked_cases() -> None:
 @pytest.mark.parametrize("partly", [False, True])
 def test_worst_rank_summary_equals_a_slow_reference(tmp_path: Path, partly: bool) -> None:
     world = random_world(2, partly=partly)
-    found = worst_rank.summarise(parallel_ranks(write_world(world, tmp_path), world.languages))
+    found = worst_rank.summarise(ranked(world, tmp_path))
 
     def worst(language: str, topic: str) -> float | None:
         ranks = world.ranks(language, topic).values()

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from bias_bench.bias import language_gaps, single_target, target_removal
 from bias_bench.bias.language_gaps import gaps, gini
-from bias_bench.bias.parallel import parallel_ranks
-from tests.bias_runs import World, macro, plain_ap, random_world, write_world
+from tests.bias_runs import World, macro, padded, plain_ap, random_world, ranked
 from tests.helpers import unhurried
 
 SEEDS = range(3)
@@ -31,10 +30,9 @@ def without(world: World, language: str, topic: str, removed: set[str]) -> float
 @unhurried
 @given(rows_of_ranks)
 def test_ap_without_a_candidate_equals_ranking_without_it(rows: list[list[int]]) -> None:
-    ranks = np.zeros((len(rows), 5), dtype=np.int32)
+    ranks = padded(rows)
     expected = np.full(ranks.shape, np.nan)
     for number, row in enumerate(rows):
-        ranks[number, : len(row)] = row
         for column, removed in enumerate(row):
             left = [rank - (rank > removed) for rank in row if rank != removed]
             if left:
@@ -64,7 +62,7 @@ def test_removal_summary_equals_removing_from_the_rankings(
     tmp_path: Path, seed: int, partly: bool
 ) -> None:
     world = random_world(seed, partly=partly)
-    found = target_removal.summarise(parallel_ranks(write_world(world, tmp_path), world.languages))
+    found = target_removal.summarise(ranked(world, tmp_path))
 
     def same(language: str, topic: str) -> float | None:
         answers = world.answers[topic]
@@ -103,7 +101,7 @@ def test_single_target_summary_equals_removing_from_the_rankings(
     tmp_path: Path, seed: int, partly: bool
 ) -> None:
     world = random_world(seed, partly=partly)
-    found = single_target.summarise(parallel_ranks(write_world(world, tmp_path), world.languages))
+    found = single_target.summarise(ranked(world, tmp_path))
 
     def target(language: str, topic: str, wanted: str) -> float | None:
         answers = world.answers[topic]
@@ -158,7 +156,7 @@ def test_gaps_are_of_ap_by_query_language_and_single_targets_by_candidate_langua
     tmp_path: Path, partly: bool
 ) -> None:
     world = random_world(4, partly=partly)
-    parallel = parallel_ranks(write_world(world, tmp_path), world.languages)
+    parallel = ranked(world, tmp_path)
     found = language_gaps.summarise(parallel)
     ap = world.mean(lambda language, topic: without(world, language, topic, set()))
     assert found["query"]["per_language"] == pytest.approx(ap)

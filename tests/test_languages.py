@@ -26,6 +26,7 @@ from bias_bench.languages import (
 from bias_bench.retrieval.analysis import analyse, analysis_rule
 from bias_bench.robustness.perturbations import applicable
 from bias_bench.robustness.spelling import case
+from bias_bench.robustness.text import Question
 from bias_bench.stages.debias import _draw
 from bias_bench.stages.prepare import open_benchmark
 from tests.external_rankings import QRELS, RUN, Files
@@ -115,7 +116,7 @@ def test_scripts_decide_what_can_be_perturbed() -> None:
 def test_turkish_letters_change_case_under_every_code(code: str) -> None:
     import numpy as np
 
-    assert case("ilk ısı", code, 1.0, np.random.default_rng(0)) == "İLK ISI"
+    assert case(Question("ilk ısı", code), 1.0, np.random.default_rng(0)) == "İLK ISI"
 
 
 @pytest.mark.parametrize(

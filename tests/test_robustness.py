@@ -27,7 +27,7 @@ from bias_bench.robustness.perturbations import (
     generator,
     perturbed_queries,
 )
-from bias_bench.robustness.text import clusters, split_words
+from bias_bench.robustness.text import Question, clusters, split_words
 from bias_bench.robustness.typing_errors import neighbouring_keys
 from tests.helpers import unhurried
 
@@ -88,7 +88,7 @@ def change(
     kind: str, text: str, language: str, strength: float = 1, seed: int = 0, other: str = ""
 ) -> str:
     random = np.random.default_rng(seed)
-    return PERTURBATIONS[kind].change(text, language, strength, random, other)
+    return PERTURBATIONS[kind].change(Question(text, language, other), strength, random)
 
 
 def distance(first: str, second: str) -> int:

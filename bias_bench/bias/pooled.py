@@ -54,6 +54,16 @@ def read_pooled(folder: Path, parallel: Parallel) -> dict[str, PooledRun]:
     }
 
 
+def weighted_shares(languages: np.ndarray, number: int, weights: np.ndarray) -> np.ndarray:
+    """Share float64 [queries, number] of each language in the sum of the results' weights [depth].
+
+    `languages` int [queries, depth], best first, -1 past the end; NaN where nothing is found.
+    """
+    gained = np.stack([(languages == column) @ weights for column in range(number)], axis=1)
+    total = gained.sum(axis=1, keepdims=True)
+    return np.where(total > 0, gained / np.where(total > 0, total, 1), np.nan)
+
+
 def first_results(folder: Path, part: LanguageRanks) -> list[str | None]:
     """The candidate that stands first for each query of `part`; None where nothing was found."""
     run = read_run(run_file(folder, parse_setting(part.setting)))

@@ -1,8 +1,8 @@
 """The questions of a benchmark, perturbed: the kinds, their strengths, and where each makes sense.
 
-A perturbation is a pure function of (text, language, strength in (0, 1], generator, parallel text);
-the last is empty but for code switching. It returns the text itself where it has nothing to change
-and never an empty text for one that is not. All but code switching keep the scripts of the text.
+A perturbation is a pure function of (question, strength in (0, 1], generator). It returns the text
+itself where it has nothing to change and never an empty text for one that is not. All but code
+switching keep the scripts of the text.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from bias_bench.errors import UsageError, nearest
 from bias_bench.languages import read_language
 from bias_bench.robustness.layout import code_switching, white_space, word_order
 from bias_bench.robustness.spelling import case, diacritics, punctuation
+from bias_bench.robustness.text import Question
 from bias_bench.robustness.typing_errors import typo
 
-Change = Callable[[str, str, float, np.random.Generator, str], str]
+Change = Callable[[Question, float, np.random.Generator], str]
 
 # scripts with diacritics to drop, and with case; of languages in them those without diacritics
 _MARKED = frozenset(("Latn", "Grek", "Cyrl", "Arab"))
@@ -133,7 +134,7 @@ def _perturb(query: Query, variant: Variant, topic: Mapping[str, str], seed: int
         parallel = topic[others[random.integers(len(others))]] if others else ""
     perturbation = PERTURBATIONS[variant.kind]
     strength = getattr(perturbation, variant.strength)
-    return perturbation.change(query.text, language, strength, random, parallel)
+    return perturbation.change(Question(query.text, language, parallel), strength, random)
 
 
 def changed_shares(collection: Collection, perturbed: Mapping[str, list[str]]) -> dict[str, float]:

@@ -27,6 +27,16 @@ _LEADING = regex.compile(r"[\u0e40-\u0e44\u0ec0-\u0ec4]$|[\u0e31\u0e47\u0eb1]")
 _FOLLOWING = regex.compile(r"[\u0e2f\u0e30\u0e32\u0e33\u0e45\u0e46\u0eb0\u0eb2\u0eb3]|.+\u0e4c")
 
 
+class Question(NamedTuple):
+    """What is perturbed: a text, its language's code, and the same question in another language,
+    which is empty but for code switching.
+    """
+
+    text: str
+    language: str
+    parallel: str = ""
+
+
 class Split(NamedTuple):
     """A text as ``head words[0] gaps[0] words[1] … words[-1] tail``.
 
