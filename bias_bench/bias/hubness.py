@@ -25,19 +25,20 @@ from bias_bench.bias.pooled import PooledRun
 CUTOFF = 10
 
 
-def occurrence_skewness(listed: np.ndarray, size: int) -> tuple[float, float]:
-    """Skewness of the k-occurrence in a pool of `size` candidates, and the share of those that
-    never occur.
+def occurrences(listed: np.ndarray, size: int) -> np.ndarray:
+    """How often each of `size` candidates is listed, int64 [size], in no particular order.
 
-    `listed` int [results] are the candidates in the top k of all queries, in any order. The
-    skewness is NaN where all occur alike.
+    `listed` int [results] are the candidates in the top k of all queries.
     """
+    _, counts = np.unique(listed, return_counts=True)
+    return np.pad(counts, (0, size - len(counts)))
+
+
+def skewness(counts: np.ndarray) -> float:
+    """Third standardised moment of counts [candidates]; NaN where all are equal."""
     from scipy.stats import skew
 
-    _, counts = np.unique(listed, return_counts=True)
-    whole = np.pad(counts, (0, size - len(counts)))
-    equal = whole.min() == whole.max()
-    return float("nan") if equal else float(skew(whole)), 1 - len(counts) / size
+    return float(skew(counts)) if counts.min() < counts.max() else float("nan")
 
 
 def summarise(runs: Mapping[str, PooledRun], parallel: Parallel) -> dict[str, Any]:
@@ -47,10 +48,12 @@ def summarise(runs: Mapping[str, PooledRun], parallel: Parallel) -> dict[str, An
     cutoff = min(CUTOFF, max(run.candidates.shape[1] for run in runs.values()))
     listed = np.concatenate([run.candidates[:, :cutoff].ravel() for run in runs.values()])
     columns = np.concatenate([run.languages[:, :cutoff].ravel() for run in runs.values()])
-    measured = {
-        name: occurrence_skewness(listed[columns == column], parallel.pools[name])
+    counts = {
+        name: occurrences(listed[columns == column], parallel.pools[name])
         for column, name in enumerate(parallel.languages)
+        if parallel.pools[name]
     }
-    summary = mean_of({name: skew for name, (skew, _) in measured.items() if not np.isnan(skew)})
-    never = mean_of({name: share for name, (_, share) in measured.items()})
+    skewed = {name: skewness(each) for name, each in counts.items()}
+    summary = mean_of({name: value for name, value in skewed.items() if not np.isnan(value)})
+    never = mean_of({name: float((each == 0).mean()) for name, each in counts.items()})
     return {**summary, "cutoff": cutoff, "never": never} if summary else {}

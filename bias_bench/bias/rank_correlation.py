@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,7 +83,7 @@ def kendall(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Candidate numbers from 0, best first, -1 past the end. NaN where it is not defined: where one
     ranking is empty, or the union is a single candidate.
     """
-    held, by_first, by_second = _places_in_union(first, second)
+    held, by_first, by_second = _union(first, second)
     left, right = np.triu_indices(held.shape[1], 1)
     counted = held[:, left] & held[:, right]
     order_first = np.sign(by_first[:, left] - by_first[:, right]) * counted
@@ -98,7 +98,7 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     The correlation of ranks, of which those that tie have the mean.
     """
-    held, *places = _places_in_union(first, second)
+    held, *places = _union(first, second)
     centred = []
     for place in places:
         ranks = block_ranks(np.where(held, place, np.nan))
@@ -108,12 +108,17 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where(spread > 0, product / np.sqrt(np.where(spread > 0, spread, 1)), np.nan)
 
 
-def _places_in_union(
-    first: np.ndarray, second: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The union of two rankings [queries, depth]: which of its 2 x depth slots hold a candidate,
-    and its place from 0 in either ranking, the depth where only the other holds it.
+class _Union(NamedTuple):
+    """Two rankings as one: which of its slots [queries, 2 depth] hold a candidate, and its place
+    from 0 in either ranking, the depth where only the other holds it.
     """
+
+    held: np.ndarray
+    in_first: np.ndarray
+    in_second: np.ndarray
+
+
+def _union(first: np.ndarray, second: np.ndarray) -> _Union:
     depth = first.shape[1]
     own = np.broadcast_to(np.arange(depth), first.shape)
     missing = np.full(first.shape, depth)
@@ -121,8 +126,8 @@ def _places_in_union(
     only_second = (second >= 0) & (places_of(second, first) == depth)
     # all of the first ranking, then what only the second holds
     held = np.concatenate([first >= 0, only_second], axis=1)
-    by_first = np.concatenate([own, missing], axis=1).astype(np.int16)
-    return held, by_first, np.concatenate([in_second, own], axis=1).astype(np.int16)
+    in_first = np.concatenate([own, missing], axis=1).astype(np.int16)
+    return _Union(held, in_first, np.concatenate([in_second, own], axis=1).astype(np.int16))
 
 
 def places_of(items: np.ndarray, ranking: np.ndarray) -> np.ndarray:

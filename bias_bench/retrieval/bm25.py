@@ -174,7 +174,7 @@ def _lucene_weights(counts: csr_matrix, parameters: Parameters) -> np.ndarray:
             frequency,  # in place of the total number of occurrences, which BM25 does not ask for
         )
         scorer = similarity.scorer(1.0, statistics, term)
-        values += [scorer.score(count, norm) for _, count, norm in group]
+        values += [scorer.score(times, norm) for _, times, norm in group]
     return np.array(values, dtype=np.float32)[place.reshape(-1)].astype(np.float64)
 
 
