@@ -102,10 +102,9 @@ def summarise(runs: Mapping[str, PooledRun], parallel: Parallel) -> dict[str, An
     if (sizes := _sizes(parallel)) is not None:
         blind = blind_exposures(sizes, depth)
         anchors["blind"] = _against(dict.fromkeys(gained, blind), targets)
-    found = _against(gained, targets, paired=True)
     return {
         "cutoff": depth,
-        **found,
+        **_against(gained, targets, paired=True),
         "same_as": same_as,
         "anchors": {
             anchor: {
@@ -130,7 +129,7 @@ def _against(
 
     `paired` rows are of the same queries; otherwise each exposure is held against each target.
     """
-    found: dict[str, dict[str, Any]] = {"awrf": {}, "ee_l": {}}
+    measured: dict[str, dict[str, Any]] = {"awrf": {}, "ee_l": {}}
     for name, target in targets.items():
         for measure, function in (("awrf", awrf), ("ee_l", exposure_loss)):
             values = {}
@@ -145,8 +144,8 @@ def _against(
                         for goal in goals
                     ]
                     values[language] = np.repeat(means, times)
-            found[measure][name] = averages(values)
-    return found
+            measured[measure][name] = averages(values)
+    return measured
 
 
 def _targets(parallel: Parallel) -> dict[str, Distributions]:

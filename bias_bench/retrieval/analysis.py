@@ -56,7 +56,7 @@ def analyse(texts: Sequence[str], language: str) -> list[list[str]]:
 
     analyzer = find(f"{_PACKAGE}.{rule.analyzer}")()
     tokens_of = find("io.anserini.analysis.AnalyzerUtils").analyze
-    found = []
+    tokens = []
     for text in texts:
         # pyjnius ends a string at a NUL
         plain = _with_bigrams(text, rule.bigrams).replace("\0", " ")
@@ -67,9 +67,9 @@ def analyse(texts: Sequence[str], language: str) -> list[list[str]]:
                 f"Lucene's {rule.analyzer} failed on a text in '{language}' ({error}); see "
                 "`biasbench doctor`"
             ) from None
-        found.append(listed.split(_SEPARATOR) if listed else [])
+        tokens.append(listed.split(_SEPARATOR) if listed else [])
     analyzer.close()
-    return found
+    return tokens
 
 
 def _with_bigrams(text: str, script: str | None) -> str:
