@@ -131,6 +131,10 @@ def test_a_system_without_language_preference_is_measured_as_such(tmp_path: Path
     assert found["friedman"]["all_queries"]["statistic"] == pytest.approx(0)
     assert found["rank_biased_overlap"]["macro"] == pytest.approx(1)
     assert found["kendall@10"]["macro"] == pytest.approx(1)
+    assert found["mrc@10"]["macro"] == pytest.approx(1)
+    assert found["mlrs"]["macro"] == pytest.approx(found["mlrs"]["chance"]["macro"])
+    assert found["tlr@20"]["macro"] == 1
+    assert found["merge_ceiling"]["macro"] == found["merge_ceiling"]["reached"] == 1
 
 
 def test_a_system_that_keeps_to_the_query_s_language_is_measured_as_such(tmp_path: Path) -> None:
@@ -155,6 +159,10 @@ def test_a_system_that_keeps_to_the_query_s_language_is_measured_as_such(tmp_pat
     assert found["rank_distance"]["found"]["led"] == 1
     assert found["single_target"]["same"]["macro"] == 1
     assert found["target_removal"]["macro"] > 0
+    assert found["mlrs"]["macro"] == 100 > found["mlrs"]["chance"]["macro"]
+    assert found["lang_ndcg@20"]["own_only"]["macro"] == 1
+    assert found["merge_ceiling"]["macro"] == 1  # every language has its answer first
+    assert found["merge_ceiling"]["gap"]["macro"] == pytest.approx(1 - (1 + 2 / 10 + 3 / 19) / 3)
     own = found["exposure"]["shares"]["de"]
     assert own["de"] > own["en"] + own["th"]
 
