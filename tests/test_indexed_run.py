@@ -132,7 +132,7 @@ def test_the_run_says_it_on_both_streams(
     assert "index recall@10" in capsys.readouterr().out
 
 
-def test_running_anew_gives_the_same_bytes(kind: str, tmp_path: Path, folder: Path) -> None:
+def test_running_again_gives_the_same_bytes(kind: str, tmp_path: Path, folder: Path) -> None:
     assert indexed(tmp_path, kind, "--policy", "always") == 0  # builds all indexes again
     assert results(tmp_path / "runs/mini-zero-shot-0") == results(folder)
 

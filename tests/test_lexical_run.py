@@ -70,7 +70,7 @@ def test_bm25_is_a_run_like_any_other(finished: Path) -> None:
 
 
 @pytest.mark.slow
-def test_bm25_anew_gives_the_same_bytes_and_resumes(
+def test_bm25_again_gives_the_same_bytes_and_resumes(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_recipe(tmp_path, "bm25", "--policy", "always") == 0  # bypasses cached indexes

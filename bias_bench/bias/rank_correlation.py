@@ -15,7 +15,7 @@ Higher is better for all: the asker's language matters less. Mean over the topic
 languages, then over the pairs of a language, then over languages.
 
 Sources: mean rank correlation of Yang, Jiang and Baldwin 2024 (arXiv:2509.06195), who take
-Spearman's and give percent; what they do with results that only one ranking holds is not stated.
+Spearman's and give percent; how they treat results that only one ranking holds is not known to us.
 Webber, Moffat and Zobel 2010, equation 32, for rank-biased overlap; Kendall 1945; Spearman 1904.
 """
 
