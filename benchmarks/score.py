@@ -59,8 +59,9 @@ def compare(options: Options) -> list[Comparison]:
 def _write_run(options: Options, folder: Path) -> list[Setting]:
     """Runs, qrels and ranks of generated vectors, written by the package itself."""
     from bias_bench.datasets.registry import LoadedBenchmark
+    from bias_bench.encoders.blocks import ArrayBlocks
+    from bias_bench.encoders.cached import CachedBackbone
     from bias_bench.experiment import make_experiment
-    from bias_bench.retrieval.blocks import ArrayBlocks
     from bias_bench.stages.search import Encoded, vector_search
     from bias_bench.stages.work import Prepared, search_settings
 
@@ -69,8 +70,10 @@ def _write_run(options: Options, folder: Path) -> list[Setting]:
     prepared = Prepared(
         experiment=make_experiment(),
         benchmark=LoadedBenchmark(collection, {}, None),
-        backbone=Backbone("generated", profile, {}, _no_model),
-        settings=EncodingSettings(profile, "float32", 1, "cpu"),
+        source=CachedBackbone(
+            Backbone("generated", profile, {}, _no_model),
+            EncodingSettings(profile, "float32", 1, "cpu"),
+        ),
     )
     vectors, number = data.vectors(collection), len(collection.languages)
     encoded = Encoded([ArrayBlocks(part) for part in vectors[:number]], vectors[number:], [])

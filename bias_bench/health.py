@@ -166,7 +166,7 @@ def _disk() -> Check:
 
 
 def _cache() -> Check:
-    from bias_bench.encoders.cache import cache_folder
+    from bias_bench.encoders.cached import cache_folder
     from bias_bench.files import make_folder
 
     folder = make_folder(cache_folder())

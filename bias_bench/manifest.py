@@ -20,28 +20,18 @@ EXPERIMENT = "experiment.yaml"
 Policy = Literal["only-missing", "always", "never"]
 
 
-class Texts(NamedTuple):
-    """Texts whose vectors a stage takes from the cache, or computes: its key there, and how much.
-
-    `number` of texts with `characters` in all.
-    """
-
-    key: str
-    number: int
-    characters: int
-
-
 class Stage(NamedTuple):
     """A step of a run: `work` makes files below the run folder and returns their paths.
 
     The stage is finished when its record is in the manifest; it is skipped while `inputs` (JSON
-    values by name) and the recorded files are unchanged. `texts` says what a dry run would encode.
+    values by name) and the recorded files are unchanged. `texts` says what a dry run would encode
+    (`encoders.embeds.Texts`).
     """
 
     name: str
     inputs: dict[str, Any]
     work: Callable[[], list[Path]]
-    texts: Callable[[], list[Texts]] = list
+    texts: Callable[[], list[Any]] = list
 
     @property
     def key(self) -> str:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from bias_bench.console import let_first_speak
-from bias_bench.encoders.backbone import Backbone
-from bias_bench.encoders.encoder import EncodingSettings
+from bias_bench.encoders.debiased import Fitting
 from bias_bench.experiment import Experiment
 from bias_bench.launch import started_rank
 from bias_bench.manifest import Manifest, Policy, Stage
 from bias_bench.processes import Processes, join_processes
-from bias_bench.stages.debias import Fitting, debias_data, debias_fitting
-from bias_bench.stages.encoder import recorded
+from bias_bench.stages.debias import debias_data, debias_fitting, debiased
 from bias_bench.stages.evaluate import Evaluation, encode, evaluate, follow
 from bias_bench.stages.folder import RunFolder, describe_task, open_run
 from bias_bench.stages.fusion import run_fusion
@@ -60,13 +57,14 @@ def run(experiment: Experiment, options: RunOptions, given: Given = NOTHING) -> 
     if options.until == "mine":
         require_mining(prepared)
     data = training_side(prepared)
-    processes = join_processes(prepared.settings.device)
+    processes = join_processes(prepared.device)
     fitting = debias_fitting(prepared, data)
     if processes.rank > 0:
         _follow(prepared, data, fitting, folder, options, processes)
         processes.finish()  # not before the folder is whole
         return folder
-    described = {**_describe(prepared), "debias": fitting.record if fitting else None}
+    source = debiased(prepared, fitting).source
+    described = {**describe_task(prepared), "debias": None, **source.record}
     if given != NOTHING:  # then no command repeats the run
         described["interface"] = INTERFACE
     if data:
@@ -76,10 +74,8 @@ def run(experiment: Experiment, options: RunOptions, given: Given = NOTHING) -> 
         if options.until == "mine":
             mine_stage(prepared, data.pairs if data else None, manifest.folder)
         else:
-            evaluated = _train_stages(prepared, data, manifest, options.policy, processes)
-            evaluation = Evaluation(
-                evaluated, prepared, fitting, options.policy, processes, options.memory
-            )
+            trained = _train_stages(prepared, data, manifest, options.policy, processes)
+            evaluation = _evaluation(prepared, trained, fitting, options, processes)
             if options.until == "encode":
                 encode(evaluation, manifest)
             elif options.until != "train":
@@ -88,27 +84,16 @@ def run(experiment: Experiment, options: RunOptions, given: Given = NOTHING) -> 
     return folder
 
 
-def _describe(prepared: Prepared) -> dict[str, Any]:
-    """The part of the manifest that says what was run on what."""
-    return {
-        **describe_task(prepared),
-        "weights": prepared.backbone.sha256,
-        **_describe_model(prepared.backbone, prepared.settings),
-    }
-
-
-def _describe_model(backbone: Backbone, settings: EncodingSettings) -> dict[str, Any]:
-    """How vectors came about; of a model given as a Python object, what is known of it."""
-    if backbone.given:
-        return {"model": backbone.given.record, "encoding": {"precision": backbone.given.precision}}
-    return {
-        "encoding": {
-            **recorded(backbone),
-            "precision": settings.precision,
-            "batch_tokens": settings.batch_tokens,
-            "device": settings.device,
-        }
-    }
+def _evaluation(
+    prepared: Prepared,
+    trained: Prepared,
+    fitting: Fitting | None,
+    options: RunOptions,
+    processes: Processes,
+) -> Evaluation:
+    evaluated = debiased(trained, fitting)
+    untrained = evaluated if trained is prepared else prepared
+    return Evaluation(evaluated, untrained, options.policy, processes, options.memory)
 
 
 def training_side(prepared: Prepared) -> TrainingData | None:
@@ -166,7 +151,4 @@ def _follow(
         if options.until != "train":
             evaluated = with_trained_encoder(prepared, folder)
     if options.until != "train":
-        evaluation = Evaluation(
-            evaluated, prepared, fitting, options.policy, processes, options.memory
-        )
-        follow(evaluation, options.until)
+        follow(_evaluation(prepared, evaluated, fitting, options, processes), options.until)

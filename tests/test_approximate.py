@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bias_bench.encoders.blocks import ArrayBlocks, VectorBlocks, stored_blocks
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.memory import parse_size
 from bias_bench.retrieval import nearest as nearest_module
@@ -24,7 +25,6 @@ from bias_bench.retrieval.approximate import (
     require_enough,
     vectors_digest,
 )
-from bias_bench.retrieval.blocks import ArrayBlocks, VectorBlocks, stored_blocks
 from bias_bench.retrieval.dense import make_pool, search
 from bias_bench.retrieval.exact import Order
 from bias_bench.retrieval.indexed import (
@@ -259,7 +259,7 @@ def test_vectors_on_disk_are_indexed_as_in_memory(
     vectors: ArrayBlocks, queries: np.ndarray, tmp_path: Path, settings: ApproximateIndex
 ) -> None:
     np.save(tmp_path / "all.npy", vectors.vectors)
-    stored = stored_blocks([tmp_path / "all.npy"])
+    stored = stored_blocks(tmp_path / "all.npy")
     index = make(stored, settings, tmp_path)
     assert index.key == make(vectors, settings, tmp_path).key
     found = nearest_by_index(index, stored, queries, 20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,20 @@ def test_a_room_imports_no_later_room(path: Path) -> None:
         else:  # the foundation: errors, files, console, …
             assert other not in ABOVE_ROOMS
             assert other not in ROOMS or here == "experiment"
+
+
+def test_encoders_know_of_no_run_and_import_each_other_one_way() -> None:
+    imports: dict[str, set[str]] = {}
+    for path in (PACKAGE / "encoders").glob("*.py"):
+        assert not imported_parts(path) & {"manifest", "run_record"}, path.name
+        imports[path.stem] = {
+            node.module.rpartition(".")[2]
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom)
+            and (node.module or "").startswith("bias_bench.encoders.")
+        }
+    order = [*TopologicalSorter(imports).static_order()]  # CycleError for a circle
+    assert order.index("embeds") < order.index("cached") < len(order)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -104,7 +104,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path: Path)
 def test_vectors_that_do_not_fit_on_the_disk_are_one_line(tmp_path: Path) -> None:
     script = (
         "import resource, numpy, pathlib, signal\n"
-        "from bias_bench.encoders.cache import store_vectors\n"
+        "from bias_bench.encoders.cached import store_vectors\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))\n"
         "store_vectors(pathlib.Path('cache'), 'key', numpy.ones((99, 99), 'f4'), 'label')\n"

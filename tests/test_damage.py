@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bias_bench.cli import run_command
-from bias_bench.encoders.cache import store_vectors
+from bias_bench.encoders.cached import store_vectors
 from bias_bench.files import is_whole, remove_stale_files
 from tests import faults
 from tests.kills import MANY, NAME, RUN, Undisturbed

@@ -14,13 +14,16 @@ import pytest
 from bias_bench.datasets.registry import load_benchmark
 from bias_bench.datasets.sources import load_sources
 from bias_bench.encoders.backbone import resolve_backbone
-from bias_bench.encoders.cache import cache_folder, encode_cached
+from bias_bench.encoders.blocks import array_of
+from bias_bench.encoders.cached import CachedBackbone
 from bias_bench.encoders.debias import apply, fit
+from bias_bench.encoders.debiased import Fitting
+from bias_bench.encoders.embeds import Request
 from bias_bench.encoders.encoder import EncodingSettings
 from bias_bench.errors import UsageError
 from bias_bench.experiment import make_experiment
 from bias_bench.stages import debias as debias_stage
-from bias_bench.stages.debias import Fitting, debias_data, debias_fitting
+from bias_bench.stages.debias import debias_data, debias_fitting, debiased
 from bias_bench.stages.evaluate import Evaluation
 from bias_bench.stages.train import TrainingData
 from bias_bench.stages.work import Prepared
@@ -42,9 +45,12 @@ def prepared(debias: str = "leace", seed: int = 0) -> Prepared:
     return Prepared(
         make_experiment({"debias": debias, "seed": seed, "backbone": BACKBONE}),
         load_benchmark("mini", None),
-        backbone,
-        EncodingSettings(backbone.profile, "float32", 1024, "cpu"),
+        CachedBackbone(backbone, EncodingSettings(backbone.profile, "float32", 1024, "cpu")),
     )
+
+
+def arrays(case: Prepared, requests: list[Request]) -> list[np.ndarray]:
+    return [array_of(part) for part in case.source.vectors(requests)]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +83,7 @@ def test_rankings_are_those_of_the_debiased_vectors(finished: Path, data: Traini
     case = prepared()
     fitting = fitting_of(case, data)
     requests = [*case.requests(), *fitting.requests]
-    vectors = encode_cached(case.backbone, case.settings, requests, cache_folder())
+    vectors = arrays(case, requests)
     languages = case.collection.languages
     texts = {
         f"{language} {side} texts to fit on": code
@@ -154,15 +160,14 @@ def test_every_text_is_centred_by_its_language_and_side(data: TrainingData) -> N
     """Encoded, centred and compared here, with the vectors that are searched."""
     case = prepared(debias="centre-sides")
     fitting = fitting_of(case, data)
-    vectors = encode_cached(
-        case.backbone, case.settings, [*case.requests(), *fitting.requests], cache_folder()
-    )
+    vectors = arrays(case, [*case.requests(), *fitting.requests])
     means = {
         (request.label[:2], request.side): part.astype(np.float64).mean(axis=0)
         for request, part in zip(fitting.requests, vectors[22:], strict=True)
     }
     assert len(means) == 22
-    found = Evaluation(case, case, fitting, "only-missing").vectors()
+    centred = debiased(case, fitting)
+    found = Evaluation(centred, centred, "only-missing").vectors()
     for turn, language in enumerate(case.collection.languages):
         for side, mine, whole in (
             ("candidate", vectors[turn], found.candidates[turn].rows(np.arange(84))),

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from bias_bench.encoders import encoder
 from bias_bench.encoders.backbone import Backbone, resolve_backbone
-from bias_bench.encoders.cache import Request, encode_cached, vector_key
+from bias_bench.encoders.blocks import array_of
+from bias_bench.encoders.cached import CachedBackbone
+from bias_bench.encoders.embeds import Request
 from bias_bench.encoders.encoder import (
     Encoder,
     EncodingSettings,
@@ -51,6 +53,11 @@ def settings_of(backbone: Backbone, **changes: Any) -> EncodingSettings:
 def encode(backbone: Backbone, texts: list[str], **changes: Any) -> np.ndarray:
     encoder = Encoder(backbone, settings_of(backbone, **changes))
     return encoder.encode(encoder.tokenize(texts, "query"), lambda _: None)
+
+
+def cached(backbone: Backbone, folder: Path, request: Request) -> np.ndarray:
+    (blocks,) = CachedBackbone(backbone, settings_of(backbone), folder).vectors([request])
+    return array_of(blocks)
 
 
 @given(st.lists(st.integers(1, 200), max_size=60), st.integers(16, 400))
@@ -112,14 +119,13 @@ def test_cached_vectors_equal_computed_ones_and_need_no_model(
     backbone: Backbone, tmp_path: Path
 ) -> None:
     request = Request("texts", "query", TEXTS)
-    (computed,) = encode_cached(backbone, settings_of(backbone), [request], tmp_path)
+    computed = cached(backbone, tmp_path, request)
 
     def refuse() -> Any:
         raise AssertionError("the model was loaded although its vectors are cached")
 
     offline = backbone._replace(load=refuse)
-    (cached,) = encode_cached(offline, settings_of(backbone), [request], tmp_path)
-    assert cached.tobytes() == computed.tobytes()
+    assert cached(offline, tmp_path, request).tobytes() == computed.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -137,25 +143,29 @@ def test_cached_vectors_equal_computed_ones_and_need_no_model(
 def test_cache_key_changes_with_everything_that_decides_vectors(
     backbone: Backbone, change: dict[str, Any]
 ) -> None:
+    def key(backbone: Backbone, settings: EncodingSettings, *request: Any) -> str:
+        (texts,) = CachedBackbone(backbone, settings).texts([Request(*request)])
+        return texts.key
+
     settings = settings_of(backbone)
-    key = vector_key(backbone, settings, Request("label", "query", TEXTS))
-    assert key == vector_key(backbone, settings, Request("other label", "query", TEXTS))
-    assert key != vector_key(backbone, settings_of(backbone, **change), Request("", "query", TEXTS))
-    assert key != vector_key(backbone, settings, Request("", "candidate", TEXTS))
-    assert key != vector_key(backbone, settings, Request("", "query", TEXTS[1:]))
-    assert key != vector_key(backbone._replace(sha256={}), settings, Request("", "query", TEXTS))
+    before = key(backbone, settings, "label", "query", TEXTS)
+    assert before == key(backbone, settings, "other label", "query", TEXTS, "en")
+    assert before != key(backbone, settings_of(backbone, **change), "", "query", TEXTS)
+    assert before != key(backbone, settings, "", "candidate", TEXTS)
+    assert before != key(backbone, settings, "", "query", TEXTS[1:])
+    assert before != key(backbone._replace(sha256={}), settings, "", "query", TEXTS)
 
 
 def test_flipped_byte_in_the_cache_is_noticed_and_encoded_again(
     backbone: Backbone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     request = Request("texts", "query", TEXTS)
-    (first,) = encode_cached(backbone, settings_of(backbone), [request], tmp_path)
+    first = cached(backbone, tmp_path, request)
     (path,) = tmp_path.glob("*.npy")
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.write_bytes(bytes(data))
-    (again,) = encode_cached(backbone, settings_of(backbone), [request], tmp_path)
+    again = cached(backbone, tmp_path, request)
     assert again.tobytes() == first.tobytes()
     assert "damaged" in capsys.readouterr().err
 

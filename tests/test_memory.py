@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ import pytest
 from bias_bench import memory as budgets
 from bias_bench.cli import run_command
 from bias_bench.datasets import corpus, corpus_store
-from bias_bench.encoders import cache
+from bias_bench.encoders import blocks, cached
+from bias_bench.encoders.embeds import Request
 from bias_bench.errors import UsageError
 from bias_bench.files import read_json
 from bias_bench.memory import parse_size, require_memory, size_text
-from bias_bench.retrieval import blocks, streamed
+from bias_bench.retrieval import streamed
 from bias_bench.stages import memory as stage_memory
 from tests.miracl_data import stand_in
 from tests.runs import manifest, trec_files
@@ -149,19 +151,19 @@ def test_an_interrupted_encoding_goes_on_at_the_shard(
     for path in vectors.iterdir():
         path.unlink()
     encoded: list[str] = []
-    encode = cache._encode
+    encode = cached._Tokenized.encode
 
-    def interrupted(encoder: object, request: cache.Request, *more: object) -> np.ndarray:
+    def interrupted(encoder: cached._Tokenized, request: Request, *more: Any) -> np.ndarray:
         if len(encoded) == 3:
             raise KeyboardInterrupt
         encoded.append(request.label)
-        return encode(encoder, request, *more)  # type: ignore[arg-type]
+        return encode(encoder, request, *more)
 
-    monkeypatch.setattr(cache, "_encode", interrupted)
+    monkeypatch.setattr(cached._Tokenized, "encode", interrupted)
     again = command(tmp_path / "again", data, "search")
     assert run_command(again) == 130
     assert len(list(vectors.glob("*.npy"))) == 3
-    monkeypatch.setattr(cache, "_encode", encode)
+    monkeypatch.setattr(cached._Tokenized, "encode", encode)
     assert run_command(again) == 0
     assert {path.name: path.read_bytes() for path in vectors.glob("*.npy")} == content
     one, two = (tmp_path / name / "miracl-zero-shot-0" for name in ("whole", "again"))

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from bias_bench.cli import run_command
+from bias_bench.encoders.blocks import BLOCK
 from bias_bench.launch import started_number, started_rank
 from bias_bench.processes import ALONE, Processes
-from bias_bench.retrieval.blocks import BLOCK
 from tests.generated_miracl import Plan, generate
 from tests.runs import manifest, trec_files
 

@@ -11,12 +11,19 @@ import numpy as np
 import pytest
 
 from bias_bench import evaluate
-from bias_bench.encoders.backbone import Backbone, Loaded, resolve_backbone
-from bias_bench.encoders.cache import Request, encode_cached
+from bias_bench.encoders.backbone import (
+    Backbone,
+    Loaded,
+    described,
+    recorded,
+    resolve_backbone,
+)
+from bias_bench.encoders.cached import CachedBackbone
+from bias_bench.encoders.embeds import Request
 from bias_bench.encoders.encoder import Encoder, EncodingSettings
 from bias_bench.errors import DataError, UsageError
 from bias_bench.experiment import make_experiment, nest
-from bias_bench.stages.encoder import as_set, described, recorded
+from bias_bench.stages.encoder import as_set
 from tests.command_line import Command
 from tests.encoder_folders import (
     CONFIG,
@@ -284,11 +291,12 @@ def test_a_tokenizer_of_another_model_is_a_data_error(tmp_path: Path) -> None:
 def test_texts_of_unknown_pieces_are_a_data_error(plain: Path, tmp_path: Path) -> None:
     backbone = resolve_backbone(str(plain))
     settings = EncodingSettings(backbone.profile, "float32", 256, "cpu")
+    source = CachedBackbone(backbone, settings, tmp_path)
     request = Request("am candidates", "candidate", ["ሰላም ለዓለም", "ጤና ይስጥልኝ"])
     with pytest.raises(DataError, match=r"am candidates: \d+% of their pieces are unknown"):
-        encode_cached(backbone, settings, [request], tmp_path)
+        source.vectors([request])
     known = request._replace(texts=["hello world", "good morning"])
-    assert len(encode_cached(backbone, settings, [known], tmp_path)[0]) == 2
+    assert source.vectors([known])[0].shape[0] == 2
 
 
 def test_layers_that_share_weights_may_be_more_than_tensors(tmp_path: Path) -> None:

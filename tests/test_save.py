@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from bias_bench.encoders.backbone import Backbone, Loaded, resolve_backbone
-from bias_bench.encoders.encoder import Encoder, EncodingSettings, Side
+from bias_bench.encoders.embeds import Side
+from bias_bench.encoders.encoder import Encoder, EncodingSettings
 from bias_bench.encoders.profile import Profile, profile_for
 from bias_bench.encoders.save import save_encoder
 from bias_bench.errors import BiasBenchError, DataError

@@ -19,7 +19,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(0 if MANY else 900)]
 def small_parts() -> None:
     """In a process of a test: several parts of a corpus where there would be one."""
     from bias_bench.datasets import corpus, corpus_store
-    from bias_bench.retrieval import blocks, streamed
+    from bias_bench.encoders import blocks
+    from bias_bench.retrieval import streamed
 
     blocks.BLOCK, streamed.TILE = 16, 8
     for module in (corpus, corpus_store):

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bias_bench.encoders import blocks
+from bias_bench.encoders.blocks import ArrayBlocks, StoredBlocks, joined, stored_blocks
 from bias_bench.errors import BiasBenchError
 from bias_bench.processes import Processes
-from bias_bench.retrieval import blocks, streamed
-from bias_bench.retrieval.blocks import ArrayBlocks, StoredBlocks, StoredPart
+from bias_bench.retrieval import streamed
 from bias_bench.retrieval.dense import make_block_pool, make_pool, search, search_pool
 from bias_bench.retrieval.order import rank_keys
 from bias_bench.retrieval.streamed import Found, search_blocks
@@ -102,8 +103,8 @@ def test_neither_passes_nor_threads_nor_files_change_a_bit(
     for number, start in enumerate((0, 8_192)):
         path = tmp_path / f"{number}.npy"
         np.save(path, vectors[start : start + 8_192])
-        parts.append(StoredPart(path, len(vectors[start : start + 8_192])))
-    stored = search_pool(asked, pool._replace(vectors=StoredBlocks(tuple(parts), 24)), relevant, 50)
+        parts.append(stored_blocks(path))
+    stored = search_pool(asked, pool._replace(vectors=joined(parts)), relevant, 50)
     for other in (twice, threads, stored):
         np.testing.assert_array_equal(other.ranks, whole.ranks)
         for mine, theirs in zip(other.top["all"], whole.top["all"], strict=True):
@@ -172,6 +173,6 @@ def test_vectors_that_cannot_be_compared_are_an_error(value: float, side: str) -
 
 def test_a_file_that_is_too_short_is_an_error(tmp_path: Path) -> None:
     np.save(tmp_path / "part.npy", np.ones((10, 4), dtype=np.float32))
-    short = StoredBlocks((StoredPart(tmp_path / "part.npy", 11),), 4)
+    short = StoredBlocks(tmp_path / "part.npy", 11, 4)
     with pytest.raises(BiasBenchError, match="too short"):
         short.block(0)

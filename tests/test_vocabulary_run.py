@@ -14,7 +14,7 @@ from bias_bench.datasets.mini import training_texts
 from bias_bench.datasets.registry import load_benchmark
 from bias_bench.encoders.backbone import Backbone, Loaded, resolve_backbone
 from bias_bench.encoders.encoder import Encoder, EncodingSettings
-from bias_bench.stages import train as stage
+from bias_bench.stages.encoder import find_backbone
 from tests.lareqa_files import document, paragraph, write
 from tests.runs import run
 from tests.unigram_encoders import PROFILE, save_unigram_encoder
@@ -181,8 +181,6 @@ def test_what_cannot_be_trimmed_is_trained_whole_or_refused(
     class Scaled(torch.nn.Embedding):
         pass
 
-    real = stage.resolve_backbone
-
     def scaled(loaded: Loaded) -> Loaded:
         table = loaded.model.get_input_embeddings()
         other = Scaled(table.num_embeddings, table.embedding_dim, _weight=table.weight.detach())
@@ -190,10 +188,10 @@ def test_what_cannot_be_trimmed_is_trained_whole_or_refused(
         return loaded
 
     def changed(*arguments: Any) -> Backbone:
-        backbone = real(*arguments)
+        backbone = find_backbone(*arguments)
         return backbone._replace(load=lambda: scaled(backbone.load()))
 
-    monkeypatch.setattr("bias_bench.stages.prepare.resolve_backbone", changed)
+    monkeypatch.setattr("bias_bench.stages.encoder.find_backbone", changed)
     assert train(tmp_path, start, "mini", "--set", "training.trim_vocabulary=always") == 1
     assert "a Scaled, not a plain table" in capsys.readouterr().err
     assert train(tmp_path, start, "mini", "--policy", "always") == 0

@@ -12,9 +12,8 @@ from typing import Any
 from bias_bench.api.run import Run, load_run
 from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.registry import LoadedBenchmark, benchmark_place, benchmarks
-from bias_bench.encoders.backbone import GIVEN, Backbone
-from bias_bench.encoders.cache import Request
-from bias_bench.encoders.given import given_backbone
+from bias_bench.encoders.embeds import Embeds, Request
+from bias_bench.encoders.given import GIVEN, GivenModel
 from bias_bench.encoders.objects import GivenObject, Vectors, model_name
 from bias_bench.encoders.profile import Similarity
 from bias_bench.errors import UsageError
@@ -102,15 +101,15 @@ def evaluate(
     if collection and policy != "always":
         _require_same(folder, "collection", collection.fingerprint)
 
-    def backbone(model: GivenObject, requests: list[Request]) -> Backbone:
-        made = given_backbone(model, label, requests, similarity)
+    def source(model: GivenObject, requests: list[Request]) -> Embeds:
+        vectors = GivenModel(model, label, requests, similarity)
         if policy != "always":
-            _require_same(folder, "weights", made.sha256)
-        return made
+            _require_same(folder, "weights", vectors.record["weights"])
+        return vectors
 
     at_hand = Given(
         LoadedBenchmark(collection, {}, None) if collection else None,
-        None if given is None else partial(backbone, given),
+        None if given is None else partial(source, given),
     )
     options = RunOptions(Path(out), None, device, policy, name)
     return load_run(run(experiment, options, at_hand))

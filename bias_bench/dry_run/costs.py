@@ -12,12 +12,13 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from bias_bench import provenance
+from bias_bench.encoders.cached import CachedVectors
+from bias_bench.encoders.embeds import Texts
 from bias_bench.encoders.scratch import SIZES
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.settings import settings_of
 from bias_bench.experiment import DEFAULT_BACKBONE, RetrievalOptions, read_yaml
 from bias_bench.files import read_json
-from bias_bench.manifest import Texts
 from bias_bench.run_record import RunRecord
 from bias_bench.stages.train import TRAINING_LOG, logged_steps
 from bias_bench.stages.work import Prepared, Task
@@ -61,12 +62,9 @@ class Costs(NamedTuple):
 
     def encoding(self, prepared: Prepared, texts: Sequence[Texts]) -> float | None:
         """Seconds to encode texts, by their characters: the median of what it took before."""
-        settings = prepared.settings
-        like = {
-            "backbone": prepared.backbone.spec,
-            "precision": settings.precision,
-            "device": settings.device.split(":")[0],
-        }
+        if not isinstance(prepared.source, CachedVectors):
+            return None
+        like = prepared.source.cost
         rates = [
             cost["seconds"] / cost["characters"]
             for cost, _ in self.encoded
@@ -76,7 +74,7 @@ class Costs(NamedTuple):
 
     def vector_bytes(self, prepared: Prepared, texts: Sequence[Texts]) -> int | None:
         """Size of the vectors of texts in the cache."""
-        spec = prepared.backbone.spec
+        spec = prepared.source.spec
         found = [known for cost, known in self.encoded if cost["backbone"] == spec]
         dimensions = found[0] if found else _DIMENSIONS.get(spec)
         number = sum(part.number for part in texts)

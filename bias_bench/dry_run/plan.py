@@ -16,14 +16,15 @@ from typing import Any
 from bias_bench.datasets.sources import load_sources, resolve_sources
 from bias_bench.dry_run.costs import Costs, read_costs
 from bias_bench.dry_run.planned import Free, Plan, Step, SystemPlan
-from bias_bench.encoders.cache import cache_folder, is_cached, request_texts
+from bias_bench.encoders.cached import CachedBackbone, cache_folder
+from bias_bench.encoders.embeds import Texts
 from bias_bench.experiment import Experiment
 from bias_bench.files import existing_parent
 from bias_bench.kinds import LUCENE
-from bias_bench.manifest import Manifest, Policy, Stage, Texts
+from bias_bench.manifest import Manifest, Policy, Stage
 from bias_bench.pipeline import training_side
 from bias_bench.run_record import RunRecord
-from bias_bench.stages.debias import debias_fitting
+from bias_bench.stages.debias import debias_fitting, debiased
 from bias_bench.stages.evaluate import Evaluation, evaluate
 from bias_bench.stages.folder import RunFolder
 from bias_bench.stages.lexical import evaluate_lexical, require_lexical_stage
@@ -101,8 +102,8 @@ class _Planner(Manifest):
     def note(self, stage: str, why: str, texts: Sequence[Texts], use_cached: bool) -> None:
         """A stage that computes, with what it costs."""
         distinct = list({part.key: part for part in texts}.values())
-        missing = [part for part in distinct if not (use_cached and self._is_known(part.key))]
-        new = [part for part in missing if not self._is_known(part.key)]
+        missing = [part for part in distinct if not (use_cached and self._is_known(part))]
+        new = [part for part in missing if not self._is_known(part)]
         self._known |= {part.key for part in distinct}
         number = sum(part.number for part in distinct)
         task, costs = self._task, self._costs
@@ -129,8 +130,8 @@ class _Planner(Manifest):
             )
         )
 
-    def _is_known(self, key: str) -> bool:
-        return key in self._known or is_cached(cache_folder(), key)
+    def _is_known(self, part: Texts) -> bool:
+        return part.cached or part.key in self._known
 
 
 def _plan(experiment: Experiment, options: RunOptions, costs: Costs, known: set[str]) -> SystemPlan:
@@ -148,8 +149,10 @@ def _plan(experiment: Experiment, options: RunOptions, costs: Costs, known: set[
         require_mining(prepared)
         planner.note("mine", "asked for", _mining_texts(prepared, data, folder), use_cached)
     else:
-        evaluated = _plan_training(prepared, data, planner, options.policy)
-        evaluation = Evaluation(evaluated, prepared, debias_fitting(prepared, data), options.policy)
+        trained = _plan_training(prepared, data, planner, options.policy)
+        evaluated = debiased(trained, debias_fitting(prepared, data))
+        untrained = evaluated if trained is prepared else prepared
+        evaluation = Evaluation(evaluated, untrained, options.policy)
         if options.until == "encode":
             planner.note("encode", "asked for", evaluation.texts(), use_cached)
         elif options.until != "train":
@@ -228,8 +231,8 @@ def _plan_training(
     planner.run_stage(stage, policy)
     if planner.steps[-1].action == "keep":
         return with_trained_encoder(prepared, planner.folder)
-    weights = {_NOT_TRAINED: str(planner.folder)}
-    return replace(prepared, backbone=prepared.backbone._replace(sha256=weights))
+    backbone = prepared.backbone._replace(sha256={_NOT_TRAINED: str(planner.folder)})
+    return replace(prepared, source=CachedBackbone(backbone, prepared.settings))
 
 
 def _mining_texts(prepared: Prepared, data: TrainingData | None, folder: Path) -> list[Texts]:
@@ -239,5 +242,4 @@ def _mining_texts(prepared: Prepared, data: TrainingData | None, folder: Path) -
         return []
     if wanted.source != "mined" or wanted.encoder == LUCENE:
         return []
-    backbone, settings = mining_encoder(prepared, wanted.encoder, fetch=False)
-    return request_texts(backbone, settings, mining_requests(data.pairs))
+    return mining_encoder(prepared, wanted.encoder, fetch=False).texts(mining_requests(data.pairs))

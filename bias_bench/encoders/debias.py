@@ -29,7 +29,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from bias_bench.encoders.encoder import Side
+from bias_bench.encoders.embeds import Side
 from bias_bench.errors import UsageError
 
 Method = Literal["centre", "centre-sides", "lir", "leace"]

@@ -11,12 +11,12 @@ import numpy as np
 
 from bias_bench.console import Advance
 from bias_bench.encoders.backbone import Backbone
+from bias_bench.encoders.embeds import Side
 from bias_bench.encoders.profile import Profile
 from bias_bench.errors import BiasBenchError, DataError, UsageError
 from bias_bench.provenance import cpu_features, processor
 
 Precision = Literal["float32", "bf16"]
-Side = Literal["query", "candidate"]
 
 # Measured on two cores: larger batches leave the caches, smaller ones pay per-call overhead.
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}

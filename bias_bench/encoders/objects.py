@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import ArrayLike
 
-from bias_bench.encoders.encoder import Side
+from bias_bench.encoders.embeds import Side
 from bias_bench.encoders.modules import candidate_prompt
 from bias_bench.errors import UsageError
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bias_bench.console import detail, progress, warn
+from bias_bench.encoders.blocks import VectorBlocks
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.files import atomic_path, cache_root, digest, is_whole, sha256_file, write_json
-from bias_bench.retrieval.blocks import VectorBlocks
 from bias_bench.retrieval.settings import AUTO, ApproximateIndex, HnswIndex, IvfPqIndex
 
 _FORM = 1  # raise it when the way of building changes, so that older indexes are not used

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bias_bench.console import Advance
+from bias_bench.encoders.blocks import ArrayBlocks, VectorBlocks
 from bias_bench.processes import ALONE, Processes
-from bias_bench.retrieval.blocks import ArrayBlocks, VectorBlocks
 from bias_bench.retrieval.exact import Order, Results, candidate_order, rank
 from bias_bench.retrieval.order import descending_id_order, key_columns, key_scores
 from bias_bench.retrieval.streamed import QUERIES, Found, search_blocks

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bias_bench.encoders.blocks import BLOCK, VectorBlocks
 from bias_bench.retrieval.approximate import Check, Index, cached_index
-from bias_bench.retrieval.blocks import BLOCK, VectorBlocks
 from bias_bench.retrieval.exact import Order, Results
 from bias_bench.retrieval.nearest import exact_nearest, nearest_by_index, recall
 from bias_bench.retrieval.settings import ApproximateIndex

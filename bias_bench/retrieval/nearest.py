@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bias_bench.encoders.blocks import VectorBlocks
 from bias_bench.errors import BiasBenchError
 from bias_bench.retrieval.approximate import Index
-from bias_bench.retrieval.blocks import VectorBlocks
 from bias_bench.retrieval.order import key_columns, key_scores, rank_keys
 from bias_bench.retrieval.settings import HnswIndex
 

@@ -22,9 +22,9 @@ from typing import NamedTuple
 import numpy as np
 
 from bias_bench.console import Advance
+from bias_bench.encoders.blocks import VectorBlocks, block_starts
 from bias_bench.errors import BiasBenchError
 from bias_bench.processes import ALONE, Processes
-from bias_bench.retrieval.blocks import VectorBlocks, block_starts
 from bias_bench.retrieval.order import key_columns, key_scores, rank_keys
 
 QUERIES, TILE = 512, 2_048  # of a tile, whose scores take 4 MB; constants, for equal last bits

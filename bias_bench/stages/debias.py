@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from bias_bench.console import say
 from bias_bench.datasets.pairs import Pairs
-from bias_bench.encoders.cache import Request
-from bias_bench.encoders.debias import LIR_RANK, Debias, Method, fit, group_code
-from bias_bench.encoders.encoder import Side
+from bias_bench.encoders.debiased import Debiased, Fitting
+from bias_bench.encoders.embeds import Request, Side
 from bias_bench.errors import UsageError
-from bias_bench.files import digest_texts
 from bias_bench.languages import base_language, language_name
 from bias_bench.stages.train import TrainingData, training_data
 from bias_bench.stages.work import Prepared
 
 TEXTS_PER_SIDE = 1_000
-
-
-class Fitting(NamedTuple):
-    """What to fit on: of each language both sides; `groups` has a code per request."""
-
-    method: Method
-    languages: tuple[str, ...]
-    data_sets: tuple[str, ...]
-    requests: list[Request]
-    groups: list[int]
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The part of the manifest that says what was done; it decides the result."""
-        return {
-            "method": self.method,
-            **({"rank": LIR_RANK} if self.method == "lir" else {}),
-            "languages": list(self.languages),
-            "data_sets": list(self.data_sets),
-            "texts": sum(len(request.texts) for request in self.requests),
-            "sha256": digest_texts([text for request in self.requests for text in request.texts]),
-        }
 
 
 def debias_data(prepared: Prepared) -> TrainingData:
@@ -74,9 +48,8 @@ def debias_fitting(prepared: Prepared, data: TrainingData | None) -> Fitting | N
     pairs = data.pairs
     order = np.random.default_rng(prepared.experiment.seed).permutation(len(pairs.topic_ids))
     requests: list[Request] = []
-    groups: list[int] = []
     languages = prepared.collection.languages
-    for code, language in enumerate(languages):
+    for language in languages:
         drawn = _draw(pairs, language, order)
         missing = {"query": "question", "candidate": "candidate"}
         for request in drawn:
@@ -89,19 +62,14 @@ def debias_fitting(prepared: Prepared, data: TrainingData | None) -> Fitting | N
                 "benchmark holds too; add a source that has it to training.sources"
             )
         requests += drawn
-        groups += [group_code(method, code, request.side) for request in drawn]
-    fitting = Fitting(method, languages, pairs.data_sets, requests, groups)
+    fitting = Fitting(method, languages, pairs.data_sets, requests)
     say(f"debias {method}: fitted on {fitting.record['texts']:,} texts")
     return fitting
 
 
-def fitted(fitting: Fitting, vectors: Sequence[np.ndarray]) -> Debias:
-    """What to apply to the benchmark's vectors.
-
-    `vectors` are of the requests of `fitting`; float32 [texts, dimensions] each.
-    """
-    groups = np.repeat(fitting.groups, [len(part) for part in vectors])
-    return fit(fitting.method, np.concatenate(vectors), groups)
+def debiased(prepared: Prepared, fitting: Fitting | None) -> Prepared:
+    """The same with its vectors debiased, where there is something to fit debiasing on."""
+    return replace(prepared, source=Debiased(prepared.source, fitting)) if fitting else prepared
 
 
 def _draw(pairs: Pairs, language: str, order: np.ndarray) -> list[Request]:
@@ -126,5 +94,5 @@ def _draw(pairs: Pairs, language: str, order: np.ndarray) -> list[Request]:
         chosen = sorted_texts[np.sort(first)][:TEXTS_PER_SIDE]
         if len(chosen):
             label = f"{language} {side} texts to fit on"
-            requests.append(Request(label, side, [named[text] for text in chosen]))
+            requests.append(Request(label, side, [named[text] for text in chosen], language))
     return requests

@@ -2,15 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
-from bias_bench.encoders.backbone import Backbone
-from bias_bench.encoders.modules import NONE
+from bias_bench.encoders.backbone import Backbone, resolve_backbone
+from bias_bench.encoders.cached import CachedBackbone
+from bias_bench.encoders.embeds import Embeds
+from bias_bench.encoders.encoder import (
+    EncodingSettings,
+    default_batch_tokens,
+    resolve_precision,
+)
 from bias_bench.encoders.profile import PROFILE_FILE
-from bias_bench.errors import UsageError
+from bias_bench.encoders.sources import open_source
+from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.experiment import Experiment
+from bias_bench.manifest import require_undamaged
+from bias_bench.run_record import RunRecord
 
-_SHOWN = 60  # characters of a prefix
+
+def find_source(experiment: Experiment, device: str, fetch: bool = True) -> Embeds:
+    """The source of vectors that the experiment names and sets. UsageError, DataError."""
+    encoding, spec = experiment.encoding, experiment.backbone
+    source = open_source(spec, encoding.model_dump(exclude_defaults=True), device, fetch)
+    if source is not None:
+        if experiment.training.steps:
+            raise UsageError(f"{spec}: cannot be trained: its weights are not at hand")
+        return source
+    backbone = as_set(find_backbone(spec, experiment.seed, fetch), experiment)
+    settings = EncodingSettings(
+        profile=backbone.profile,
+        precision=resolve_precision(encoding.precision, device),
+        batch_tokens=encoding.batch_tokens or default_batch_tokens(device),
+        device=device,
+    )
+    return CachedBackbone(backbone, settings)
+
+
+def find_backbone(spec: str, seed: int = 0, fetch: bool = True) -> Backbone:
+    """As `resolve_backbone`, of an encoder that a run has trained only if it is as it left it.
+
+    DataError where the manifest beside the encoder's folder says that one of its files differs.
+    """
+    backbone = resolve_backbone(spec, seed, fetch)
+    folder = Path(spec).resolve()
+    if folder.is_dir():
+        try:
+            record = RunRecord.load(folder.parent)
+        except BiasBenchError:
+            return backbone  # no run folder: nothing says what the files were
+        names = [f"{folder.name}/{name}" for name in backbone.sha256]
+        require_undamaged(folder.parent, record, names)
+    return backbone
 
 
 def as_set(backbone: Backbone, experiment: Experiment) -> Backbone:
@@ -79,62 +121,10 @@ def _require_trainable(backbone: Backbone) -> None:
     raise UsageError(f"{backbone.spec}: cannot be trained: it {what}")
 
 
-def require_debiasable(backbone: Backbone, experiment: Experiment) -> None:
+def require_debiasable(source: Embeds, experiment: Experiment) -> None:
     """UsageError where debiasing, which gives vectors of length 1, would undo inner products."""
-    if experiment.debias != "none" and similarity_of(backbone) == "dot":
+    if experiment.debias != "none" and source.similarity == "dot":
         raise UsageError(
-            f"debias={experiment.debias} scales vectors to length 1, and {backbone.spec} is "
+            f"debias={experiment.debias} scales vectors to length 1, and {source.spec} is "
             "compared by inner product; take similarity cosine, or no debiasing"
         )
-
-
-def similarity_of(backbone: Backbone) -> str:
-    """``cosine`` or ``dot``, of a given model too."""
-    given = backbone.given
-    return str(given.record["similarity"]) if given else backbone.profile.similarity
-
-
-def recorded(backbone: Backbone) -> dict[str, Any]:
-    """The part of the manifest that says how texts become vectors, and who says so."""
-    profile = backbone.profile
-    fields = [*profile.model_dump(), *(() if profile.similarity == "dot" else ("similarity",))]
-    return {
-        "profile": profile.model_dump(),
-        "similarity": profile.similarity,
-        "origin": {field: backbone.origin.get(field, "unknown") for field in fields},
-        **({"after_pooling": list(backbone.steps)} if backbone.steps else {}),
-    }
-
-
-def described(backbone: Backbone) -> str:
-    """One line that says how texts become vectors, and who says so."""
-    if backbone.given:
-        return backbone.given.described
-    profile, origin = backbone.profile, backbone.origin
-
-    def part(text: str, *fields: str) -> str:
-        where = dict.fromkeys(origin.get(field, "") for field in fields)
-        return f"{text} ({', '.join(where)})"
-
-    lengths = dict.fromkeys((profile.query_max_length, profile.candidate_max_length))
-    parts = [
-        _prefix("queries", profile.query_prefix, origin.get("query_prefix", NONE)),
-        _prefix("candidates", profile.candidate_prefix, origin.get("candidate_prefix", NONE)),
-        part(f"{profile.pooling} pooling", "pooling"),
-        part(
-            f"at most {' and '.join(map(str, lengths))} tokens",
-            "query_max_length",
-            "candidate_max_length",
-        ),
-        part(profile.similarity, "similarity"),
-    ]
-    if not profile.include_prompt:
-        parts.insert(3, part("without the prefix", "include_prompt"))
-    return "; ".join([*parts[:-1], *(f"then {step}" for step in backbone.steps), parts[-1]])
-
-
-def _prefix(side: str, prefix: str, origin: str) -> str:
-    if not prefix and origin == NONE:
-        return f"{side} without a prefix ({NONE})"
-    shown = prefix if len(prefix) <= _SHOWN else f"{prefix[:_SHOWN]}…"
-    return f"{side} with '{shown}' ({origin})" if prefix else f"{side} without a prefix ({origin})"

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
 from bias_bench import __version__, provenance
-from bias_bench.encoders.cache import Request, cache_folder, fill_cache, request_texts
-from bias_bench.encoders.debias import apply, group_code
-from bias_bench.encoders.encoder import Side
+from bias_bench.encoders.blocks import array_of, joined
+from bias_bench.encoders.embeds import Request, Texts
 from bias_bench.evaluation.settings import searched_languages
 from bias_bench.files import read_json, write_json
-from bias_bench.manifest import Manifest, Policy, Stage, Texts
+from bias_bench.manifest import Manifest, Policy, Stage
 from bias_bench.processes import ALONE, Processes
 from bias_bench.report.run_content import EXAMPLES_SCHEMA
-from bias_bench.retrieval.blocks import VectorBlocks
 from bias_bench.robustness.table import FILE as ROBUSTNESS_TABLE
 from bias_bench.robustness.table import write_effects
-from bias_bench.stages.debias import Fitting, fitted
 from bias_bench.stages.examples import examples
 from bias_bench.stages.indexed import (
     INDEX_FILE,
@@ -34,9 +29,6 @@ from bias_bench.stages.probe import make_sample, measure_probe, probe_requests
 from bias_bench.stages.robustness import make_suite, measure_robustness
 from bias_bench.stages.search import (
     Encoded,
-    Made,
-    array,
-    candidate_blocks,
     candidate_parts,
     vector_search,
 )
@@ -51,79 +43,34 @@ from bias_bench.stages.work import (
 
 
 class Evaluation(NamedTuple):
-    """What is evaluated: an encoder, the one it was trained from, and the debiasing on top.
+    """What is evaluated, and the encoder that it was trained from: the same where it was not.
 
     `memory` are the bytes that this process may use (None: no limit); they decide no result.
     """
 
     prepared: Prepared
     untrained: Prepared
-    fitting: Fitting | None
     policy: Policy
     processes: Processes = ALONE
     memory: int | None = None
 
     def vectors(self, more: Sequence[Request] = (), processes: Processes = ALONE) -> Encoded:
-        """Vectors of the benchmark's requests and of `more`, after debiasing.
+        """Vectors of the benchmark's requests and of `more`, of which some may be empty.
 
-        A request of `more` may be empty; the languages take turns in it as in the benchmark's. All
-        of the `processes` that share the encoding call this at the same time.
+        All of the `processes` that share the encoding call this at the same time.
         """
-        collection, own = self.prepared.collection, self.prepared.requests()
-        kept = [request for request in more if request.texts]
-        made = self._made([*own, *kept, *self._fitted], processes)
-        change = self._change([array(part) for part in made[len(own) + len(kept) :]])
-        candidates: list[VectorBlocks] = []
-        past = 0
-        for turn, number in enumerate(candidate_parts(collection)):
-            of_candidates = partial(change, turn, "candidate")
-            candidates.append(candidate_blocks(made[past : past + number], of_candidates))
-            past += number
-        turns = len(collection.languages)
-        queries = [
-            change(turn, "query", array(part))
-            for turn, part in enumerate(made[past : past + turns])
-        ]
-        left = iter(made[len(own) :])
-        others = [
-            change(place % turns, request.side, array(next(left)))
-            if request.texts
-            else queries[0][:0]
-            for place, request in enumerate(more)
-        ]
-        return Encoded(candidates, queries, others)
-
-    def _made(self, requests: list[Request], processes: Processes) -> list[Made]:
-        prepared = self.prepared
-        if prepared.backbone.given:
-            return [*prepared.backbone.given.encode(requests)]
-        return [
-            *fill_cache(
-                prepared.backbone,
-                prepared.settings,
-                requests,
-                cache_folder(),
-                use_cached=self.policy != "always",
-                processes=processes,
-                memory=self.memory,
-            )
-        ]
-
-    def _change(self, parts: list[np.ndarray]) -> Callable[[int, Side, np.ndarray], np.ndarray]:
-        """What debiasing does to vectors of a language, given by its turn, on one side."""
-        if self.fitting is None:
-            return lambda _turn, _side, vectors: vectors
-        found = fitted(self.fitting, parts)
-        return lambda turn, side, vectors: apply(
-            found, vectors, group_code(found.method, turn, side)
+        collection, requests = self.prepared.collection, self.prepared.requests()
+        vectors = self.prepared.source.vectors(
+            [*requests, *(request for request in more if request.texts)],
+            again=self.policy == "always",
+            processes=processes,
+            memory=self.memory,
         )
-
-    @property
-    def _fitted(self) -> list[Request]:
-        return self.fitting.requests if self.fitting else []
-
-    def _requests(self, more: Sequence[Request]) -> list[Request]:
-        return [*self.prepared.requests(), *more, *self._fitted]
+        left = iter(vectors)
+        candidates = [joined([*islice(left, n)]) for n in candidate_parts(collection)]
+        queries = [array_of(next(left)) for _ in collection.languages]
+        others = [array_of(next(left)) if request.texts else queries[0][:0] for request in more]
+        return Encoded(candidates, queries, others)
 
     def search(self, encoded: Encoded) -> Search:
         """The search that all processes share."""
@@ -131,18 +78,17 @@ class Evaluation(NamedTuple):
 
     def texts(self, more: Sequence[Request] = ()) -> list[Texts]:
         """What `vectors` would take from the cache, or encode."""
-        prepared = self.prepared
-        return request_texts(prepared.backbone, prepared.settings, self._requests(more))
+        return self.prepared.source.texts([*self.prepared.requests(), *more])
 
     def inputs(self, more: Sequence[Request] = ()) -> dict[str, Any]:
         """What decides a stage that uses these vectors."""
-        prepared = self.prepared
         inputs: dict[str, Any] = {
             "vectors": [texts.key for texts in self.texts(more)],
-            "collection": prepared.collection.fingerprint,
+            "collection": self.prepared.collection.fingerprint,
             "biasbench": __version__,
         }
-        return {**inputs, "debias": self.fitting.record} if self.fitting else inputs
+        debias = self.prepared.source.record.get("debias")
+        return {**inputs, "debias": debias} if debias else inputs
 
 
 def encode(evaluation: Evaluation, manifest: Manifest) -> None:
@@ -302,12 +248,12 @@ def _probe_stage(evaluation: Evaluation, manifest: Manifest) -> Path | None:
         if evaluation.prepared is untrained:
             return found
         requests = probe_requests(untrained, sample)
-        return found + request_texts(untrained.backbone, untrained.settings, requests)
+        return found + untrained.source.texts(requests)
 
     inputs = {
         **evaluation.inputs(),
         "rows": [rows.tolist() for rows in sample.rows],
-        "before": evaluation.untrained.backbone.sha256,
+        "before": evaluation.untrained.source.record["weights"],
         "log": manifest.outputs("train") if evaluation.prepared is not evaluation.untrained else {},
     }
     manifest.run_stage(Stage("probe", inputs, work, texts), evaluation.policy)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from bias_bench.datasets.collection import Collection
+from bias_bench.encoders.blocks import BLOCK
 from bias_bench.memory import require_memory
 from bias_bench.provenance import resident_memory
-from bias_bench.retrieval.blocks import BLOCK
 from bias_bench.retrieval.nearest import GATHERED
 from bias_bench.retrieval.streamed import QUERIES, TILE
 

@@ -13,9 +13,12 @@ import numpy as np
 
 from bias_bench.console import progress, say, warn
 from bias_bench.datasets.pairs import Pairs
-from bias_bench.encoders.backbone import Backbone, Loaded, resolve_backbone
-from bias_bench.encoders.cache import Request, cache_folder, encode_cached
-from bias_bench.encoders.encoder import Encoder, EncodingSettings
+from bias_bench.encoders.backbone import Loaded
+from bias_bench.encoders.blocks import array_of
+from bias_bench.encoders.cached import CachedBackbone
+from bias_bench.encoders.embeds import Embeds, Request
+from bias_bench.encoders.encoder import Encoder
+from bias_bench.encoders.sources import open_source
 from bias_bench.errors import DataError, UsageError
 from bias_bench.kinds import LUCENE, LexicalOptions
 from bias_bench.negatives.lexical import lexical_vectors
@@ -25,6 +28,7 @@ from bias_bench.negatives.store import Stored, read_negatives, write_negatives
 from bias_bench.processes import Processes
 from bias_bench.retrieval.analysis import describe_rule
 from bias_bench.retrieval.bm25 import Parameters, index_folder
+from bias_bench.stages.encoder import find_backbone
 from bias_bench.stages.work import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, mined_negatives
 from bias_bench.training.settings import NegativesSettings
@@ -79,15 +83,15 @@ Mining = tuple[dict[str, Any], Callable[[], Mined]]  # everything that decides i
 
 
 def _dense_mining(prepared: Prepared, wanted: NegativesSettings, pairs: Pairs) -> Mining:
-    backbone, settings = mining_encoder(prepared, wanted.encoder)
+    source = mining_encoder(prepared, wanted.encoder)
     seed = prepared.experiment.seed
 
     def encode(requests: list[Request]) -> list[np.ndarray]:
-        return encode_cached(backbone, settings, requests, cache_folder())
+        return [array_of(part) for part in source.vectors(requests)]
 
     return (
-        mining_provenance(backbone, settings, pairs, wanted.mining, seed),
-        lambda: mine_pairs(encode, pairs, wanted.mining, seed, backbone.spec),
+        mining_provenance(source, pairs, wanted.mining, seed),
+        lambda: mine_pairs(encode, pairs, wanted.mining, seed, source.spec),
     )
 
 
@@ -126,25 +130,27 @@ def _stored(path: Path, pairs: Pairs) -> Stored | None:
         return None
 
 
-def mining_encoder(
-    prepared: Prepared, encoder: str | None, fetch: bool = True
-) -> tuple[Backbone, EncodingSettings]:
+def mining_encoder(prepared: Prepared, encoder: str | None, fetch: bool = True) -> Embeds:
     """What mines: the encoder named for it, else the one that is trained, as it is before."""
     if not encoder:
-        return prepared.backbone, prepared.settings
-    backbone = resolve_backbone(encoder, prepared.experiment.seed, fetch)
-    return backbone, replace(prepared.settings, profile=backbone.profile)
+        return prepared.source
+    source = open_source(encoder, {}, prepared.device, fetch)
+    if source is not None:
+        return source
+    backbone = find_backbone(encoder, prepared.experiment.seed, fetch)
+    return CachedBackbone(backbone, replace(prepared.settings, profile=backbone.profile))
 
 
 def mining_provenance(
-    backbone: Backbone, settings: EncodingSettings, pairs: Pairs, mining: MiningSettings, seed: int
+    source: Embeds, pairs: Pairs, mining: MiningSettings, seed: int
 ) -> dict[str, Any]:
     """Everything that decides what is mined."""
+    encoding = source.record["encoding"]
     return {
-        "encoder": backbone.spec,
-        "weights": backbone.sha256,
-        "profile": settings.profile.model_dump(),
-        "precision": settings.precision,
+        "encoder": source.spec,
+        "weights": source.record["weights"],
+        "profile": encoding.get("profile"),
+        "precision": encoding["precision"],
         "settings": mining.model_dump(exclude={"memory_mb"}),
         "seed": seed,
         "pairs": pairs.fingerprint,

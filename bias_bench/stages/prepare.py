@@ -14,14 +14,8 @@ from typing import Literal, NamedTuple
 from bias_bench.console import say, warn
 from bias_bench.datasets.download import fetch_benchmark
 from bias_bench.datasets.registry import LoadedBenchmark, benchmarks, load_benchmark
-from bias_bench.encoders.backbone import Backbone, resolve_backbone
-from bias_bench.encoders.cache import Request
-from bias_bench.encoders.encoder import (
-    EncodingSettings,
-    default_batch_tokens,
-    resolve_device,
-    resolve_precision,
-)
+from bias_bench.encoders.embeds import Embeds, Request
+from bias_bench.encoders.encoder import resolve_device
 from bias_bench.errors import BiasBenchError, DataError, UsageError
 from bias_bench.evaluation.settings import settings_of, settings_without_topics
 from bias_bench.experiment import Experiment
@@ -32,7 +26,7 @@ from bias_bench.library_caches import require_library_caches
 from bias_bench.manifest import Manifest, Policy
 from bias_bench.processes import own_device
 from bias_bench.report.wording import without_topics
-from bias_bench.stages.encoder import as_set, described, require_debiasable
+from bias_bench.stages.encoder import find_source, require_debiasable
 from bias_bench.stages.folder import (
     require_run_folder,
     require_same_experiment,
@@ -67,11 +61,11 @@ class RunOptions(NamedTuple):
 class Given(NamedTuple):
     """What a caller has at hand already, in place of what the experiment names.
 
-    `backbone` makes one from the benchmark's requests.
+    `source` makes a source of vectors from the benchmark's requests.
     """
 
     benchmark: LoadedBenchmark | None = None
-    backbone: Callable[[list[Request]], Backbone] | None = None
+    source: Callable[[list[Request]], Embeds] | None = None
 
 
 NOTHING = Given()
@@ -167,45 +161,36 @@ def open_task_benchmark(
 def prepare(experiment: Experiment, options: RunOptions, given: Given = NOTHING) -> Prepared:
     """Resolve what the experiment names; reads and hashes files, and loads no model."""
     benchmark = open_task_benchmark(experiment, options, given)
-    if given.backbone:
+    device = own_device(resolve_device(options.device))
+    if given.source:
         if started_number() > 1:
             raise UsageError("a model given as a Python object cannot be shared by processes")
         context = experiment.candidate.context
-        backbone = given.backbone(benchmark_requests(benchmark.collection, context))
+        source = given.source(benchmark_requests(benchmark.collection, context))
     else:
-        backbone = resolve_backbone(experiment.backbone, experiment.seed, options.fetch)
-    benchmark = _known_part(benchmark, backbone, experiment)
-    encoding = experiment.encoding
-    device = own_device(resolve_device(options.device))
-    if not backbone.given:
-        backbone = as_set(backbone, experiment)
-    settings = EncodingSettings(
-        profile=backbone.profile,
-        precision=resolve_precision(encoding.precision, device),
-        batch_tokens=encoding.batch_tokens or default_batch_tokens(device),
-        device=device,
-    )
-    say(f"encoder: {described(backbone)}")
-    require_debiasable(backbone, experiment)
-    prepared = Prepared(experiment, benchmark, backbone, settings)
+        source = find_source(experiment, device, options.fetch)
+    benchmark = _known_part(benchmark, source, experiment)
+    say(f"encoder: {source.described}")
+    require_debiasable(source, experiment)
+    prepared = Prepared(experiment, benchmark, source, device)
     require_index(prepared)
     return prepared
 
 
 def _known_part(
-    benchmark: LoadedBenchmark, backbone: Backbone, experiment: Experiment
+    benchmark: LoadedBenchmark, source: Embeds, experiment: Experiment
 ) -> LoadedBenchmark:
     """The part in languages that the encoder was trained for, unless languages are asked for.
 
     Says what is left out, also beside the figures; UsageError where nothing is left.
     """
-    if backbone.languages is None or experiment.languages:
+    if source.languages is None or experiment.languages:
         return benchmark
     name, languages = benchmark.collection.name, benchmark.collection.languages
-    known = [code for code in languages if base_language(code) in backbone.languages]
+    known = [code for code in languages if base_language(code) in source.languages]
     if not known:
         raise UsageError(
-            f"{backbone.spec}: was trained for {', '.join(backbone.languages)}, and {name} has "
+            f"{source.spec}: was trained for {', '.join(source.languages)}, and {name} has "
             "none of them; ask for others with --set 'languages=[…]'"
         )
     left_out = [code for code in languages if code not in known]
@@ -213,7 +198,7 @@ def _known_part(
         return benchmark
     note = (
         f"{len(known)} of {len(languages)} languages; left out: {', '.join(left_out)}, for which "
-        f"{backbone.spec} was not trained."
+        f"{source.spec} was not trained."
     )
     say(f"{name}: {note} --set 'languages=[…]' takes what it lists")
     return benchmark._replace(

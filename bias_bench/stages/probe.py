@@ -1,7 +1,7 @@
 """The work of the language probe: how well a fresh classifier tells languages from embeddings.
 
 A fooled adversary proves nothing about the embeddings it was trained on; this probe is trained
-anew, on a sample of the benchmark's topics, and tested on paragraphs it has not seen.
+from scratch, on a sample of the benchmark's topics, and tested on paragraphs it has not seen.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bias_bench.bias.probe import FOLDS, cross_covariance_norm, language_probe
-from bias_bench.encoders.cache import Request, cache_folder, encode_cached
+from bias_bench.encoders.blocks import array_of
+from bias_bench.encoders.embeds import Request
 from bias_bench.stages.search import Encoded
 from bias_bench.stages.work import Prepared
 
@@ -64,7 +65,9 @@ def make_sample(prepared: Prepared) -> Sample | None:
 def probe_requests(untrained: Prepared, sample: Sample) -> list[Request]:
     """What the encoder before training encodes: the sample's texts."""
     return [
-        Request(f"{request.label} to probe", request.side, [request.texts[row] for row in rows])
+        request._replace(
+            label=f"{request.label} to probe", texts=[request.texts[row] for row in rows]
+        )
         for request, rows in zip(untrained.requests(), sample.rows, strict=True)
     ]
 
@@ -89,7 +92,7 @@ def measure_probe(
     if evaluated is untrained:
         return found
     requests = probe_requests(untrained, sample)
-    before = encode_cached(untrained.backbone, untrained.settings, requests, cache_folder())
+    before = [array_of(part) for part in untrained.source.vectors(requests)]
     accuracy = _adversary_accuracy(folder / "train.jsonl")
     return {
         **found,

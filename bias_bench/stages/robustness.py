@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bias_bench.console import progress
-from bias_bench.encoders.cache import Request
+from bias_bench.encoders.embeds import Request
 from bias_bench.robustness.effect import DEPTH, QueryEffects, Ranking, query_effects, summarise
 from bias_bench.robustness.suite import (
     VARIANTS,
@@ -34,7 +34,7 @@ class Suite(NamedTuple):
     def requests(self) -> list[Request]:
         """All texts to encode: the variants one after the other, in each all languages in turn."""
         return [
-            Request(f"{language} queries, {variant}", "query", texts)
+            Request(f"{language} queries, {variant}", "query", texts, language)
             for variant, by_language in self.texts.items()
             for language, texts in by_language.items()
         ]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +10,8 @@ import numpy as np
 from bias_bench.console import progress
 from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.corpus import StoredCandidates
+from bias_bench.encoders.blocks import ArrayBlocks, VectorBlocks, array_of
 from bias_bench.processes import ALONE, Processes
-from bias_bench.retrieval.blocks import ArrayBlocks, VectorBlocks, stored_blocks
 from bias_bench.retrieval.dense import (
     BlockPool,
     Pool,
@@ -26,9 +25,6 @@ from bias_bench.stages.memory import queries_at_once
 from bias_bench.stages.work import Prepared, Search
 
 _SHOWN_AFTER = 5.0  # seconds
-
-Made = np.ndarray | Path  # vectors float32 [texts, dimensions], or a ``.npy`` file of them
-Change = Callable[[np.ndarray], np.ndarray]  # of vectors float32 [texts, dimensions]
 
 
 class Encoded(NamedTuple):
@@ -46,20 +42,6 @@ class Encoded(NamedTuple):
 def candidate_parts(collection: Collection) -> list[int]:
     """How many requests the candidates of each language are encoded in."""
     return [len(collection.text_parts(language, False)) for language in collection.languages]
-
-
-def array(made: Made) -> np.ndarray:
-    """The vectors float32 [texts, dimensions], in memory."""
-    return np.load(made, allow_pickle=False) if isinstance(made, Path) else made
-
-
-def candidate_blocks(parts: Sequence[Made], change: Change) -> VectorBlocks:
-    """The vectors of one language's candidates, changed; several files are left on disk."""
-    paths = [part for part in parts if isinstance(part, Path)]
-    if len(paths) == len(parts) > 1:
-        return stored_blocks(paths, change)
-    arrays = [array(part) for part in parts]
-    return ArrayBlocks(change(arrays[0] if len(arrays) == 1 else np.concatenate(arrays)))
 
 
 class Searcher:
@@ -84,7 +66,7 @@ class Searcher:
                 self._own[language] = BlockPool(language, part, start, None)
             else:
                 ids = [candidate.id for candidate in collection.candidates[start:stop]]
-                vectors = np.concatenate([block for _, block in part])
+                vectors = array_of(part)
                 self._own[language] = make_block_pool(language, ids, vectors, start)
 
     def pool(self, language: str) -> tuple[VectorBlocks, Order]:

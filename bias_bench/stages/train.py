@@ -12,14 +12,16 @@ from bias_bench.datasets.audit import audit, clean
 from bias_bench.datasets.pairs import Pairs
 from bias_bench.datasets.sources import load_sources
 from bias_bench.datasets.sources.build import LoadedSource
-from bias_bench.encoders.backbone import Loaded, resolve_backbone
-from bias_bench.encoders.cache import Request
+from bias_bench.encoders.backbone import Loaded
+from bias_bench.encoders.cached import CachedBackbone
+from bias_bench.encoders.embeds import Request
 from bias_bench.encoders.encoder import gains_from_bf16
 from bias_bench.encoders.save import save_encoder
 from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.files import digest
 from bias_bench.processes import ALONE, Processes
 from bias_bench.provenance import versions
+from bias_bench.stages.encoder import find_backbone
 from bias_bench.stages.mining import Refresher, hard_negatives, mining_requests
 from bias_bench.stages.work import Prepared
 from bias_bench.training.hard_negatives import HardNegatives, given_negatives
@@ -167,8 +169,8 @@ def logged_steps(log: Path) -> int:
 
 def with_trained_encoder(prepared: Prepared, folder: Path) -> Prepared:
     """The same experiment, its backbone replaced by the encoder trained from it."""
-    trained = resolve_backbone(str(folder / "model"))
-    return replace(prepared, backbone=trained._replace(spec=prepared.backbone.spec))
+    trained = find_backbone(str(folder / "model"))._replace(spec=prepared.source.spec)
+    return replace(prepared, source=CachedBackbone(trained, prepared.settings))
 
 
 def _uses_bf16(prepared: Prepared) -> bool:

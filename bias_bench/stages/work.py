@@ -18,9 +18,10 @@ from bias_bench.datasets.collection import Collection
 from bias_bench.datasets.ids import language_of, topic_of
 from bias_bench.datasets.registry import LoadedBenchmark
 from bias_bench.encoders.backbone import Backbone
-from bias_bench.encoders.cache import Request
+from bias_bench.encoders.cached import CachedBackbone
+from bias_bench.encoders.embeds import Embeds, Request
 from bias_bench.encoders.encoder import EncodingSettings
-from bias_bench.errors import BiasBenchError
+from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.evaluation.aggregate import aggregate
 from bias_bench.evaluation.metrics_document import SCHEMA, Metrics
 from bias_bench.evaluation.ranks import RankTable, setting_rows, write_ranks
@@ -75,8 +76,25 @@ class Task:
 class Prepared(Task):
     """Everything the stages of an encoder need, resolved and checked before any work."""
 
-    backbone: Backbone
-    settings: EncodingSettings
+    source: Embeds
+    device: str = "cpu"
+
+    @property
+    def cached(self) -> CachedBackbone:
+        """The backbone whose vectors are evaluated; UsageError for a source of another kind."""
+        if not isinstance(self.source, CachedBackbone):
+            raise UsageError(f"{self.source.spec}: cannot be trained: its weights are not at hand")
+        return self.source
+
+    @property
+    def backbone(self) -> Backbone:
+        """That is trained; UsageError for what cannot be."""
+        return self.cached.backbone
+
+    @property
+    def settings(self) -> EncodingSettings:
+        """How the backbone encodes; UsageError for what has none."""
+        return self.cached.settings
 
     def requests(self) -> list[Request]:
         return benchmark_requests(self.collection, self.experiment.candidate.context)
@@ -89,11 +107,11 @@ def benchmark_requests(collection: Collection, with_context: bool) -> list[Reque
         parts = collection.text_parts(lang, with_context)
         of = f", {{}} of {len(parts)}" if len(parts) > 1 else ""
         requests += [
-            Request(f"{lang} candidates{of.format(number)}", "candidate", texts)
+            Request(f"{lang} candidates{of.format(number)}", "candidate", texts, lang)
             for number, texts in enumerate(parts, 1)
         ]
     return requests + [
-        Request(f"{lang} queries", "query", [q.text for q in collection.queries_in(lang)])
+        Request(f"{lang} queries", "query", [q.text for q in collection.queries_in(lang)], lang)
         for lang in collection.languages
     ]
 

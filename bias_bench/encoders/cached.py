@@ -1,0 +1,218 @@
+"""Vectors cached by content: weights, tokenizer, settings and texts, never by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+
+from bias_bench.console import Advance, detail, progress, warn
+from bias_bench.datasets.corpus import ShardTexts
+from bias_bench.encoders.backbone import Backbone, described, recorded
+from bias_bench.encoders.blocks import ArrayBlocks, VectorBlocks, stored_blocks
+from bias_bench.encoders.embeds import Request, Texts, vector_key
+from bias_bench.encoders.encoder import Encoder, EncodingSettings
+from bias_bench.encoders.profile import Similarity
+from bias_bench.errors import DataError
+from bias_bench.files import atomic_path, cache_root, is_whole, make_folder, write_checksum
+from bias_bench.memory import require_memory
+from bias_bench.processes import ALONE, Processes
+
+_UNKNOWN = 0.5  # share of unknown pieces above which vectors say nothing of their texts
+_FORM = 1  # raise it when the way of encoding changes, so that older vectors are not used
+
+
+def cache_folder() -> Path:
+    """Where vectors are cached."""
+    return cache_root() / "vectors"
+
+
+class Loaded(Protocol):
+    """A model in memory, as `CachedVectors` asks it."""
+
+    def workspace(self, texts: int) -> int:
+        """Bytes that encoding this many texts at once takes at most, beside the model."""
+        ...
+
+    def encode(self, request: Request, advance: Advance) -> np.ndarray:
+        """Vectors float32 [texts, dimensions] of a request; `advance` hears of texts encoded."""
+        ...
+
+
+class CachedVectors:
+    """A source whose vectors are kept on disk, in `folder` (None: the cache's own).
+
+    A kind of source says what decides its vectors and how a model is loaded (`load`), which is
+    done only where vectors are missing.
+    """
+
+    spec: str
+    identity: dict[str, Any]
+    record: dict[str, Any]
+    described: str
+    similarity: Similarity
+    languages: tuple[str, ...] | None = None
+    cost: dict[str, Any]  # what identifies equal costs of encoding, for later estimates
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._made: set[str] = set()  # keys of what this source has encoded itself
+
+    def load(self) -> Loaded:
+        """The model, ready to encode."""
+        raise NotImplementedError
+
+    @property
+    def folder(self) -> Path:
+        """Where the vectors are kept."""
+        return self._folder or cache_folder()
+
+    def texts(self, requests: Sequence[Request]) -> list[Texts]:
+        """See `Embeds`; whether cached vectors are whole is found out when they are read."""
+        keys = [vector_key(self.identity, request) for request in requests]
+        return [
+            Texts(key, len(request.texts), request.characters, self._is_there(key))
+            for key, request in zip(keys, requests, strict=True)
+            if request.texts
+        ]
+
+    def vectors(
+        self,
+        requests: Sequence[Request],
+        *,
+        again: bool = False,
+        processes: Processes = ALONE,
+        memory: int | None = None,
+    ) -> list[VectorBlocks]:
+        """See `Embeds`; those of texts on disk stay on disk, others are read into memory."""
+        paths = self._fill(requests, again, processes, memory)
+        return [
+            stored_blocks(path)
+            if isinstance(request.texts, ShardTexts)
+            else ArrayBlocks(np.load(path, allow_pickle=False))
+            for path, request in zip(paths, requests, strict=True)
+        ]
+
+    def _fill(
+        self, requests: Sequence[Request], again: bool, processes: Processes, memory: int | None
+    ) -> list[Path]:
+        """Encode what the cache lacks; returns the whole files ``<key>.npy`` of all requests.
+
+        Each request is stored as soon as it is done, so an interrupted run keeps what it finished,
+        and one request's texts are in memory at a time.
+        """
+        folder = self.folder
+        keys = [vector_key(self.identity, request) for request in requests]
+        paths = [folder / f"{key}.npy" for key in keys]
+        share = range(len(requests))[processes.rank :: processes.number]
+        missing = [
+            index
+            for index in share
+            if (again and keys[index] not in self._made) or not _is_whole(paths[index])
+        ]
+        every, new = (
+            sum(len(requests[index].texts) for index in part) for part in (share, missing)
+        )
+        whose = " of this process's share" if processes.number > 1 else ""
+        detail(f"vectors: {every - new:,} of {every:,} texts{whose} are in the cache, {folder}")
+        if missing:
+            make_folder(folder)  # before any work
+            model = self.load()
+            most = max(len(requests[index].texts) for index in missing)
+            require_memory(memory, model.workspace(most), "encode")
+            with progress("encode", new, "texts") as advance:
+                for index in missing:
+                    request, start = requests[index], perf_counter()
+                    vectors = model.encode(request, advance)
+                    cost = {
+                        "seconds": round(perf_counter() - start, 4),
+                        "characters": request.characters,
+                        **self.cost,
+                    }
+                    store_vectors(folder, keys[index], vectors, request.label, cost)
+        processes.wait()
+        # with `again` the other processes have encoded their shares too
+        self._made.update(keys if again else (keys[index] for index in missing))
+        return paths
+
+    def _is_there(self, key: str) -> bool:
+        return all((self.folder / f"{key}.{suffix}").is_file() for suffix in ("npy", "json"))
+
+
+class CachedBackbone(CachedVectors):
+    """A backbone with the settings it encodes with."""
+
+    def __init__(
+        self, backbone: Backbone, settings: EncodingSettings, folder: Path | None = None
+    ) -> None:
+        super().__init__(folder)
+        self.backbone, self.settings = backbone, settings
+        self.spec, self.languages = backbone.spec, backbone.languages
+        self.similarity, self.described = backbone.profile.similarity, described(backbone)
+        device = settings.device.split(":")[0]
+        self.identity = {
+            "form": _FORM,
+            "backbone": backbone.sha256,
+            "profile": settings.profile.model_dump(),
+            "precision": settings.precision,
+            "batch_tokens": settings.batch_tokens,
+            "device": device,
+            "libraries": [version("torch"), version("transformers"), version("tokenizers")],
+        }
+        self.cost = {"backbone": self.spec, "precision": settings.precision, "device": device}
+        self.record = {
+            "weights": backbone.sha256,
+            "encoding": {
+                **recorded(backbone),
+                "precision": settings.precision,
+                "batch_tokens": settings.batch_tokens,
+                "device": settings.device,
+            },
+        }
+
+    def load(self) -> Loaded:
+        """The encoder; DataError where most of a text is unknown to its tokenizer."""
+        return _Tokenized(Encoder(self.backbone, self.settings), self.spec)
+
+
+class _Tokenized:
+    """An encoder that is given texts; DataError where its tokenizer does not know most of them."""
+
+    def __init__(self, encoder: Encoder, spec: str) -> None:
+        self._encoder, self._spec = encoder, spec
+        self.workspace = encoder.workspace
+
+    def encode(self, request: Request, advance: Advance) -> np.ndarray:
+        encoder = self._encoder
+        tokens = encoder.tokenize(request.texts, request.side)
+        if (unknown := encoder.unknown(tokens)) > _UNKNOWN:
+            raise DataError(
+                f"{request.label}: {unknown:.0%} of their pieces are unknown to the tokenizer of "
+                f"{self._spec} (tokenizer.json); is it the encoder's own? Or leave the language "
+                "out (--set 'languages=[…]')"
+            )
+        share = len(tokens) / max(sum(map(len, tokens)), 1)
+        left_out = encoder.prefix_tokens(request.side)
+        return encoder.encode(tokens, lambda number: advance(number * share), left_out)
+
+
+def _is_whole(path: Path) -> bool:
+    whole = is_whole(path)
+    if whole is False:
+        warn(f"{path}: cached vectors are damaged; encoding these texts again")
+    return bool(whole)
+
+
+def store_vectors(
+    folder: Path, key: str, vectors: np.ndarray, label: str, cost: dict[str, Any] | None = None
+) -> None:
+    """Write ``<key>.npy`` and its checksum; `cost` says what it took, for later estimates."""
+    record = {"label": label, "shape": list(vectors.shape), **({"cost": cost} if cost else {})}
+    path = folder / f"{key}.npy"
+    with atomic_path(path) as temporary:
+        np.save(temporary, vectors, allow_pickle=False)
+    write_checksum(path, record)
