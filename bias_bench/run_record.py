@@ -70,13 +70,15 @@ class Encoding(Document):
     device: str | None = None
     """Such as ``cpu``."""
     profile: EncodingProfile | None = None
-    """Prefixes, lengths and pooling; None of an object, and of systems without an encoder."""
+    """Prefixes, lengths and pooling; None of what encodes in its own way, or encodes nothing."""
     origin: dict[str, str] | None = None
     """By field of the profile, the file, profile or default that it comes from."""
     after_pooling: list[str] = Field(default_factory=list)
     """What follows the pooling."""
     similarity: str | None = None
     """``cosine`` or ``dot``."""
+    asked: str | None = None
+    """How a model that encodes in its own way was asked for vectors."""
 
 
 class ObjectRecord(Document):
