@@ -17,6 +17,7 @@ from bias_bench.cli.app import app
 from bias_bench.datasets.registry import benchmarks
 from bias_bench.encoders.backbone import BUNDLED
 from bias_bench.encoders.scratch import SIZES
+from bias_bench.encoders.sources import KINDS
 from tests.test_architecture import HEAVY
 
 ROOT: Any = typer.main.get_command(app)
@@ -118,9 +119,13 @@ def test_names_that_complete_are_those_that_there_are(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(complete, "_hub_ids", list)
     assert complete.complete_benchmark("") == sorted(benchmarks())
-    assert complete.complete_backbone("") == [
-        *(f"bundled:{name}" for name in BUNDLED), *(f"scratch:{size}" for size in SIZES)
-    ]  # fmt: skip
+    assert complete.complete_backbone("") == sorted(
+        [
+            *(f"bundled:{name}" for name in BUNDLED),
+            *(f"scratch:{size}" for size in SIZES),
+            *(f"{kind}:" for kind in KINDS),
+        ]
+    )
 
 
 def test_completing_loads_no_heavy_library() -> None:

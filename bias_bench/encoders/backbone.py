@@ -69,7 +69,8 @@ def resolve_backbone(spec: str, seed: int = 0, fetch: bool = True) -> Backbone:
     if spec.count("/") != 1 or spec.startswith((".", "/", "~")):
         raise UsageError(
             f"unknown backbone '{spec}': give bundled:{BUNDLED_NAME}, scratch:tiny, an existing "
-            "folder, or a hub id such as intfloat/multilingual-e5-base"
+            "folder, a hub id such as intfloat/multilingual-e5-base, or st:, mteb: or openai: with "
+            "a name"
         )
     return _hub(spec, fetch)
 
@@ -164,25 +165,41 @@ def _of_folder(spec: str, folder: Folder) -> Backbone:
 
 
 def _hub(hub_id: str, fetch: bool) -> Backbone:
+    name, _, revision = hub_id.partition("@")
+    return _of_folder(hub_id, read_folder(hub_folder(name, revision, fetch, _HUB_PATTERNS), name))
+
+
+def hub_folder(
+    name: str,
+    revision: str,
+    fetch: bool,
+    patterns: list[str] | None = None,
+    ignore: list[str] | None = None,
+) -> Path:
+    """A folder with an encoder's files from the hub, of the newest revision where it is empty.
+
+    `patterns` are the files to fetch (None: all), but those of `ignore`. DataError where they are
+    neither on this disk nor fetched.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        name, _, revision = hub_id.partition("@")
-        folder = Path(
+        return Path(
             snapshot_download(
                 name,
                 revision=revision or None,
-                allow_patterns=_HUB_PATTERNS,
+                allow_patterns=patterns,
+                ignore_patterns=ignore,
                 local_files_only=not fetch,
             )
         )
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
         raise DataError(
-            f"{hub_id}: not on this disk and not fetched from the hub ({type(error).__name__}); "
-            "check the name and the network, or use bundled:multilingual-e5-small"
+            f"{name}{revision and '@'}{revision}: not on this disk and not fetched from the hub "
+            f"({type(error).__name__}); check the name and the network, or use "
+            f"bundled:{BUNDLED_NAME}"
         ) from None
-    return _of_folder(hub_id, read_folder(folder, name))
 
 
 def recorded(backbone: Backbone) -> dict[str, Any]:

@@ -42,6 +42,10 @@ class Loaded(Protocol):
         """Vectors float32 [texts, dimensions] of a request; `advance` hears of texts encoded."""
         ...
 
+    def stored(self) -> None:
+        """Told when the vectors of the last request are on disk."""
+        return
+
 
 class CachedVectors:
     """A source whose vectors are kept on disk, in `folder` (None: the cache's own).
@@ -134,6 +138,7 @@ class CachedVectors:
                         **self.cost,
                     }
                     store_vectors(folder, keys[index], vectors, request.label, cost)
+                    model.stored()
         processes.wait()
         # with `again` the other processes have encoded their shares too
         self._made.update(keys if again else (keys[index] for index in missing))
@@ -179,12 +184,14 @@ class CachedBackbone(CachedVectors):
         return _Tokenized(Encoder(self.backbone, self.settings), self.spec)
 
 
-class _Tokenized:
+class _Tokenized(Loaded):
     """An encoder that is given texts; DataError where its tokenizer does not know most of them."""
 
     def __init__(self, encoder: Encoder, spec: str) -> None:
         self._encoder, self._spec = encoder, spec
-        self.workspace = encoder.workspace
+
+    def workspace(self, texts: int) -> int:
+        return self._encoder.workspace(texts)
 
     def encode(self, request: Request, advance: Advance) -> np.ndarray:
         encoder = self._encoder
@@ -216,3 +223,15 @@ def store_vectors(
     with atomic_path(path) as temporary:
         np.save(temporary, vectors, allow_pickle=False)
     write_checksum(path, record)
+
+
+def load_vectors(folder: Path, key: str) -> np.ndarray | None:
+    """What was stored by a key; None where it is not there, or damaged, which is said."""
+    path = folder / f"{key}.npy"
+    return np.load(path, allow_pickle=False) if _is_whole(path) else None
+
+
+def remove_vectors(folder: Path, key: str) -> None:
+    """Remove what was stored by a key."""
+    for suffix in ("json", "npy"):
+        (folder / f"{key}.{suffix}").unlink(missing_ok=True)

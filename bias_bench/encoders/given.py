@@ -23,8 +23,10 @@ from bias_bench.encoders.objects import (
     GivenObject,
     Vectors,
     asker,
+    checked_vectors,
     class_of,
     how_asked,
+    scaled,
 )
 from bias_bench.encoders.profile import Similarity, profile_for
 from bias_bench.errors import DataError, UsageError
@@ -59,7 +61,7 @@ class GivenModel:
             parts = _ask(self._encode, requests)
         _require_one_width(parts, requests)
         self._first = requests[0]
-        ready = [_scaled(part, self.similarity) for part in parts]
+        ready = [scaled(part, self.similarity) for part in parts]
         self._held = {_key(request): part for request, part in zip(requests, ready, strict=True)}
         self.identity = {"vectors": _digest(ready)}
         asked = how_asked(model)
@@ -110,7 +112,7 @@ class GivenModel:
             )
         answers = _ask(self._encode, others) if self._encode and others else []
         _require_one_width([self._held[_key(self._first)], *answers], [self._first, *others])
-        left = (_scaled(part, self.similarity) for part in answers)
+        left = (scaled(part, self.similarity) for part in answers)
         return [
             ArrayBlocks(self._held[_key(request)] if _key(request) in self._held else next(left))
             for request in requests
@@ -135,7 +137,7 @@ def _ask(encode: Encode, requests: Sequence[Request]) -> list[np.ndarray]:
         for request in requests:
             # a copy, so that a model which changes its list does not change the benchmark
             vectors = encode(list(request.texts), request.side)
-            found.append(_checked(vectors, len(request.texts), request.label))
+            found.append(checked_vectors(vectors, len(request.texts), request.label))
             advance(len(request.texts))
     return found
 
@@ -154,7 +156,7 @@ def _split(vectors: Vectors, requests: Sequence[Request]) -> list[np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for side, name in (("query", "queries"), ("candidate", "candidates")):
         total = sum(len(request.texts) for request in requests if request.side == side)
-        found[side] = _checked(getattr(vectors, name), total, name)
+        found[side] = checked_vectors(getattr(vectors, name), total, name)
     past = {"query": 0, "candidate": 0}
     parts = []
     for request in requests:
@@ -162,47 +164,6 @@ def _split(vectors: Vectors, requests: Sequence[Request]) -> list[np.ndarray]:
         past[request.side] += len(request.texts)
         parts.append(found[request.side][start : past[request.side]])
     return parts
-
-
-def _checked(vectors: Any, texts: int, what: str) -> np.ndarray:
-    """float32 [texts, dimensions]; DataError for another shape, NaN or infinity."""
-    if isinstance(vectors, list | tuple) and vectors and hasattr(vectors[0], "detach"):
-        vectors = [_from_torch(vector, what) for vector in vectors]
-    elif hasattr(vectors, "detach"):
-        vectors = _from_torch(vectors, what)
-    if hasattr(vectors, "toarray"):  # of scipy
-        raise DataError(_SPARSE.format(what))
-    try:
-        array = np.asarray(vectors)
-        if array.dtype in (np.int8, np.uint8):
-            raise DataError(
-                f"{what}: vectors of {array.dtype}, packed or quantised, cannot be compared as "
-                "numbers; give them as floats (precision='float32')"
-            )
-        with np.errstate(over="ignore"):  # what is too large for float32 is found below
-            array = np.asarray(array, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{what}: not an array of numbers ({error})") from None
-    if array.ndim != 2 or len(array) != texts or not array.shape[1]:
-        raise DataError(
-            f"{what}: vectors of shape {array.shape} for {texts:,} texts; expected ({texts}, "
-            "dimensions)"
-        )
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-    if len(bad):
-        raise DataError(f"{what}: row {bad[0]} holds NaN or infinity ({len(bad):,} such rows)")
-    return array
-
-
-_SPARSE = "{}: sparse vectors cannot be searched here; give dense ones"
-
-
-def _from_torch(tensor: Any, what: str) -> Any:
-    """A torch tensor, wherever it lies and in whatever precision, as an array."""
-    if tensor.is_sparse:
-        raise DataError(_SPARSE.format(what))
-    tensor = tensor.detach().cpu()
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
 def _require_one_width(parts: Sequence[np.ndarray], requests: Sequence[Request]) -> None:
@@ -221,15 +182,6 @@ def _similarity(model: Any, asked: Similarity | None) -> Similarity:
     if own == "dot":
         return "dot"
     raise UsageError(f"similarity '{own}': choose 'cosine' or 'dot'")
-
-
-def _scaled(vectors: np.ndarray, similarity: Similarity) -> np.ndarray:
-    """To length 1 for cosine; a vector of zeros stays one, and is as far from all others."""
-    if similarity == "dot":
-        return vectors
-    # squares of what float32 holds can be too large, or too small, for it
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, None]
-    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
 def _precision(model: Any) -> str:

@@ -6,9 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bias_bench.encoders.embeds import Embeds
+from bias_bench.encoders.libraries import MtebModel, SentenceTransformerModel
+from bias_bench.encoders.server import ServerModel
 
 Open = Callable[[str, Mapping[str, Any], str, bool], Embeds]
-KINDS: dict[str, Open] = {}  # by the word before the colon of a SPEC
+KINDS: dict[str, Open] = {  # by the word before the colon of a SPEC
+    "st": SentenceTransformerModel,
+    "mteb": MtebModel,
+    "openai": ServerModel,
+}
 
 
 def open_source(
