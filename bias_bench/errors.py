@@ -32,3 +32,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if matches:
         return f"did you mean '{folded[matches[0]]}'?"
     return f"known: {', '.join(names)}" if names else "none are known"
+
+
+def first_line(error: Exception) -> str:
+    """What another library's error says, in one line of at most 300 characters."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text if len(text) <= 300 else f"{text[:300]}…"

@@ -327,7 +327,10 @@ def test_its_vectors_are_cached_until_a_file_of_it_changes(folder: Path, tmp_pat
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        (change(CONFIG, similarity_fn_name="euclidean"), "compares by euclidean; choose cosine"),
+        (
+            change(CONFIG, similarity_fn_name="euclidean"),
+            "similarity 'euclidean': choose",
+        ),
         (lambda place: (place / CONFIG).write_text("[1]"), "not an object with prompts by name"),
         (lambda place: (place / "model.safetensors").unlink(), "cannot be loaded"),
         (change("config.json", auto_map={"AutoModel": "code.Own"}, model_type="own"), "cannot be"),

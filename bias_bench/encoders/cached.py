@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +14,7 @@ from bias_bench.console import Advance, detail, progress, warn
 from bias_bench.datasets.corpus import ShardTexts
 from bias_bench.encoders.backbone import Backbone, described, recorded
 from bias_bench.encoders.blocks import ArrayBlocks, VectorBlocks, stored_blocks
-from bias_bench.encoders.embeds import Request, Texts, vector_key
+from bias_bench.encoders.embeds import Request, Texts, texts_of, vector_key
 from bias_bench.encoders.encoder import Encoder, EncodingSettings
 from bias_bench.encoders.profile import Similarity
 from bias_bench.errors import DataError
@@ -31,8 +31,8 @@ def cache_folder() -> Path:
     return cache_root() / "vectors"
 
 
-class Loaded(Protocol):
-    """A model in memory, as `CachedVectors` asks it."""
+class Model(Protocol):
+    """A model that is ready to encode, as `CachedVectors` asks it."""
 
     def workspace(self, texts: int) -> int:
         """Bytes that encoding this many texts at once takes at most, beside the model."""
@@ -48,41 +48,41 @@ class Loaded(Protocol):
 
 
 class CachedVectors:
-    """A source whose vectors are kept on disk, in `folder` (None: the cache's own).
+    """A source whose vectors are kept on disk, in `folder` (None: the cache's own); see `Embeds`.
 
-    A kind of source says what decides its vectors and how a model is loaded (`load`), which is
-    done only where vectors are missing.
+    `load` makes the model; it is called only where vectors are missing.
     """
 
-    spec: str
-    identity: dict[str, Any]
-    record: dict[str, Any]
-    described: str
-    similarity: Similarity
-    languages: tuple[str, ...] | None = None
-    cost: dict[str, Any]  # what identifies equal costs of encoding, for later estimates
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
+    def __init__(
+        self,
+        spec: str,
+        identity: Mapping[str, Any],
+        record: dict[str, Any],
+        described: str,
+        similarity: Similarity,
+        load: Callable[[], Model],
+        languages: tuple[str, ...] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.spec, self.identity, self.record = spec, identity, record
+        self.described, self.similarity, self.languages = described, similarity, languages
+        self._load, self._folder = load, folder
         self._made: set[str] = set()  # keys of what this source has encoded itself
 
-    def load(self) -> Loaded:
-        """The model, ready to encode."""
-        raise NotImplementedError
-
     @property
-    def folder(self) -> Path:
-        """Where the vectors are kept."""
-        return self._folder or cache_folder()
+    def cost(self) -> dict[str, str]:
+        """What equal costs of encoding have in common, for later estimates."""
+        encoding = self.record["encoding"]
+        return {
+            "backbone": self.spec,
+            "precision": encoding["precision"],
+            "device": encoding["device"].split(":")[0],
+        }
 
     def texts(self, requests: Sequence[Request]) -> list[Texts]:
         """See `Embeds`; whether cached vectors are whole is found out when they are read."""
-        keys = [vector_key(self.identity, request) for request in requests]
-        return [
-            Texts(key, len(request.texts), request.characters, self._is_there(key))
-            for key, request in zip(keys, requests, strict=True)
-            if request.texts
-        ]
+        folder = self._folder or cache_folder()
+        return texts_of(self.identity, requests, lambda _, key: is_there(folder, key))
 
     def vectors(
         self,
@@ -109,7 +109,7 @@ class CachedVectors:
         Each request is stored as soon as it is done, so an interrupted run keeps what it finished,
         and one request's texts are in memory at a time.
         """
-        folder = self.folder
+        folder = self._folder or cache_folder()
         keys = [vector_key(self.identity, request) for request in requests]
         paths = [folder / f"{key}.npy" for key in keys]
         share = range(len(requests))[processes.rank :: processes.number]
@@ -125,7 +125,7 @@ class CachedVectors:
         detail(f"vectors: {every - new:,} of {every:,} texts{whose} are in the cache, {folder}")
         if missing:
             make_folder(folder)  # before any work
-            model = self.load()
+            model = self._load()
             most = max(len(requests[index].texts) for index in missing)
             require_memory(memory, model.workspace(most), "encode")
             with progress("encode", new, "texts") as advance:
@@ -144,9 +144,6 @@ class CachedVectors:
         self._made.update(keys if again else (keys[index] for index in missing))
         return paths
 
-    def _is_there(self, key: str) -> bool:
-        return all((self.folder / f"{key}.{suffix}").is_file() for suffix in ("npy", "json"))
-
 
 class CachedBackbone(CachedVectors):
     """A backbone with the settings it encodes with."""
@@ -154,37 +151,31 @@ class CachedBackbone(CachedVectors):
     def __init__(
         self, backbone: Backbone, settings: EncodingSettings, folder: Path | None = None
     ) -> None:
-        super().__init__(folder)
         self.backbone, self.settings = backbone, settings
-        self.spec, self.languages = backbone.spec, backbone.languages
-        self.similarity, self.described = backbone.profile.similarity, described(backbone)
-        device = settings.device.split(":")[0]
-        self.identity = {
-            "form": _FORM,
-            "backbone": backbone.sha256,
-            "profile": settings.profile.model_dump(),
-            "precision": settings.precision,
-            "batch_tokens": settings.batch_tokens,
-            "device": device,
-            "libraries": [version("torch"), version("transformers"), version("tokenizers")],
-        }
-        self.cost = {"backbone": self.spec, "precision": settings.precision, "device": device}
-        self.record = {
-            "weights": backbone.sha256,
-            "encoding": {
-                **recorded(backbone),
-                "precision": settings.precision,
-                "batch_tokens": settings.batch_tokens,
-                "device": settings.device,
+        computed = {"precision": settings.precision, "batch_tokens": settings.batch_tokens}
+        super().__init__(
+            spec=backbone.spec,
+            identity={
+                "form": _FORM,
+                "backbone": backbone.sha256,
+                "profile": settings.profile.model_dump(),
+                **computed,
+                "device": settings.device.split(":")[0],
+                "libraries": [version(name) for name in ("torch", "transformers", "tokenizers")],
             },
-        }
+            record={
+                "weights": backbone.sha256,
+                "encoding": {**recorded(backbone), **computed, "device": settings.device},
+            },
+            described=described(backbone),
+            similarity=backbone.profile.similarity,
+            load=lambda: _Tokenized(Encoder(backbone, settings), backbone.spec),
+            languages=backbone.languages,
+            folder=folder,
+        )
 
-    def load(self) -> Loaded:
-        """The encoder; DataError where most of a text is unknown to its tokenizer."""
-        return _Tokenized(Encoder(self.backbone, self.settings), self.spec)
 
-
-class _Tokenized(Loaded):
+class _Tokenized(Model):
     """An encoder that is given texts; DataError where its tokenizer does not know most of them."""
 
     def __init__(self, encoder: Encoder, spec: str) -> None:
@@ -212,6 +203,11 @@ def _is_whole(path: Path) -> bool:
     if whole is False:
         warn(f"{path}: cached vectors are damaged; encoding these texts again")
     return bool(whole)
+
+
+def is_there(folder: Path, key: str) -> bool:
+    """Whether something was stored by a key, damaged or not."""
+    return all((folder / f"{key}.{suffix}").is_file() for suffix in ("npy", "json"))
 
 
 def store_vectors(

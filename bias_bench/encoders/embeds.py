@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from bias_bench.datasets.corpus import ShardTexts
@@ -99,3 +99,16 @@ class Embeds(Protocol):
 def vector_key(identity: Mapping[str, Any], request: Request) -> str:
     """sha256 over everything that decides the vectors of a request."""
     return digest({**identity, "side": request.side, "texts": request.sha256})
+
+
+def texts_of(
+    identity: Mapping[str, Any],
+    requests: Sequence[Request],
+    is_cached: Callable[[Request, str], bool],
+) -> list[Texts]:
+    """`Embeds.texts` of a source; `is_cached` says it of a request and its key."""
+    keys = [(request, vector_key(identity, request)) for request in requests if request.texts]
+    return [
+        Texts(key, len(request.texts), request.characters, is_cached(request, key))
+        for request, key in keys
+    ]

@@ -13,7 +13,7 @@ from bias_bench.console import Advance
 from bias_bench.encoders.backbone import Backbone
 from bias_bench.encoders.embeds import Side
 from bias_bench.encoders.profile import Profile
-from bias_bench.errors import BiasBenchError, DataError, UsageError
+from bias_bench.errors import BiasBenchError, DataError, UsageError, first_line
 from bias_bench.provenance import cpu_features, processor
 
 Precision = Literal["float32", "bf16"]
@@ -49,8 +49,9 @@ def resolve_device(device: str) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise BiasBenchError(f"device '{device}' cannot be used here: {reason}") from None
+        raise BiasBenchError(
+            f"device '{device}' cannot be used here: {first_line(error)}"
+        ) from None
     return device
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from bias_bench.encoders.modules import Layout, read_file, read_layout
 from bias_bench.encoders.profile import PROFILE_FILE, Files, Pooling, Stated, profile_for
-from bias_bench.errors import BiasBenchError, DataError
+from bias_bench.errors import BiasBenchError, DataError, first_line
 
 _WEIGHTS = "model.safetensors"
 _INDEX = f"{_WEIGHTS}.index.json"
@@ -162,15 +162,15 @@ def load_folder(folder: Folder) -> Loaded:
         model, report = _load_model(path, config, any("pooler." in name for name in names))
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        reason = _first_line(error)
-        raise DataError(f"{path}: transformers cannot load this encoder: {reason}") from None
+        raise DataError(
+            f"{path}: transformers cannot load this encoder: {first_line(error)}"
+        ) from None
     except BiasBenchError:
         raise
     except Exception as error:
         if type(error).__module__.startswith("safetensors"):
             raise DataError(f"{path}: damaged weights ({error}); copy them again") from None
-        reason = _first_line(error)
-        raise BiasBenchError(f"{path}: cannot load this encoder: {reason}") from error
+        raise BiasBenchError(f"{path}: cannot load this encoder: {first_line(error)}") from error
     if report["missing_keys"]:
         first = sorted(report["missing_keys"])[0]
         raise DataError(f"{path}: its weights lack '{first}'; are they of this encoder?")
@@ -234,7 +234,3 @@ def _lower_case(tokenizer: Any) -> None:
     backend = tokenizer.backend_tokenizer
     before = [] if backend.normalizer is None else [backend.normalizer]
     backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from bias_bench.console import progress, warn
 from bias_bench.encoders.blocks import ArrayBlocks, VectorBlocks
-from bias_bench.encoders.embeds import Request, Texts, vector_key
+from bias_bench.encoders.embeds import Request, Texts, texts_of
 from bias_bench.encoders.objects import (
     Encode,
     GivenObject,
@@ -26,6 +26,7 @@ from bias_bench.encoders.objects import (
     checked_vectors,
     class_of,
     how_asked,
+    require_similarity,
     scaled,
 )
 from bias_bench.encoders.profile import Similarity, profile_for
@@ -52,7 +53,9 @@ class GivenModel:
         requests: Sequence[Request],
         similarity: Similarity | None = None,
     ) -> None:
-        self.spec, self.similarity = f"{GIVEN}:{name}", _similarity(model, similarity)
+        self.spec = f"{GIVEN}:{name}"
+        stated = similarity or getattr(model, "similarity_fn_name", None) or "cosine"
+        self.similarity = require_similarity(stated, class_of(model))
         start = perf_counter()
         if isinstance(model, Mapping | Vectors):
             self._encode, parts = None, _split(_as_vectors(model), requests)
@@ -82,16 +85,7 @@ class GivenModel:
 
     def texts(self, requests: Sequence[Request]) -> list[Texts]:
         """See `Embeds`."""
-        return [
-            Texts(
-                vector_key(self.identity, request),
-                len(request.texts),
-                request.characters,
-                _key(request) in self._held,
-            )
-            for request in requests
-            if request.texts
-        ]
+        return texts_of(self.identity, requests, lambda request, _: _key(request) in self._held)
 
     def vectors(
         self,
@@ -173,15 +167,6 @@ def _require_one_width(parts: Sequence[np.ndarray], requests: Sequence[Request])
                 f"{request.label}: {part.shape[1]} dimensions, but {requests[0].label} have "
                 f"{parts[0].shape[1]}; one encoder gives one number"
             )
-
-
-def _similarity(model: Any, asked: Similarity | None) -> Similarity:
-    own = asked or str(getattr(model, "similarity_fn_name", None) or "cosine")
-    if own == "cosine":
-        return "cosine"
-    if own == "dot":
-        return "dot"
-    raise UsageError(f"similarity '{own}': choose 'cosine' or 'dot'")
 
 
 def _precision(model: Any) -> str:

@@ -270,6 +270,15 @@ def _from_torch(tensor: Any, what: str) -> Any:
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
+def require_similarity(name: object, whose: str) -> Similarity:
+    """A similarity by its name; UsageError for one that is neither cosine nor dot."""
+    if name == "cosine":
+        return "cosine"
+    if name == "dot":
+        return "dot"
+    raise UsageError(f"{whose}: similarity '{name}': choose 'cosine' or 'dot'")
+
+
 def scaled(vectors: np.ndarray, similarity: Similarity) -> np.ndarray:
     """To length 1 for cosine; a vector of zeros stays one, and is as far from all others."""
     if similarity == "dot":

@@ -10,14 +10,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from bias_bench.console import Advance, warn
-from bias_bench.encoders.cached import CachedVectors, load_vectors, remove_vectors, store_vectors
+from bias_bench.encoders.cached import (
+    CachedVectors,
+    Model,
+    cache_folder,
+    load_vectors,
+    remove_vectors,
+    store_vectors,
+)
 from bias_bench.encoders.embeds import Request, Side, vector_key
 from bias_bench.encoders.objects import checked_vectors, scaled
 from bias_bench.encoders.profile import Similarity
@@ -36,85 +42,79 @@ _FLOAT_BYTES, _MOST_DIMENSIONS = 4, 4_096
 _SETTINGS = {"query_prefix", "candidate_prefix", "similarity"}
 
 
-class ServerModel(CachedVectors):
+def server_model(
+    name: str,
+    encoding: Mapping[str, Any],
+    device: str,  # noqa: ARG001 - the server computes
+    fetch: bool = True,  # noqa: ARG001 - nothing is fetched
+) -> CachedVectors:
     """``openai:MODEL``: a model behind a server, which is never asked twice for a text it answered.
 
     Its weights cannot be hashed: vectors are known by the server's host and path, the model's name
     and the prefixes. ``openai:MODEL@REVISION`` adds a word of the user's to that, which is not sent
     to the server; change it when the server has other weights under the same name.
     """
+    spec = f"openai:{name}"
+    url, server = _address(spec)
+    model, _, revision = name.rpartition("@")
+    if not model or "/" in revision:  # some names have the sign themselves
+        model, revision = name, ""
+    if refused := encoding.keys() - _SETTINGS:
+        raise UsageError(
+            f"setting encoding.{min(refused)}: {spec} computes on a server; leave it out"
+        )
+    similarity: Similarity = encoding.get("similarity", "cosine")
+    prefixes = {side: encoding.get(f"{side}_prefix", "") for side in _SIDES}
+    said = "; ".join(
+        f"{name} with '{prefixes[side]}' (setting)"
+        if prefixes[side]
+        else f"{name} without a prefix"
+        for side, name in _SIDES.items()
+    )
+    asked = f"model {model}{f' ({revision})' if revision else ''} of the server {server}; {said}"
+    weights = {"server": server, "model": model, "revision": revision}
+    identity = {
+        "form": _FORM, "kind": "openai", **weights, "prefixes": prefixes, "similarity": similarity,
+    }  # fmt: skip
+
+    def load() -> _Client:
+        key = os.environ.get("OPENAI_API_KEY", "").strip()
+        if not key and url == DEFAULT_URL:
+            raise UsageError(
+                f"{spec}: no key; set OPENAI_API_KEY, or OPENAI_BASE_URL for another server"
+            )
+        return _Client(f"{spec}: {server}", url, model, key, prefixes, identity)
+
+    encoded = {"precision": "unknown", "device": server, "similarity": similarity, "asked": asked}
+    return CachedVectors(
+        spec=spec,
+        identity=identity,
+        record={"weights": weights, "encoding": encoded},
+        described=f"{asked}; {similarity}",
+        similarity=similarity,
+        load=load,
+    )
+
+
+class _Client(Model):
+    """Asks batch by batch; each batch is kept on disk until its request is.
+
+    `who` begins every message.
+    """
 
     def __init__(
         self,
-        name: str,
-        encoding: Mapping[str, Any],
-        device: str,  # noqa: ARG002 - the server computes
-        fetch: bool = True,  # noqa: ARG002 - a request that is not made fetches nothing
-        folder: Path | None = None,
+        who: str,
+        url: str,
+        model: str,
+        key: str,
+        prefixes: Mapping[Side, str],
+        identity: Mapping[str, Any],
     ) -> None:
-        super().__init__(folder)
-        self.spec = f"openai:{name}"
-        self._url, self.server = _address(self.spec)
-        model, mark, revision = name.rpartition("@")
-        if not mark or "/" in revision or not model:  # some names have the sign themselves
-            model, revision = name, ""
-        self._model = model
-        if refused := encoding.keys() - _SETTINGS:
-            raise UsageError(
-                f"setting encoding.{min(refused)}: {self.spec} computes on a server; leave it out"
-            )
-        self.similarity: Similarity = encoding.get("similarity", "cosine")
-        self._prefixes = {side: encoding.get(f"{side}_prefix", "") for side in _SIDES}
-        prefixes = "; ".join(
-            f"{many} with '{self._prefixes[side]}' (setting)"
-            if self._prefixes[side]
-            else f"{many} without a prefix"
-            for side, many in _SIDES.items()
-        )
-        asked = (
-            f"model {model}{revision and f' ({revision})'} of the server {self.server}; {prefixes}"
-        )
-        self.described = f"{asked}; {self.similarity}"
-        self.cost = {"backbone": self.spec, "precision": "unknown", "device": self.server}
-        weights = {"server": self.server, "model": model, "revision": revision}
-        self.identity = {
-            "form": _FORM,
-            "kind": "openai",
-            **weights,
-            "prefixes": self._prefixes,
-            "similarity": self.similarity,
-        }
-        self.record = {
-            "weights": weights,
-            "encoding": {
-                "precision": "unknown",
-                "device": self.server,
-                "similarity": self.similarity,
-                "asked": asked,
-            },
-        }
-
-    def load(self) -> _Client:
-        """A client; UsageError without a key where OpenAI's own server is asked."""
-        key = os.environ.get("OPENAI_API_KEY", "").strip()
-        if not key and self._url == DEFAULT_URL:
-            raise UsageError(
-                f"{self.spec}: no key; set OPENAI_API_KEY, or OPENAI_BASE_URL for another server"
-            )
-        return _Client(self, self._url, self._model, key)
-
-    def prefixed(self, texts: Sequence[str], side: Side) -> list[str]:
-        """Texts as the server gets them."""
-        return [self._prefixes[side] + text for text in texts]
-
-
-class _Client:
-    """Asks batch by batch; each batch is kept on disk until its request is."""
-
-    def __init__(self, source: ServerModel, url: str, model: str, key: str) -> None:
         import requests
 
-        self._source, self._url, self._model, self._key = source, url, model, key
+        self._who, self._url, self._model, self._key = who, url, model, key
+        self._prefixes, self._identity = prefixes, {**identity, "part": "batch"}
         self._session = requests.Session()
         self._batches: list[str] = []  # keys of the batches of the last request
 
@@ -123,30 +123,31 @@ class _Client:
         return texts * 2 * _FLOAT_BYTES * _MOST_DIMENSIONS
 
     def encode(self, request: Request, advance: Advance) -> np.ndarray:
-        source, distinct = self._source, list(dict.fromkeys(request.texts))
+        folder, distinct = cache_folder(), list(dict.fromkeys(request.texts))
         row_of = {text: row for row, text in enumerate(distinct)}
         parts: list[np.ndarray] = []
         for texts in batches(distinct):
-            key = vector_key({**source.identity, "batch": True}, request._replace(texts=texts))
-            vectors = load_vectors(source.folder, key)
+            key = vector_key(self._identity, request._replace(texts=texts))
+            vectors = load_vectors(folder, key)
             if vectors is None:
-                asked = self._ask(source.prefixed(texts, request.side), request.label)
-                vectors = scaled(asked, source.similarity)
-                store_vectors(source.folder, key, vectors, f"{request.label}, a batch")
+                prefixed = [self._prefixes[request.side] + text for text in texts]
+                vectors = self._ask(prefixed, request.label)
+                store_vectors(folder, key, vectors, f"{request.label}, a batch")
             self._batches.append(key)
             if parts and vectors.shape[1] != parts[0].shape[1]:
                 raise DataError(
-                    f"{source.spec}: vectors of {vectors.shape[1]} dimensions after those of "
-                    f"{parts[0].shape[1]}; has the server another model now?"
+                    f"{self._who}: vectors of {vectors.shape[1]} dimensions after those of "
+                    f"{parts[0].shape[1]}; is it another model now?"
                 )
             parts.append(vectors)
             advance(len(texts) * len(request.texts) / len(distinct))
-        return np.concatenate(parts)[[row_of[text] for text in request.texts]]
+        whole = np.concatenate(parts)[[row_of[text] for text in request.texts]]
+        return scaled(whole, self._identity["similarity"])
 
     def stored(self) -> None:
         """Remove the batches of a request that is on disk."""
         while self._batches:
-            remove_vectors(self._source.folder, self._batches.pop())
+            remove_vectors(cache_folder(), self._batches.pop())
 
     def _ask(self, texts: list[str], label: str) -> np.ndarray:
         """Vectors float32 [texts, dimensions] of one batch, after as many attempts as it takes."""
@@ -157,7 +158,7 @@ class _Client:
             requests.Timeout,
             requests.exceptions.ChunkedEncodingError,
         )
-        reason, who = "", f"{self._source.spec}: {self._source.server}"
+        reason, who = "", self._who
         for attempt in range(ATTEMPTS):
             wait = FIRST_WAIT * 2**attempt
             try:
@@ -200,13 +201,13 @@ class _Client:
             rows = [(int(row["index"]), row["embedding"]) for row in answer.json()["data"]]
         except (ValueError, KeyError, TypeError):
             raise DataError(
-                f"{self._source.spec}: {self._source.server}: an answer that is not of the OpenAI "
-                f"embeddings form: {self._said(answer)}"
+                f"{self._who}: an answer that is not of the OpenAI embeddings form: "
+                f"{self._said(answer)}"
             ) from None
         if sorted(row for row, _ in rows) != list(range(texts)):
             raise DataError(
-                f"{self._source.spec}: {self._source.server}: {label}: asked for {texts:,} vectors "
-                f"and got {len(rows):,}, or not one for each text"
+                f"{self._who}: {label}: asked for {texts:,} vectors and got {len(rows):,}, or not "
+                "one for each text"
             )
         vectors: list[Any] = [None] * texts
         for row, vector in rows:

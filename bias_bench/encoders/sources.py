@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bias_bench.encoders.embeds import Embeds
-from bias_bench.encoders.libraries import MtebModel, SentenceTransformerModel
-from bias_bench.encoders.server import ServerModel
+from bias_bench.encoders.libraries import mteb_model, sentence_transformer
+from bias_bench.encoders.server import server_model
 
 Open = Callable[[str, Mapping[str, Any], str, bool], Embeds]
 KINDS: dict[str, Open] = {  # by the word before the colon of a SPEC
-    "st": SentenceTransformerModel,
-    "mteb": MtebModel,
-    "openai": ServerModel,
+    "st": sentence_transformer,
+    "mteb": mteb_model,
+    "openai": server_model,
 }
 
 
