@@ -67,6 +67,13 @@ def test_what_a_source_has_encoded_itself_is_not_encoded_again(
     assert encoded[3:] == [FITTED[0].label, FITTED[1].label]
 
 
+def test_equal_requests_are_encoded_once(tmp_path: Path, encoded: list[str]) -> None:
+    twin = GREEK._replace(label="the same again")
+    first, second = arrays(source(tmp_path), [GREEK, twin])
+    assert len(encoded) == 1
+    np.testing.assert_array_equal(first, second)
+
+
 def test_policy_always_encodes_each_text_of_a_run_once(
     tmp_path: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

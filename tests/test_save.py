@@ -262,7 +262,7 @@ def test_what_is_no_saved_encoder_is_never_replaced(
     (tmp_path / "thesis" / "chapter.txt").write_text("precious", encoding="utf-8")
     (tmp_path / "file").write_text("precious", encoding="utf-8")
     for name in ("thesis", "file"):
-        with pytest.raises(BiasBenchError, match="is no encoder saved by biasbench"):
+        with pytest.raises(BiasBenchError, match="is not an encoder saved by biasbench"):
             save_encoder(tmp_path / name, model, tokenizer, PROFILE, replace=True)
     assert sorted(contents(tmp_path)) == ["file", "thesis/chapter.txt"]
 
@@ -321,7 +321,7 @@ def test_pooler_of_another_kind_is_refused(tokenizer: Any, tmp_path: Path) -> No
     model = random_bert(tokenizer)
     model.pooler.activation = torch.nn.GELU()
     profile = PROFILE.model_copy(update={"pooling": "pooler"})
-    with pytest.raises(BiasBenchError, match="BertPooler is no square tanh layer"):
+    with pytest.raises(BiasBenchError, match="BertPooler is not a square tanh layer"):
         save_encoder(tmp_path / "saved", model, tokenizer, profile)
 
 

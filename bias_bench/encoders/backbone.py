@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 
 from bias_bench.console import say
 from bias_bench.encoders import bundled, scratch, use_multilingual
-from bias_bench.encoders.folder import Folder, load_folder, read_folder
+from bias_bench.encoders.folder import Folder, build_head, load_folder, read_folder
 from bias_bench.encoders.folder import Loaded as Loaded
-from bias_bench.encoders.head import build_head
 from bias_bench.encoders.modules import NONE
 from bias_bench.encoders.profile import Profile, profile_for
 from bias_bench.errors import DataError, UsageError, nearest

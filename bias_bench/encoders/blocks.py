@@ -58,15 +58,12 @@ class ArrayBlocks(VectorBlocks):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """As of the array."""
         return self.vectors.shape[0], self.vectors.shape[1]
 
     def block(self, start: int) -> np.ndarray:
-        """A view of the array."""
         return self.vectors[start : start + BLOCK]
 
     def rows(self, columns: np.ndarray) -> np.ndarray:
-        """The vectors at `columns`."""
         return self.vectors[columns]
 
 
@@ -83,11 +80,9 @@ class StoredBlocks(VectorBlocks):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """As of the array in the file."""
         return self.number, self.dimensions
 
     def block(self, start: int) -> np.ndarray:
-        """One read of the file."""
         size = min(BLOCK, self.number - start)
         with self.path.open("rb") as stream:
             np.lib.format.read_magic(stream)
@@ -101,7 +96,6 @@ class StoredBlocks(VectorBlocks):
         return values.reshape(size, self.dimensions)
 
     def rows(self, columns: np.ndarray) -> np.ndarray:
-        """The vectors at `columns`."""
         return np.load(self.path, mmap_mode="r", allow_pickle=False)[columns]
 
 
@@ -119,15 +113,12 @@ class ChangedBlocks(VectorBlocks):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """As before the change."""
         return self.blocks.shape
 
     def block(self, start: int) -> np.ndarray:
-        """Changed."""
         return self.change(self.blocks.block(start))
 
     def rows(self, columns: np.ndarray) -> np.ndarray:
-        """Changed."""
         return self.change(self.blocks.rows(columns))
 
 
@@ -139,16 +130,13 @@ class JoinedBlocks(VectorBlocks):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of all parts together."""
         return sum(part.shape[0] for part in self.parts), self.parts[0].shape[1]
 
     def block(self, start: int) -> np.ndarray:
-        """From the part that has it."""
         number = bisect_right(self._starts, start) - 1
         return self.parts[number].block(start - self._starts[number])
 
     def rows(self, columns: np.ndarray) -> np.ndarray:
-        """The vectors at `columns`, of one part after the other."""
         vectors = np.empty((len(columns), self.shape[1]), dtype=np.float32)
         of_part = np.searchsorted(self._starts, columns, side="right") - 1
         for number in np.unique(of_part).tolist():

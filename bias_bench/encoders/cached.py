@@ -113,22 +113,21 @@ class CachedVectors:
         keys = [vector_key(self.identity, request) for request in requests]
         paths = [folder / f"{key}.npy" for key in keys]
         share = range(len(requests))[processes.rank :: processes.number]
-        missing = [
+        lacking = [
             index
             for index in share
             if (again and keys[index] not in self._made) or not _is_whole(paths[index])
         ]
-        every, new = (
-            sum(len(requests[index].texts) for index in part) for part in (share, missing)
-        )
+        missing = {keys[index]: index for index in lacking}.values()  # equal texts once
+        every, new = (sum(len(requests[i].texts) for i in rows) for rows in (share, lacking))
         whose = " of this process's share" if processes.number > 1 else ""
         detail(f"vectors: {every - new:,} of {every:,} texts{whose} are in the cache, {folder}")
         if missing:
             make_folder(folder)  # before any work
             model = self._load()
-            most = max(len(requests[index].texts) for index in missing)
-            require_memory(memory, model.workspace(most), "encode")
-            with progress("encode", new, "texts") as advance:
+            sizes = [len(requests[index].texts) for index in missing]
+            require_memory(memory, model.workspace(max(sizes)), "encode")
+            with progress("encode", sum(sizes), "texts") as advance:
                 for index in missing:
                     request, start = requests[index], perf_counter()
                     vectors = model.encode(request, advance)

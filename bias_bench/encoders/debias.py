@@ -72,13 +72,13 @@ def fit(method: Method, vectors: np.ndarray, groups: np.ndarray, rank: int = LIR
     x = vectors.astype(np.float64)
     if method == "leace":
         return _leace(x, groups)
-    own = [x[groups == code] for code in codes]
+    of_group = [x[groups == code] for code in codes]
     size = x.shape[1]
     if method in ("centre", "centre-sides"):
         none = np.zeros((len(codes), size, 0))
-        return Debias(method, codes, np.stack([part.mean(axis=0) for part in own]), none, none)
+        return Debias(method, codes, np.stack([part.mean(axis=0) for part in of_group]), none, none)
     basis = np.zeros((len(codes), size, min(rank, size)))
-    for row, part in enumerate(own):
+    for row, part in enumerate(of_group):
         directions = np.linalg.svd(part, full_matrices=False).Vh[: basis.shape[2]]
         basis[row, :, : len(directions)] = directions.T
     return Debias(method, codes, np.zeros((len(codes), size)), basis, basis)
@@ -93,8 +93,8 @@ def _leace(x: np.ndarray, languages: np.ndarray) -> Debias:
     sums = np.zeros((len(codes), x.shape[1]))
     np.add.at(sums, rows, centred)
     variances, axes = np.linalg.eigh(centred.T @ centred / len(x))
-    kept = variances > variances[-1] * len(variances) * np.finfo(np.float64).eps
-    scales, axes = np.sqrt(variances[kept]), axes[:, kept]
+    varied = variances > variances[-1] * len(variances) * np.finfo(np.float64).eps
+    scales, axes = np.sqrt(variances[varied]), axes[:, varied]
     # in the axes of the covariance W and W⁺ are diagonal; a row of `sums` for each language is
     # Σ_xz times n, and the last is minus the sum of the others
     whitened = (axes.T @ sums[:-1].T / len(x)) / scales[:, None]

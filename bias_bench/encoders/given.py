@@ -28,6 +28,7 @@ from bias_bench.encoders.objects import (
     how_asked,
     require_similarity,
     scaled,
+    stated_similarity,
 )
 from bias_bench.encoders.profile import Similarity, profile_for
 from bias_bench.errors import DataError, UsageError
@@ -54,8 +55,8 @@ class GivenModel:
         similarity: Similarity | None = None,
     ) -> None:
         self.spec = f"{GIVEN}:{name}"
-        stated = similarity or getattr(model, "similarity_fn_name", None) or "cosine"
-        self.similarity = require_similarity(stated, class_of(model))
+        chosen = similarity or stated_similarity(model) or "cosine"
+        self.similarity = require_similarity(chosen, class_of(model))
         start = perf_counter()
         if isinstance(model, Mapping | Vectors):
             self._encode, parts = None, _split(_as_vectors(model), requests)
@@ -126,14 +127,14 @@ def _warn_of_prefixes(model: Any) -> None:
 
 
 def _ask(encode: Encode, requests: Sequence[Request]) -> list[np.ndarray]:
-    found = []
+    answers = []
     with progress("encode", sum(len(request.texts) for request in requests), "texts") as advance:
         for request in requests:
             # a copy, so that a model which changes its list does not change the benchmark
             vectors = encode(list(request.texts), request.side)
-            found.append(checked_vectors(vectors, len(request.texts), request.label))
+            answers.append(checked_vectors(vectors, len(request.texts), request.label))
             advance(len(request.texts))
-    return found
+    return answers
 
 
 def _as_vectors(model: Mapping[str, ArrayLike] | Vectors) -> Vectors:
@@ -147,16 +148,15 @@ def _as_vectors(model: Mapping[str, ArrayLike] | Vectors) -> Vectors:
 
 def _split(vectors: Vectors, requests: Sequence[Request]) -> list[np.ndarray]:
     """The rows of each request."""
-    found: dict[str, np.ndarray] = {}
+    left: dict[str, np.ndarray] = {}
     for side, name in (("query", "queries"), ("candidate", "candidates")):
         total = sum(len(request.texts) for request in requests if request.side == side)
-        found[side] = checked_vectors(getattr(vectors, name), total, name)
-    past = {"query": 0, "candidate": 0}
+        left[side] = checked_vectors(getattr(vectors, name), total, name)
     parts = []
     for request in requests:
-        start = past[request.side]
-        past[request.side] += len(request.texts)
-        parts.append(found[request.side][start : past[request.side]])
+        number = len(request.texts)
+        parts.append(left[request.side][:number])
+        left[request.side] = left[request.side][number:]
     return parts
 
 

@@ -28,6 +28,7 @@ from bias_bench.encoders.objects import (
     prompts_asked,
     require_similarity,
     scaled,
+    stated_similarity,
 )
 from bias_bench.encoders.profile import Similarity
 from bias_bench.errors import BiasBenchError, DataError, UsageError, first_line
@@ -106,8 +107,7 @@ def mteb_model(
         return asker(meta.load_model(device=device))
 
     weights = {str(meta.name): str(meta.revision)}
-    stated = getattr(meta.similarity_fn_name, "value", meta.similarity_fn_name)
-    libraries = (*_LIBRARIES, "mteb")
+    stated, libraries = stated_similarity(meta), (*_LIBRARIES, "mteb")
     return _source(spec, weights, MTEB_ASKED, stated, libraries, encoding, device, load)
 
 

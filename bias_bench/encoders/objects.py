@@ -270,6 +270,12 @@ def _from_torch(tensor: Any, what: str) -> Any:
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
+def stated_similarity(model: Any) -> object:
+    """The name of the similarity that a model's own files state; None without one."""
+    stated = getattr(getattr(model, "mteb_model_meta", model), "similarity_fn_name", None)
+    return getattr(stated, "value", stated)
+
+
 def require_similarity(name: object, whose: str) -> Similarity:
     """A similarity by its name; UsageError for one that is neither cosine nor dot."""
     if name == "cosine":
