@@ -258,6 +258,16 @@ def test_without_a_key_openais_own_server_is_not_asked(monkeypatch: pytest.Monke
         opened("openai:toy").vectors([QUERIES])
 
 
+@pytest.mark.parametrize("key", ["schlüssel", "sk-a\nb"])
+def test_a_key_that_cannot_be_sent_is_a_usage_error(
+    toy: EmbeddingServer, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(UsageError, match="characters that no key has"):
+        opened("openai:toy").vectors([QUERIES])
+    assert toy.headers == []
+
+
 # sentence-transformers
 
 ASKED = f"queries with its prompt '{PROMPTS['query']}'"
@@ -355,6 +365,16 @@ def test_pickled_weights_are_not_read(folder: Path, tmp_path: Path) -> None:
     (place / "1_Pooling" / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(DataError, match=r"1_Pooling/pytorch_model.bin: pickled weights are not"):
         opened(f"st:{place}")
+
+
+def test_a_folder_without_an_encoder_is_found_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sentence_transformers", minversion="6")
+    (tmp_path / "empty").mkdir()
+    assert run(tmp_path, *FEW, backbone=f"st:{tmp_path / 'empty'}") == 3
+    assert "holds neither modules.json nor config.json" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_code_that_comes_with_an_encoder_is_not_run(folder: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from bias_bench.encoders.backbone import hub_folder
 from bias_bench.encoders.cached import CachedVectors, Model
 from bias_bench.encoders.embeds import Request
 from bias_bench.encoders.encoder import resolve_precision
-from bias_bench.encoders.modules import CONFIG
+from bias_bench.encoders.modules import CONFIG, MODULES
 from bias_bench.encoders.objects import (
     MTEB_ASKED,
     Encode,
@@ -197,8 +197,11 @@ def _require(package: str, first: int, spec: str) -> None:
 
 def _folder(name: str, spec: str, fetch: bool) -> Path:
     """The folder with the model's files; DataError where they are not on this disk nor the hub."""
-    if Path(name).is_dir():
-        return Path(name)
+    folder = Path(name)
+    if folder.is_dir():
+        if not any((folder / file).is_file() for file in (MODULES, "config.json")):
+            raise DataError(f"{spec}: holds neither {MODULES} nor config.json; is it an encoder's?")
+        return folder
     hub_id, _, revision = name.partition("@")
     if hub_id.count("/") != 1 or hub_id.startswith((".", "/", "~")):
         raise UsageError(f"{spec}: neither an existing folder nor an id of the hub (owner/name)")

@@ -83,6 +83,8 @@ def server_model(
             raise UsageError(
                 f"{spec}: no key; set OPENAI_API_KEY, or OPENAI_BASE_URL for another server"
             )
+        if not (key.isascii() and key.isprintable()):
+            raise UsageError(f"{spec}: OPENAI_API_KEY holds characters that no key has")
         return _Client(f"{spec}: {server}", url, model, key, prefixes, identity)
 
     encoded = {"precision": "unknown", "device": server, "similarity": similarity, "asked": asked}
