@@ -89,9 +89,10 @@ class Embeds(Protocol):
         ...
 
     def texts(self, requests: Sequence[Request]) -> list[Texts]:
-        """What `vectors` of the requests would take; nothing is computed. Empty ones are left out.
+        """What `vectors` of the requests would take from a cache or compute; nothing is computed.
 
-        The keys are equal only where the vectors are.
+        Empty requests are left out. Equal keys are of equal vectors, as they are before debiasing:
+        what decides a stage is these keys and the record's `debias`.
         """
         ...
 
