@@ -24,7 +24,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests; arguments after -- go to pytest, for example -m 'not slow'."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "tests.browser")  # fetches one where there is none
+    session.run("python", "-m", "tests.support.browser")  # fetches one where there is none
     # a thread each: two processes with two threads each would slow each other down
     session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs, env=THREADS)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.harness import Options
-from bias_bench.datasets.collection import Candidate, Collection, Query, Topic
+from bias_bench.data.collection import Candidate, Collection, Query, Topic
 
 TOPICS = 1190  # XQuAD-R
 DIMENSIONS = 384  # multilingual-e5-small
@@ -23,7 +23,7 @@ class Texts(NamedTuple):
 
 def collection(options: Options) -> Collection:
     """XQuAD-R, or one of its size: 11 languages, 1,190 topics each, 13,014 candidates."""
-    from bias_bench.datasets.registry import benchmark_spec, load_benchmark
+    from bias_bench.data.registry import benchmark_spec, load_benchmark
 
     if options.data_dir:
         return load_benchmark("xquad-r", options.data_dir).collection
@@ -77,7 +77,7 @@ def vectors(items: Collection, seed: int = 0) -> list[np.ndarray]:
 
 def texts(options: Options) -> Texts:
     """An evenly spaced sample of XQuAD-R, else the embedded texts, repeated with a number."""
-    from bias_bench.datasets.registry import load_benchmark
+    from bias_bench.data.registry import load_benchmark
 
     name = "xquad-r" if options.data_dir else "mini"
     items = load_benchmark(name, options.data_dir).collection

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bias_bench.files import write_text
+from bias_bench.system.files import write_text
 
 SHARE, SEED = 0.2, 0
 HELD_OUT, REST = "mlqa-r-held-out", "mlqa-r-rest"

@@ -107,7 +107,7 @@ def set_threads(threads: int) -> None:
 
 def machine_line(threads: int) -> str:
     """Processor, cores, the library versions that decide speed, and what else the machine does."""
-    from bias_bench.provenance import host, versions
+    from bias_bench.system.provenance import host, versions
 
     found, libraries = host(), versions()
     features = " ".join(found["features"])

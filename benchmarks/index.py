@@ -8,11 +8,11 @@ import numpy as np
 
 from benchmarks import data
 from benchmarks.harness import Comparison, Options, interleave, progress
-from bias_bench.retrieval.approximate import Index, build_index, built_from
-from bias_bench.retrieval.blocks import ArrayBlocks
-from bias_bench.retrieval.dense import make_pool, search
-from bias_bench.retrieval.nearest import exact_nearest, nearest_by_index, recall
-from bias_bench.retrieval.settings import ApproximateIndex, HnswIndex, IvfPqIndex
+from bias_bench.config.index import ApproximateIndex, HnswIndex, IvfPqIndex
+from bias_bench.encoders.blocks import ArrayBlocks
+from bias_bench.search.approximate import Index, build_index, built_from
+from bias_bench.search.dense import make_pool, search
+from bias_bench.search.indexed import exact_nearest, nearest_by_index, recall
 
 DEPTH = 100
 _CANDIDATES, _QUICK_CANDIDATES, _QUERIES = 100_000, 3_000, 2_000

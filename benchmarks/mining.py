@@ -6,10 +6,10 @@ import numpy as np
 
 from benchmarks import data
 from benchmarks.harness import Comparison, Options, interleave, progress
-from bias_bench.datasets.pairs import Pairs
-from bias_bench.negatives.mining import Mined, mine
-from bias_bench.negatives.settings import MiningSettings
-from bias_bench.negatives.workspace import CANDIDATES, QUERIES
+from bias_bench.config.mining import MiningSettings
+from bias_bench.data.pairs import Pairs
+from bias_bench.training.negatives.mining import Mined, mine
+from bias_bench.training.negatives.workspace import CANDIDATES, QUERIES
 
 LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 _GROUPS, _QUICK_GROUPS, _CHECKED = 12_000, 300, 100

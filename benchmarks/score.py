@@ -58,19 +58,22 @@ def compare(options: Options) -> list[Comparison]:
 
 def _write_run(options: Options, folder: Path) -> list[Setting]:
     """Runs, qrels and ranks of generated vectors, written by the package itself."""
-    from bias_bench.datasets.registry import LoadedBenchmark
-    from bias_bench.experiment import make_experiment
-    from bias_bench.retrieval.blocks import ArrayBlocks
-    from bias_bench.stages.search import Encoded, vector_search
-    from bias_bench.stages.work import Prepared, search_settings
+    from bias_bench.config.experiment import make_experiment
+    from bias_bench.data.registry import LoadedBenchmark
+    from bias_bench.encoders.blocks import ArrayBlocks
+    from bias_bench.encoders.cached import CachedBackbone
+    from bias_bench.runs.task import Prepared, search_settings
+    from bias_bench.runs.vectors import Encoded, vector_search
 
     collection = data.collection(options)
     profile = profile_for("").profile
     prepared = Prepared(
         experiment=make_experiment(),
         benchmark=LoadedBenchmark(collection, {}, None),
-        backbone=Backbone("generated", profile, {}, _no_model),
-        settings=EncodingSettings(profile, "float32", 1, "cpu"),
+        source=CachedBackbone(
+            Backbone("generated", profile, {}, _no_model),
+            EncodingSettings(profile, "float32", 1, "cpu"),
+        ),
     )
     vectors, number = data.vectors(collection), len(collection.languages)
     encoded = Encoded([ArrayBlocks(part) for part in vectors[:number]], vectors[number:], [])
@@ -119,7 +122,7 @@ def _ranx(item: Inputs) -> float:
 
 
 def _trec_eval(item: Inputs) -> float:
-    from bias_bench.java import anserini_jar, java_command
+    from bias_bench.system.java import anserini_jar, java_command
 
     command = [str(java_command()), "-cp", str(anserini_jar()), "trec_eval", "-q", "-c"]
     for metric in _TREC_EVAL:

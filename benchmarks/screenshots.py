@@ -13,12 +13,12 @@ import tempfile
 from pathlib import Path
 
 from bias_bench.errors import BiasBenchError
-from bias_bench.files import write_bytes
 from bias_bench.report.comparison_page import write_comparison_page
 from bias_bench.report.run_page import write_run_page
 from bias_bench.significance.comparison import compare
 from bias_bench.significance.options import CompareOptions
-from tests.browser import find
+from bias_bench.system.files import write_bytes
+from tests.support.browser import find
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 LARGEST = 300_000  # bytes

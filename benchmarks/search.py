@@ -8,10 +8,10 @@ import numpy as np
 
 from benchmarks import data
 from benchmarks.harness import Comparison, Options, Times, interleave, progress
-from bias_bench.datasets.collection import Collection
+from bias_bench.data.collection import Collection
 from bias_bench.evaluation.settings import ALL
-from bias_bench.retrieval.dense import make_pool, search
-from bias_bench.retrieval.exact import Results
+from bias_bench.search.dense import make_pool, search
+from bias_bench.search.exact import Results
 
 DEPTH = 100
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmarks.encode import sentence_transformer
 from benchmarks.harness import Comparison, Options, interleave, progress
-from bias_bench.datasets.mini import training_texts, training_topics
-from bias_bench.datasets.pairs import Pairs, pairs_from_collection
+from bias_bench.data.mini import training_texts, training_topics
+from bias_bench.data.pairs import Pairs, pairs_from_collection
 from bias_bench.encoders.backbone import BUNDLED_NAME, Loaded, resolve_backbone
 from bias_bench.encoders.profile import Profile
 
@@ -74,9 +74,9 @@ class Ours:
         self.loss = float("nan")
 
     def __call__(self) -> None:
+        from bias_bench.config.training import TrainingSettings
         from bias_bench.training.job import Job
         from bias_bench.training.loop import Folders, train
-        from bias_bench.training.settings import TrainingSettings
 
         settings = TrainingSettings(
             steps=len(self._setting.rows), terms=self._terms, batch_size=BATCH,

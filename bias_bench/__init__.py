@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = [
-    "Comparison", "Metrics", "RankDistance", "Run", "RunRecord", "Vectors", "compare", "evaluate",
-    "load_collection", "load_run", "rank_distance",
+    "BiasBenchError", "BiasBenchWarning", "Candidate", "Collection", "Comparison", "DataError",
+    "Metrics", "Query", "RankDistance", "Run", "RunRecord", "Topic", "UsageError", "Vectors",
+    "compare", "evaluate", "load_collection", "load_run", "mine", "rank_distance", "score",
+    "show_progress", "train",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -16,9 +18,14 @@ if TYPE_CHECKING:
     from bias_bench.api.distance import RankDistance, rank_distance
     from bias_bench.api.evaluate import evaluate, load_collection
     from bias_bench.api.run import Run, load_run
+    from bias_bench.api.score import score
+    from bias_bench.api.train import mine, train
+    from bias_bench.data.collection import Candidate, Collection, Query, Topic
     from bias_bench.encoders.objects import Vectors
+    from bias_bench.errors import BiasBenchError, BiasBenchWarning, DataError, UsageError
     from bias_bench.evaluation.metrics_document import Metrics
-    from bias_bench.run_record import RunRecord
+    from bias_bench.evaluation.run_record import RunRecord
+    from bias_bench.system.console import show_progress
 else:
     # hidden from type checkers, to whom it would say that every name exists
     _MODULES = {
@@ -26,9 +33,14 @@ else:
         "api.distance": ("RankDistance", "rank_distance"),
         "api.evaluate": ("evaluate", "load_collection"),
         "api.run": ("Run", "load_run"),
+        "api.score": ("score",),
+        "api.train": ("mine", "train"),
+        "system.console": ("show_progress",),
+        "data.collection": ("Candidate", "Collection", "Query", "Topic"),
         "encoders.objects": ("Vectors",),
+        "errors": ("BiasBenchError", "BiasBenchWarning", "DataError", "UsageError"),
         "evaluation.metrics_document": ("Metrics",),
-        "run_record": ("RunRecord",),
+        "evaluation.run_record": ("RunRecord",),
     }
 
     def __getattr__(name):

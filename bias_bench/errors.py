@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class BiasBenchError(Exception):
@@ -24,6 +24,10 @@ class DataError(BiasBenchError):
     exit_code = 3
 
 
+class BiasBenchWarning(UserWarning):
+    """Something that a reader must know before believing, or repeating, what was computed."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an "unknown X" message: the nearest known name, or all of them."""
     names = sorted(known)
@@ -32,3 +36,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if matches:
         return f"did you mean '{folded[matches[0]]}'?"
     return f"known: {', '.join(names)}" if names else "none are known"
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """Names in a message: the first `most`, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def first_line(error: Exception) -> str:
+    """What another library's error says, in one line of at most 300 characters."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text if len(text) <= 300 else f"{text[:300]}…"

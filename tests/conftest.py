@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from bias_bench.cli import run_command
-from tests.command_line import Command, Outcome
-from tests.kills import TRAINED, Undisturbed, undisturbed_run
-from tests.runs import run
-from tests.small_disks import mounted
+from bias_bench.system.console import command_console
+from tests.support.command_line import Command, Outcome
+from tests.support.compared import make_pair, make_runs
+from tests.support.kills import TRAINED, Undisturbed, undisturbed_run
+from tests.support.runs import run
+from tests.support.small_disks import mounted
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -24,6 +26,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the user's caches out of tests, and tests out of the user's caches."""
     os.environ["BIASBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _console() -> Iterator[None]:
+    """What the library says is on stderr, as of a command, so that tests can read it."""
+    with command_console():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +50,18 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("native")
     assert run(out) == 0
     return out / "runs" / "mini-zero-shot-0"
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small runs with made-up rankings, of several recipes and seeds; to be read only."""
+    return make_runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def pair(runs: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Copies of two of them, to change."""
+    return make_pair(runs, tmp_path)
 
 
 @pytest.fixture(scope="session")

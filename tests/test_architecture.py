@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,11 @@ import pytest
 import bias_bench
 
 PACKAGE = Path(bias_bench.__file__).parent
+# each may use those before it; `__init__` and `__main__` at the top only open the last ones
 ROOMS = [
-    "datasets", "encoders", "retrieval", "negatives", "training", "evaluation", "bias",
-    "robustness", "significance", "report",
+    "errors", "system", "config", "data", "encoders", "search", "training", "evaluation", "bias",
+    "robustness", "significance", "report", "runs", "api", "cli",
 ]  # fmt: skip
-ABOVE_ROOMS = {"api", "cli", "dry_run", "external", "health", "pipeline", "reproduction", "stages"}
 HEAVY = [
     "torch",
     "transformers",
@@ -31,38 +32,59 @@ HEAVY = [
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def first_part(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def module(path: Path) -> str:
+    """The name of a file's module within the package."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imported_parts(path: Path) -> set[str]:
-    """The parts of bias_bench that a file imports, at the top or inside functions."""
+MODULES = {module(path) for path in FILES}
+
+
+def imports(path: Path, everywhere: bool) -> set[str]:
+    """The modules of the package that a file imports: anywhere, or at its top alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree) if everywhere else tree.body:
         if isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("bias_bench.")}
+    found = {name.partition(".")[2] for name in names if name.startswith("bias_bench.")}
+    return (found & MODULES) - {module(path)}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_part_is_in_a_room() -> None:
+    parts = {module(path).partition(".")[0] for path in FILES}
+    assert parts - {"__init__", "__main__"} == {*ROOMS}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
 def test_a_room_imports_no_later_room(path: Path) -> None:
-    here = first_part(path)
-    if here in ABOVE_ROOMS or here in ("__main__", "__init__"):
-        return
-    for other in imported_parts(path):
-        if here in ROOMS:
-            assert other not in ABOVE_ROOMS
-            assert other not in ROOMS or ROOMS.index(other) <= ROOMS.index(here)
-        else:  # the foundation: errors, files, console, …
-            assert other not in ABOVE_ROOMS
-            assert other not in ROOMS or here == "experiment"
+    here = module(path).partition(".")[0]
+    if here in ROOMS:
+        others = {name.partition(".")[0] for name in imports(path, everywhere=True)}
+        assert {other for other in others if ROOMS.index(other) > ROOMS.index(here)} == set()
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_import_each_other_one_way() -> None:
+    graph = {module(path): imports(path, everywhere=False) for path in FILES}
+    assert [*TopologicalSorter(graph).static_order()]  # CycleError names a circle
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
 def test_files_stay_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+
+
+@pytest.mark.parametrize("document", ["RunRecord", "Metrics", "ComparisonDocument"])
+def test_documents_are_read_as_types(document: str) -> None:
+    """Nobody asks a document, or its JSON, for a field by a string."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in FILES)
+    assert f"{document}.load(" in text or f"{document}(" in text
+    for path in FILES:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        asked = [line for line in lines if ".dump()[" in line or ".dump().get(" in line]
+        assert asked == [], path
 
 
 @pytest.mark.parametrize("code", ["import bias_bench", "import bias_bench.cli.app"])

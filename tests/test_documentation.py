@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -14,8 +15,16 @@ from typer.main import get_command
 
 from bias_bench.cli import run_command
 from bias_bench.cli.app import app
-from bias_bench.experiment import make_experiment
-from tests.runs import run
+from bias_bench.config.experiment import (
+    Experiment,
+    make_experiment,
+    nest,
+    parse_override,
+)
+from bias_bench.config.index import HnswIndex, IvfPqIndex
+from bias_bench.config.kinds import FINISHED_RUNS, LUCENE
+from bias_bench.config.setting_keys import setting_keys
+from tests.support.runs import run
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -71,6 +80,43 @@ def test_recipes_and_sources_in_the_documents_are_valid() -> None:
         if isinstance(content, list):
             content = {"training": {"sources": content}}
         make_experiment(content.get("settings", content))
+
+
+def settings_page() -> str:
+    """The page of settings that the documentation is built with."""
+    spec: Any = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    return hooks.settings_page()
+
+
+ROWS = re.findall(r"^\| `([\w.]+)` \| (.*?) \| .*? \| (.+) \|$", settings_page(), re.MULTILINE)
+NOT_GIVEN = ("fusion.runs", *(f"training.terms.perturbation.{name}" for name in
+             ("radius", "step_size", "steps", "start")))  # fmt: skip
+
+
+def test_the_page_of_settings_explains_every_key() -> None:
+    explained = [key for key, _, _ in ROWS]
+    assert len(explained) == len(set(explained))
+    keys = {key for key in setting_keys(Experiment) if not key.endswith(".kind")}
+    assert set(explained) == keys
+
+
+@pytest.mark.parametrize(("key", "default"), [row[:2] for row in ROWS])
+def test_a_documented_default_is_what_holds_without_it(key: str, default: str) -> None:
+    base = nest(key.rpartition(".")[0], {}) if "." in key else {}  # a section may be left out
+    for kind in (HnswIndex, IvfPqIndex):
+        if key.startswith("retrieval.index.") and key.split(".")[2] in kind.model_fields:
+            base = {"retrieval": {"index": kind().kind}}
+    if key.startswith("fusion"):
+        base = {"backbone": FINISHED_RUNS, "fusion": {"runs": ["a", "b"]}}
+    if key.startswith("lexical"):
+        base["backbone"] = LUCENE
+    assert (default == "") == (key in NOT_GIVEN)
+    if default:
+        value = "null" if default == "none" else default.strip("`")
+        given = parse_override(f"{key}={value}")
+        assert make_experiment(base, given) == make_experiment(base)
 
 
 def test_code_in_the_documents_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from benchmarks.calibration.simulation import Calibration, provenance, simulate
 from benchmarks.calibration.tables import tables
 from benchmarks.calibration.worlds import read_source
 from bias_bench.errors import BiasBenchError
-from bias_bench.files import write_json, write_text
+from bias_bench.system.files import write_json, write_text
 
 RUNS = (Path("runs/xquad-r-mono-0"), Path("runs/xquad-r-hybrid-0"))
 RATES = "rates.tsv"

@@ -7,14 +7,14 @@ import numpy as np
 from benchmarks.calibration.errors import Size
 from benchmarks.calibration.estimates import LEVEL, Found, Row, Scenario, rows
 from benchmarks.calibration.worlds import UNITS, Sample, Source, generator, resampled
+from bias_bench.data.units import Unit
 from bias_bench.significance.bootstrap import (
     Intervals,
     bootstrap_means,
+    equivalence,
     macro_replicates,
     percentile_intervals,
 )
-from bias_bench.significance.equivalence import equivalence
-from bias_bench.significance.run_values import Cluster
 from bias_bench.significance.simultaneous import residuals, simultaneous_intervals
 
 SETTING, SIMULTANEOUS, MACRO = "one setting", "all settings at once", "macro average"
@@ -23,7 +23,7 @@ NO_WORSE, EQUIVALENT, SHOWN = "error of no worse", "error of equivalence", "equi
 MARGIN = 0.01
 
 
-def interval_coverage(source: Source, size: Size, unit: Cluster) -> list[Row]:
+def interval_coverage(source: Source, size: Size, unit: Unit) -> list[Row]:
     """Coverage of 95 % intervals and errors of equivalence tests at their margin.
 
     The world is the resampled one, whose true difference is 0 everywhere. Settings of a data set
@@ -42,7 +42,7 @@ def interval_coverage(source: Source, size: Size, unit: Cluster) -> list[Row]:
     return rows(Scenario("coverage", "resampled", unit), found)
 
 
-def _of_cluster(sample: Sample, cluster: Cluster, replicates: int, seed: int) -> Found:
+def _of_cluster(sample: Sample, cluster: Unit, replicates: int, seed: int) -> Found:
     clusters = sample.units[cluster]
     means = bootstrap_means(sample.values, clusters, replicates, seed)
     macro = macro_replicates(means, [range(means.shape[1])])

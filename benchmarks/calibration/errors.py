@@ -9,11 +9,11 @@ import numpy as np
 
 from benchmarks.calibration.estimates import LEVEL, Found, Row, Scenario, rows
 from benchmarks.calibration.worlds import UNITS, WORLDS, Sample, Source, generator
+from bias_bench.data.units import Unit
 from bias_bench.significance.corrections import benjamini_hochberg, holm
 from bias_bench.significance.differences import macro_values
 from bias_bench.significance.parametric import t_test
 from bias_bench.significance.randomization import sign_flips
-from bias_bench.significance.run_values import Cluster
 
 STEP_DOWN, SINGLE_STEP = "max-T, step-down", "max-T, single step"
 HOLM, BONFERRONI, BH, NONE = "Holm", "Bonferroni", "Benjamini-Hochberg", "no correction"
@@ -33,7 +33,7 @@ class Size(NamedTuple):
     seed: int = 0
 
 
-def null_errors(source: Source, size: Size, world: str, unit: Cluster) -> list[Row]:
+def null_errors(source: Source, size: Size, world: str, unit: Unit) -> list[Row]:
     """Error rates where no setting differs, of tests by topics, paragraphs and articles."""
     name = f"errors {world} {unit}"
     none = np.zeros(source.values.shape[1], dtype=bool)
@@ -56,7 +56,7 @@ def null_errors(source: Source, size: Size, world: str, unit: Cluster) -> list[R
 
 
 def shifted_power(
-    source: Source, size: Size, unit: Cluster, clusters: Sequence[Cluster], shifted: int
+    source: Source, size: Size, unit: Unit, clusters: Sequence[Unit], shifted: int
 ) -> list[Row]:
     """Share of the `shifted` settings found, and errors in the others, for each size of shift.
 
@@ -99,7 +99,7 @@ def adjusted(
     }
 
 
-def _family(sample: Sample, cluster: Cluster, differs: np.ndarray, size: Size, seed: int) -> Found:
+def _family(sample: Sample, cluster: Unit, differs: np.ndarray, size: Size, seed: int) -> Found:
     found: Found = {}
     p_values = adjusted(sample.values, sample.units[cluster], size.permutations, seed)
     for method, p in p_values.items():
@@ -123,7 +123,7 @@ def _judged(cluster: str, method: str, p: np.ndarray, differs: np.ndarray) -> Fo
     return found
 
 
-def _pooled(sample: Sample, cluster: Cluster, size: Size, seed: int, quantity: str) -> Found:
+def _pooled(sample: Sample, cluster: Unit, size: Size, seed: int, quantity: str) -> Found:
     """The test of the macro average over all settings."""
     values = macro_values(sample.values, [range(sample.values.shape[1])])
     p = sign_flips(values, sample.units[cluster], size.permutations, seed).p[0]

@@ -19,8 +19,7 @@ from benchmarks.calibration.errors import (
 )
 from benchmarks.calibration.estimates import LEVEL, Row, find
 from benchmarks.calibration.worlds import UNITS, WORLDS
-from bias_bench.report.figure_parts import colour, drawing
-from bias_bench.report.svg import INK, PAPER, as_svg
+from bias_bench.report.figures import INK, PAPER, colour, drawing, drawn
 
 # the pages' own colours, which a file that stands alone has to bring along
 _COLOURS = """<style>
@@ -163,5 +162,5 @@ def _settings(count: int) -> str:
 
 def standing_alone(figure: Any, prefix: str, title: str, description: str) -> str:
     """SVG of a figure outside of any page, with colours of its own."""
-    svg = as_svg(figure, prefix, title, description)
+    svg = drawn(figure, prefix, title, description, caption="").svg
     return svg.replace("</desc>", f"</desc>\n{_COLOURS}", 1) + "\n"

@@ -23,13 +23,14 @@ from benchmarks.calibration.simulation import LIBRARIES, run_identity
 from benchmarks.calibration.worlds import UNITS, Source, design_effect, generator, read_kinds
 from benchmarks.calibration.worlds import resampled as draw_articles
 from benchmarks.harness import progress
+from bias_bench.data.units import Unit
 from bias_bench.errors import BiasBenchError
-from bias_bench.files import write_json, write_text
-from bias_bench.provenance import versions
 from bias_bench.significance.bootstrap import bootstrap_means, percentile_intervals
 from bias_bench.significance.differences import macro_values
 from bias_bench.significance.randomization import sign_flips
-from bias_bench.significance.run_values import Cluster, read_run
+from bias_bench.significance.systems import read_finished
+from bias_bench.system.files import write_json, write_text
+from bias_bench.system.provenance import versions
 
 JUDGED = (("AP", "multilingual"), ("rank_distance", "multilingual"), ("AP", "cross_lingual"))
 KIND_WORDS = {"multilingual": "pooled", "cross_lingual": "cross-lingual"}
@@ -61,7 +62,7 @@ class Judged(NamedTuple):
 
 def judge_pair(runs: Sequence[Path], size: Size) -> list[Judged]:
     """All figures of one pair of run folders, the baseline first."""
-    names = [read_run(path).name for path in runs]
+    names = [read_finished(path).name for path in runs]
     found: list[Judged] = []
     sources = {}
     for metric in dict.fromkeys(metric for metric, _ in JUDGED):
@@ -91,7 +92,7 @@ def _inflation(source: Source) -> list[Figure]:
 
 def _by_units(source: Source, size: Size) -> list[Figure]:
     """Errors and coverage by each unit, where articles are a new sample."""
-    hits: dict[tuple[Cluster, str], list[float]] = {}
+    hits: dict[tuple[Unit, str], list[float]] = {}
     every = range(source.values.shape[1])
     for number in range(size.simulations):
         random = generator(size.seed, "pairs", number)

@@ -15,9 +15,9 @@ from benchmarks.calibration.errors import Size, null_errors, shifted_power
 from benchmarks.calibration.estimates import LEVEL, Row
 from benchmarks.calibration.worlds import UNITS, WORLDS, Source, structure
 from benchmarks.harness import progress
-from bias_bench.files import sha256_file
-from bias_bench.provenance import versions
-from bias_bench.significance.run_values import read_run
+from bias_bench.significance.systems import read_finished
+from bias_bench.system.files import sha256_file
+from bias_bench.system.provenance import versions
 
 LIBRARIES = ("biasbench", "python", "numpy", "scipy")
 
@@ -89,11 +89,11 @@ def provenance(source: Source, chosen: Calibration) -> dict[str, Any]:
 
 def run_identity(folder: Path) -> dict[str, str]:
     """What a run folder is, and of what scores."""
-    run = read_run(folder)
+    run = read_finished(folder)
     return {
         "name": run.name,
-        "system": run.system,
-        "benchmark": run.benchmark,
-        "collection": run.data,
+        "system": run.record.system,
+        "benchmark": run.record.benchmark,
+        "collection": run.record.collection,
         "scores sha256": sha256_file(folder / "scores.parquet"),
     }

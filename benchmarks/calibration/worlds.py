@@ -13,6 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
+from bias_bench.data.units import Unit
 from bias_bench.errors import UsageError
 from bias_bench.evaluation.settings import parse_setting
 from bias_bench.significance.differences import (
@@ -23,10 +24,11 @@ from bias_bench.significance.differences import (
     macro_values,
 )
 from bias_bench.significance.measures import parse_measure
-from bias_bench.significance.run_values import Cluster, read_run, read_values
+from bias_bench.significance.run_values import read_values
 from bias_bench.significance.sums import cluster_sums
+from bias_bench.significance.systems import read_finished
 
-UNITS: tuple[Cluster, ...] = ("topic", "paragraph", "article")  # each within the next
+UNITS: tuple[Unit, ...] = ("topic", "paragraph", "article")  # each within the next
 
 
 class Source(NamedTuple):
@@ -38,7 +40,7 @@ class Source(NamedTuple):
     """
 
     values: np.ndarray
-    units: dict[Cluster, np.ndarray]
+    units: dict[Unit, np.ndarray]
     languages: list[list[int]]
     means: np.ndarray
 
@@ -47,10 +49,10 @@ class Sample(NamedTuple):
     """One simulated data set: `values` float64 [topics, settings], `units` as of a `Source`."""
 
     values: np.ndarray
-    units: dict[Cluster, np.ndarray]
+    units: dict[Unit, np.ndarray]
 
 
-World = Callable[[Source, Cluster, np.random.Generator], Sample]
+World = Callable[[Source, Unit, np.random.Generator], Sample]
 
 
 def read_source(runs: Sequence[Path], metric: str) -> Source:
@@ -93,22 +95,22 @@ def read_kinds(runs: Sequence[Path], metric: str) -> tuple[Source, dict[str, lis
 
 
 def centred(
-    values: np.ndarray, units: dict[Cluster, np.ndarray], languages: list[list[int]]
+    values: np.ndarray, units: dict[Unit, np.ndarray], languages: list[list[int]]
 ) -> Source:
     """A source from values float64 [topics, settings], NaN where missing, of any mean."""
     means = np.nanmean(values, axis=0)
     return Source(values - means, units, languages, means)
 
 
-def _differences(runs: Sequence[Path], metric: str) -> dict[Cluster, Differences]:
-    folders = [read_run(path) for path in runs]
+def _differences(runs: Sequence[Path], metric: str) -> dict[Unit, Differences]:
+    folders = [read_finished(path) for path in runs]
     measure = parse_measure(metric)
     names = ("baseline", "system")
     return {
         unit: difference(
             align(
                 {
-                    name: {"0": read_values(run, measure, unit)}
+                    name: {"0": read_values(run, measure).by(unit)}
                     for name, run in zip(names, folders, strict=True)
                 }
             ),
@@ -119,7 +121,7 @@ def _differences(runs: Sequence[Path], metric: str) -> dict[Cluster, Differences
     }
 
 
-def flipped(source: Source, unit: Cluster, random: np.random.Generator) -> Sample:
+def flipped(source: Source, unit: Unit, random: np.random.Generator) -> Sample:
     """Every unit as it is, or with all its signs turned, by fair coins.
 
     So the signs of units, and of larger ones that hold them, are exchangeable, which is all that a
@@ -131,7 +133,7 @@ def flipped(source: Source, unit: Cluster, random: np.random.Generator) -> Sampl
     return Sample(source.values * signs[codes, None], source.units)
 
 
-def resampled(source: Source, unit: Cluster, random: np.random.Generator) -> Sample:
+def resampled(source: Source, unit: Unit, random: np.random.Generator) -> Sample:
     """As many units as there are, drawn with replacement from the real ones.
 
     The mean over topics is 0 in the population that is drawn from, but its units are skewed, so

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import machine_line, progress, set_threads
-from bias_bench.files import write_text
+from bias_bench.system.files import write_text
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 STEPS = ("store", "encode", "search")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.calibration.figures import standing_alone
-from bias_bench.report.figure_parts import colour, drawing
-from bias_bench.report.svg import INK
+from bias_bench.report.figures import INK, colour, drawing
 
 _STEPS = {"store": "o", "encode": "s", "search": "D"}
 

@@ -41,7 +41,7 @@ def measure(size: Size, folder: Path) -> dict[str, Any]:
 
 
 def _measure(size: Size, folder: Path) -> dict[str, Any]:
-    from bias_bench.provenance import peak_memory
+    from bias_bench.system.provenance import peak_memory
 
     shutil.rmtree(folder, ignore_errors=True)
     _work(Size(_WARM, 50, size.memory), folder / "warm")
@@ -52,11 +52,12 @@ def _measure(size: Size, folder: Path) -> dict[str, Any]:
 
 
 def _work(size: Size, folder: Path) -> dict[str, Any]:
-    from bias_bench.experiment import make_experiment
-    from bias_bench.memory import parse_size
-    from bias_bench.pipeline import run
-    from bias_bench.stages.prepare import Given, RunOptions, open_benchmark
-    from tests.generated_miracl import Plan, generate
+    from bias_bench.config.experiment import make_experiment
+    from bias_bench.runs.folder import RunOptions
+    from bias_bench.runs.pipeline import run
+    from bias_bench.runs.prepare import Given, open_benchmark
+    from bias_bench.system.memory import parse_size
+    from tests.support.generated_miracl import Plan, generate
 
     plan = Plan(size.passages, [LANGUAGE], topics=size.queries, words=WORDS)
     generate(plan, folder / "data" / "miracl")

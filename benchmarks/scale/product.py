@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bias_bench.retrieval.blocks import ArrayBlocks
-from bias_bench.retrieval.streamed import QUERIES, TILE, search_blocks
+from bias_bench.encoders.blocks import ArrayBlocks
+from bias_bench.search.streamed import QUERIES, TILE, search_blocks
 
 DEPTH = 100
 

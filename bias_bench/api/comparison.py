@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bias_bench.api.run import Run
-from bias_bench.console import warn
+from bias_bench.data.units import Unit
 from bias_bench.errors import UsageError
-from bias_bench.files import json_text
 from bias_bench.report.comparison_forms import MACRO, TSV_COLUMNS, as_latex, as_table, long_rows
 from bias_bench.significance.comparison import compare as compare_folders
 from bias_bench.significance.document import ComparisonDocument, load
 from bias_bench.significance.options import CompareOptions, Correction, Family
-from bias_bench.significance.run_values import Cluster
+from bias_bench.system.console import warn
+from bias_bench.system.files import json_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +111,7 @@ def compare(
     *,
     baseline: AnyRun | None = None,
     metric: str | None = None,
-    cluster: Cluster | None = None,
+    cluster: Unit | None = None,
     significance: bool = True,
     correction: Correction = "maxt",
     family: Family = "kind",
@@ -128,7 +128,8 @@ def compare(
     runs know their topics' articles and there are at least 20, else paragraph where several topics
     share one, else topic (`result.cluster` says which); `family` "all" adjusts p-values over
     everything that is tested, not within the settings of a kind and the macro averages; `also`
-    names further tests (``t``, ``wilcoxon``). Warnings go to stderr, and are in the result.
+    names further tests (``t``, ``wilcoxon``). Each warning is a `BiasBenchWarning`, and in the
+    result.
 
     Raises UsageError, DataError or BiasBenchError, one line each, for what cannot be compared.
 

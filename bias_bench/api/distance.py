@@ -49,7 +49,7 @@ def rank_distance(ranks: ArrayLike | pd.DataFrame, cutoff: int | None = None) ->
     there may share that rank; where the frame has `listed`, the length of each query's ranking,
     they count as right behind that.
 
-    Raises DataError for ranks that are none, UsageError for another shape or missing columns.
+    Raises DataError for what is not a rank, UsageError for another shape or missing columns.
     Source: arXiv:2408.10536, footnote 6.
 
     >>> from bias_bench import rank_distance
@@ -107,13 +107,14 @@ def _tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     missing = {"query", "candidate_language"} - set(frame.columns)
     if missing:
         raise UsageError(f"ranks: the frame lacks the column '{sorted(missing)[0]}'")
-    kept = languages.notna() & frame["rank"].notna()
-    if not kept.any():
+    pooled = languages.notna() & frame["rank"].notna()
+    if not pooled.any():
         raise UsageError("ranks: the frame has none in a pool of all languages")
-    rows = frame[kept].assign(query_language=languages[kept].astype(str))
+    rows = frame[pooled].assign(query_language=languages[pooled].astype(str))
     best = rows.groupby(["query_language", "query", "candidate_language"], observed=True)["rank"]
     wide = best.min().unstack("candidate_language")
-    return {language: part.droplevel(0) for language, part in wide.groupby(level=0, observed=True)}
+    groups = wide.groupby(level=0, observed=True)
+    return {language: table.droplevel(0) for language, table in groups}
 
 
 def _query_languages(frame: pd.DataFrame) -> Any:
@@ -124,15 +125,15 @@ def _query_languages(frame: pd.DataFrame) -> Any:
         raise UsageError("ranks: the frame has neither 'setting' nor 'query_language'; add one")
     settings = {name: parse_setting(str(name)) for name in frame["setting"].unique()}
     pooled = {
-        name: found.query_language
-        for name, found in settings.items()
-        if found.kind == "multilingual"
+        name: setting.query_language
+        for name, setting in settings.items()
+        if setting.kind == "multilingual"
     }
     return frame["setting"].astype(object).map(pooled)
 
 
 def _checked(table: pd.DataFrame, cutoff: int | None) -> np.ndarray:
-    """Integers [queries, languages], 0 where there is no rank; DataError for what is none."""
+    """Integers [queries, languages], 0 where there is no rank; DataError for what is not a rank."""
     values = table.to_numpy(dtype=np.float64, na_value=np.nan)
     known = ~np.isnan(values)
     ranks = np.where(known, values, 1)

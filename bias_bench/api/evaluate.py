@@ -10,21 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from bias_bench.api.run import Run, load_run
-from bias_bench.datasets.collection import Collection
-from bias_bench.datasets.registry import LoadedBenchmark, benchmark_place, benchmarks
-from bias_bench.encoders.backbone import GIVEN, Backbone
-from bias_bench.encoders.cache import Request
-from bias_bench.encoders.given import given_backbone
+from bias_bench.config.experiment import DEFAULT_RECIPE, Experiment, make_experiment, nest
+from bias_bench.data.collection import Collection
+from bias_bench.data.registry import (
+    LoadedBenchmark,
+    benchmark_name,
+    benchmark_place,
+    benchmarks,
+)
+from bias_bench.encoders.embeds import Embeds, Request
+from bias_bench.encoders.given import GIVEN, GivenModel
 from bias_bench.encoders.objects import GivenObject, Vectors, model_name
 from bias_bench.encoders.profile import Similarity
 from bias_bench.errors import UsageError
+from bias_bench.evaluation.run_record import RunRecord
 from bias_bench.evaluation.trec import require_plain_id
-from bias_bench.experiment import DEFAULT_RECIPE, Experiment, make_experiment, nest
-from bias_bench.files import plain_name
-from bias_bench.manifest import Policy
-from bias_bench.pipeline import run
-from bias_bench.run_record import RunRecord
-from bias_bench.stages.prepare import Given, RunOptions, open_benchmark
+from bias_bench.runs.folder import RunOptions
+from bias_bench.runs.graph import Policy
+from bias_bench.runs.pipeline import run
+from bias_bench.runs.prepare import Given, open_benchmark
+from bias_bench.system.files import plain_name
 
 Model = str | PathLike[str] | GivenObject
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -97,20 +102,20 @@ def evaluate(
         },
     )
     if name is None:
-        name = _name(Path(asked).resolve().name, label, experiment)
+        name = _name(benchmark_name(asked), label, experiment)
     folder = Path(out) / name
     if collection and policy != "always":
         _require_same(folder, "collection", collection.fingerprint)
 
-    def backbone(model: GivenObject, requests: list[Request]) -> Backbone:
-        made = given_backbone(model, label, requests, similarity)
+    def source(model: GivenObject, requests: list[Request]) -> Embeds:
+        vectors = GivenModel(model, label, requests, similarity)
         if policy != "always":
-            _require_same(folder, "weights", made.sha256)
-        return made
+            _require_same(folder, "weights", vectors.record["weights"])
+        return vectors
 
     at_hand = Given(
         LoadedBenchmark(collection, {}, None) if collection else None,
-        None if given is None else partial(backbone, given),
+        None if given is None else partial(source, given),
     )
     options = RunOptions(Path(out), None, device, policy, name)
     return load_run(run(experiment, options, at_hand))

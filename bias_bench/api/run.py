@@ -13,11 +13,11 @@ from bias_bench.errors import BiasBenchError, DataError, UsageError, nearest
 from bias_bench.evaluation.metrics import ordered_names
 from bias_bench.evaluation.metrics_document import KindMeans, Metrics
 from bias_bench.evaluation.ranks import read_rank_rows
+from bias_bench.evaluation.run_record import RunRecord
 from bias_bench.evaluation.score_run import qrels_file, run_file
 from bias_bench.evaluation.scores import read_exact
 from bias_bench.evaluation.settings import KINDS, parse_setting
-from bias_bench.run_record import RunRecord
-from bias_bench.significance.run_values import read_run
+from bias_bench.significance.systems import read_finished
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ class Run:
         """
         import pandas as pd
 
-        means = {kind: _ordered(part.macro) for kind, part in self._kinds().items()}
+        means = {kind: _ordered(kind_means.macro) for kind, kind_means in self._kinds().items()}
         return pd.DataFrame.from_dict(means, orient="index").rename_axis("kind")
 
     @cached_property
@@ -84,8 +84,8 @@ class Run:
 
         rows = [
             (kind, setting, metric, value)
-            for kind, part in self._kinds().items()
-            for setting, means in part.per_setting.items()
+            for kind, kind_means in self._kinds().items()
+            for setting, means in kind_means.per_setting.items()
             for metric, value in _ordered(means).items()
         ]
         return pd.DataFrame(rows, columns=["kind", "setting", "metric", "value"])
@@ -127,7 +127,7 @@ class Run:
     @property
     def settings(self) -> list[str]:
         """The settings of the run, such as ``en``, ``en-de`` and ``en-all``."""
-        return [name for part in self._kinds().values() for name in part.per_setting]
+        return [name for means in self._kinds().values() for name in means.per_setting]
 
     def trec(self, setting: str) -> Path:
         """The TREC run file (gzip) of a setting; UsageError for one that the run lacks."""
@@ -163,7 +163,7 @@ class Run:
 
 
 def load_run(folder: str | PathLike[str]) -> Run:
-    """A finished run folder; raises DataError where it is none, BiasBenchError where not complete.
+    """A finished run folder; DataError where it is not one, BiasBenchError where not complete.
 
     >>> from bias_bench import load_run
     >>> load_run("no-such-run")
@@ -172,7 +172,7 @@ def load_run(folder: str | PathLike[str]) -> Run:
     bias_bench.errors.DataError: no-such-run: not a run folder (no manifest.json)
     """
     path = Path(folder)
-    read_run(path)
+    read_finished(path)
     for name in ("metrics.json", "scores.parquet", "ranks.parquet"):
         if not (path / name).is_file():
             raise BiasBenchError(f"{path}: holds no {name}; repeat the run")

@@ -14,11 +14,16 @@ import numpy as np
 from bias_bench.bias import (
     exposure,
     friedman,
+    hubness,
+    lang_ndcg,
     language_gaps,
     language_share,
+    merge_ceiling,
+    other_language_recall,
     peer,
     rank_correlation,
     rank_distance,
+    rank_shift,
     same_language_first,
     single_target,
     target_removal,
@@ -27,16 +32,20 @@ from bias_bench.bias import (
 )
 from bias_bench.bias.parallel import LanguageRanks, Parallel, parallel_ranks
 from bias_bench.bias.pooled import PooledRun, first_results, read_pooled
-from bias_bench.datasets.ids import language_of
+from bias_bench.data.ids import language_of
 from bias_bench.evaluation.ranks import RankTable
 from bias_bench.evaluation.settings import parse_setting
 
 
 class Pooled(NamedTuple):
-    """What the metrics read: exact ranks by language, and the top of the pooled rankings."""
+    """What the metrics read: exact ranks by language, and the top of the pooled rankings.
+
+    `table` has the ranks of all settings.
+    """
 
     parallel: Parallel
     runs: dict[str, PooledRun]
+    table: RankTable
 
 
 class QueryValues(NamedTuple):
@@ -70,12 +79,18 @@ METRICS: dict[str, Callable[[Pooled], dict[str, Any]]] = {
     "language_gaps": lambda pooled: language_gaps.summarise(pooled.parallel),
     "friedman": lambda pooled: friedman.summarise(pooled.parallel),
     "peer": lambda pooled: peer.summarise(pooled.runs, pooled.parallel),
+    "lang_ndcg@20": lambda pooled: lang_ndcg.summarise(pooled.parallel),
+    "tlr@20": lambda pooled: other_language_recall.summarise(pooled.parallel),
+    "mlrs": lambda pooled: rank_shift.summarise(pooled.parallel),
+    "mrc@10": lambda pooled: rank_correlation.summarise_spearman(pooled.runs),
+    "merge_ceiling": lambda pooled: merge_ceiling.summarise(pooled.parallel, pooled.table),
+    "hubness": lambda pooled: hubness.summarise(pooled.runs, pooled.parallel),
 }
 
 # Metrics that say less of ranks known down to a cut-off only; it is then recorded with them.
 _OF_RANKS = (
     "rank_distance", "worst_rank", "same_language_first", "target_removal", "single_target",
-    "language_gaps", "friedman",
+    "language_gaps", "friedman", "mlrs", "merge_ceiling",
 )  # fmt: skip
 
 # Per query; lower is less bias but for same_language_first (neutral: 1/languages) and
@@ -101,12 +116,12 @@ def measure_bias(folder: Path, table: RankTable, languages: Sequence[str]) -> di
     are known down to a cut-off only, metrics of ranks have it as `cutoff`.
     """
     parallel = parallel_ranks(table, languages)
-    pooled = Pooled(parallel, read_pooled(folder, parallel))
-    found = {name: metric(pooled) for name, metric in METRICS.items()}
+    pooled = Pooled(parallel, read_pooled(folder, parallel), table)
+    measured = {name: metric(pooled) for name, metric in METRICS.items()}
     for name in _OF_RANKS if table.cutoff else ():
-        if found[name]:
-            found[name]["cutoff"] = table.cutoff
-    return found
+        if measured[name]:
+            measured[name]["cutoff"] = table.cutoff
+    return measured
 
 
 def query_bias(folder: Path, name: str, cutoff: int | None = None) -> QueryValues:
@@ -114,31 +129,27 @@ def query_bias(folder: Path, name: str, cutoff: int | None = None) -> QueryValue
 
     Ranks are taken as known down to `cutoff` only; None: as far as the folder knows them.
     """
-    parts = list(parallel_ranks(RankTable(folder / "ranks.parquet", cutoff)).parts.values())
-    if name == FIRST_RESULT:
-        return _long(parts, lambda part: _own_language_first_result(folder, part))
-    return _long(parts, QUERY_METRICS[name])
+    long = QueryValues([], [], [], [], [], np.zeros(0))
+    for part in parallel_ranks(RankTable(folder / "ranks.parquet", cutoff)).parts.values():
+        if name == FIRST_RESULT:
+            values = _own_language_first_result(folder, part)
+        else:
+            values = QUERY_METRICS[name](part)
+        rows = np.flatnonzero(~np.isnan(values))
+        long.settings.extend([part.setting] * len(rows))
+        for column in ("queries", "topics", "paragraphs", "articles"):
+            texts = getattr(part.source, column)
+            getattr(long, column).extend(texts[row] for row in rows)
+        long = long._replace(values=np.append(long.values, values[rows]))
+    return long
 
 
 def _own_language_first_result(folder: Path, part: LanguageRanks) -> np.ndarray:
     """1 where the first result is in the query's language, else 0, NaN without results."""
     own = parse_setting(part.setting).query_language
-    found = first_results(folder, part)
-    return np.array([np.nan if name is None else float(language_of(name) == own) for name in found])
-
-
-def _long(
-    parts: Sequence[LanguageRanks], metric: Callable[[LanguageRanks], np.ndarray]
-) -> QueryValues:
-    long = QueryValues([], [], [], [], [], np.zeros(0))
-    found = []
-    for part in parts:
-        values = metric(part)
-        kept = np.flatnonzero(~np.isnan(values))
-        found.append(values[kept])
-        long.settings.extend([part.setting] * len(kept))
-        long.queries.extend(part.source.queries[row] for row in kept)
-        long.topics.extend(part.source.topics[row] for row in kept)
-        long.paragraphs.extend(part.source.paragraphs[row] for row in kept)
-        long.articles.extend(part.source.articles[row] for row in kept)
-    return long._replace(values=np.concatenate(found)) if found else long
+    return np.array(
+        [
+            np.nan if name is None else float(language_of(name) == own)
+            for name in first_results(folder, part)
+        ]
+    )

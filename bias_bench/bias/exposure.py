@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from bias_bench.bias.parallel import Parallel, as_table, averages, column_means
-from bias_bench.bias.pooled import PooledRun
+from bias_bench.bias.pooled import PooledRun, weighted_shares
 
 CUTOFF = 100
 _DRAWS = 400  # random orders; at a depth of 100 the standard error of a mean is below 0.001
@@ -38,17 +38,6 @@ _SEED = 0
 def attention(depth: int) -> np.ndarray:
     """Attention float64 [depth] of the ranks from 1."""
     return 1 / np.log2(np.maximum(np.arange(1, depth + 1), 2))
-
-
-def exposures(languages: np.ndarray, number: int) -> np.ndarray:
-    """Share of attention float64 [queries, number] of each language; NaN where nothing is found.
-
-    `languages` int [queries, depth], best first, -1 past the end.
-    """
-    weight = attention(languages.shape[1])
-    gained = np.stack([(languages == column) @ weight for column in range(number)], axis=1)
-    total = gained.sum(axis=1, keepdims=True)
-    return np.where(total > 0, gained / np.where(total > 0, total, 1), np.nan)
 
 
 def awrf(exposure: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -72,6 +61,14 @@ def relevant_target(columns: np.ndarray, number: int) -> np.ndarray:
     """Each language's share [queries, number] of the relevant candidates' `columns`, -1 = none."""
     counts = (columns[:, :, None] == np.arange(number)).sum(axis=1)
     return counts / counts.sum(axis=1, keepdims=True)
+
+
+def exposures(languages: np.ndarray, number: int) -> np.ndarray:
+    """Share of attention float64 [queries, number] of each language; NaN where nothing is found.
+
+    `languages` int [queries, depth], best first, -1 past the end.
+    """
+    return weighted_shares(languages, number, attention(languages.shape[1]))
 
 
 def blind_exposures(sizes: np.ndarray, depth: int) -> np.ndarray:
@@ -105,10 +102,9 @@ def summarise(runs: Mapping[str, PooledRun], parallel: Parallel) -> dict[str, An
     if (sizes := _sizes(parallel)) is not None:
         blind = blind_exposures(sizes, depth)
         anchors["blind"] = _against(dict.fromkeys(gained, blind), targets)
-    found = _against(gained, targets, paired=True)
     return {
         "cutoff": depth,
-        **found,
+        **_against(gained, targets, paired=True),
         "same_as": same_as,
         "anchors": {
             anchor: {
@@ -133,7 +129,7 @@ def _against(
 
     `paired` rows are of the same queries; otherwise each exposure is held against each target.
     """
-    found: dict[str, dict[str, Any]] = {"awrf": {}, "ee_l": {}}
+    measured: dict[str, dict[str, Any]] = {"awrf": {}, "ee_l": {}}
     for name, target in targets.items():
         for measure, function in (("awrf", awrf), ("ee_l", exposure_loss)):
             values = {}
@@ -148,8 +144,8 @@ def _against(
                         for goal in goals
                     ]
                     values[language] = np.repeat(means, times)
-            found[measure][name] = averages(values)
-    return found
+            measured[measure][name] = averages(values)
+    return measured
 
 
 def _targets(parallel: Parallel) -> dict[str, Distributions]:
@@ -174,19 +170,19 @@ def _distinct(
     targets: Mapping[str, Distributions],
 ) -> tuple[dict[str, Distributions], dict[str, str]]:
     """The targets but those that equal an earlier one, and which those equal."""
-    kept: dict[str, Distributions] = {}
-    same: dict[str, str] = {}
+    distinct: dict[str, Distributions] = {}
+    same_as: dict[str, str] = {}
     for name, target in targets.items():
         equal = [
             other
-            for other, before in kept.items()
+            for other, before in distinct.items()
             if all(np.allclose(target[language], before[language]) for language in target)
         ]
         if equal:
-            same[name] = equal[0]
+            same_as[name] = equal[0]
         else:
-            kept[name] = target
-    return kept, same
+            distinct[name] = target
+    return distinct, same_as
 
 
 def _sizes(parallel: Parallel) -> np.ndarray | None:

@@ -18,7 +18,7 @@ Sources: Friedman 1937; Skillings and Mack 1981, Technometrics 23(2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ from bias_bench.bias.parallel import (
     is_ordered,
     known_ranks,
 )
-from bias_bench.units import FEWEST, Unit, default_unit
+from bias_bench.data.units import Unit, default_unit
 
 
 class FriedmanTest(NamedTuple):
@@ -87,56 +87,41 @@ def friedman(values: np.ndarray) -> FriedmanTest:
 def summarise(parallel: Parallel) -> dict[str, Any]:
     """The tests per query language and over all of them (`all_queries`), by `unit`."""
     by_language = {
-        language: Ranked.of(part)
+        language: [part]
         for language, part in parallel.parts.items()
         if is_ordered(part.ranks).any()
     }
     if not by_language:
         return {}
-    every = Ranked(
-        np.concatenate([part.places for part in by_language.values()]),
-        [topic for part in by_language.values() for topic in part.topics],
-        {
-            unit: [group for part in by_language.values() for group in part.groups[unit]]
-            for unit in FEWEST
-        },
+    every = [part for parts in by_language.values() for part in parts]
+    unit = default_unit(
+        lambda name: zip(_groups(every, "topic"), _groups(every, name), strict=True)
     )
-    unit = default_unit(lambda name: zip(every.topics, every.groups[name], strict=True))
+
+    def tested(parts: list[LanguageRanks]) -> dict[str, Any]:
+        test = by_unit(parts, unit)
+        ranks = dict(zip(parallel.languages, test.relative_ranks.tolist(), strict=True))
+        known = {language: value for language, value in ranks.items() if not np.isnan(value)}
+        return {**test._asdict(), "relative_ranks": known}
+
     return {
         "unit": unit,
-        "all_queries": _as_json(by_unit(every, unit), parallel.languages),
-        "per_language": {
-            language: _as_json(by_unit(part, unit), parallel.languages)
-            for language, part in by_language.items()
-        },
+        "all_queries": tested(every),
+        "per_language": {language: tested(parts) for language, parts in by_language.items()},
     }
 
 
-class Ranked(NamedTuple):
-    """Relative ranks `places` float64 [queries, languages], NaN where there is none, with the topic
-    of each query and its group by unit.
-    """
-
-    places: np.ndarray
-    topics: list[str]
-    groups: Mapping[Unit, list[str]]
-
-    @classmethod
-    def of(cls, part: LanguageRanks) -> Ranked:
-        """Those of one query language."""
-        source = part.source
-        groups: dict[Unit, list[str]] = {
-            "article": source.articles,
-            "paragraph": source.paragraphs,
-        }
-        return cls(relative_ranks(known_ranks(part.ranks)), source.topics, groups)
+def _groups(parts: Sequence[LanguageRanks], unit: Unit) -> list[str]:
+    """The topic, paragraph or article of every query."""
+    return [name for part in parts for name in getattr(part.source, f"{unit}s")]
 
 
-def by_unit(ranked: Ranked, unit: Unit) -> FriedmanTest:
+def by_unit(parts: Sequence[LanguageRanks], unit: Unit) -> FriedmanTest:
     """The test with units as blocks; `relative_ranks` are means over topics whatever the unit."""
-    topics = block_means(ranked.places, ranked.topics)
+    ranks = np.concatenate([relative_ranks(known_ranks(part.ranks)) for part in parts])
+    topics = block_means(ranks, _groups(parts, "topic"))
     effect = column_means(relative_ranks(topics))
-    blocks = topics if unit == "topic" else block_means(ranked.places, ranked.groups[unit])
+    blocks = topics if unit == "topic" else block_means(ranks, _groups(parts, unit))
     return friedman(blocks)._replace(relative_ranks=effect)
 
 
@@ -151,17 +136,3 @@ def block_means(values: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     np.add.at(count, rows, ~np.isnan(values))
     # sums of few small fractions: rounding keeps equal means equal
     return np.where(count > 0, np.round(total / np.maximum(count, 1), 12), np.nan)
-
-
-def _as_json(test: FriedmanTest, languages: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "statistic": test.statistic,
-        "degrees": test.degrees,
-        "p": test.p,
-        "blocks": test.blocks,
-        "relative_ranks": {
-            language: float(value)
-            for language, value in zip(languages, test.relative_ranks, strict=True)
-            if not np.isnan(value)
-        },
-    }

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from bias_bench.bias import single_target
-from bias_bench.bias.parallel import Parallel, averages, column_means
+from bias_bench.bias.parallel import Parallel, column_means, mean_of, means
 from bias_bench.evaluation.metrics import Metric, compute
 
 
@@ -35,8 +35,7 @@ def gaps(values: dict[str, float]) -> dict[str, Any]:
     array = np.array(list(values.values()))
     worst = min(values, key=lambda language: (values[language], language))
     return {
-        "macro": float(array.mean()),
-        "per_language": values,
+        **mean_of(values),
         "worst": {"language": worst, "value": values[worst]},
         "range": float(array.max() - array.min()),
         "gini": gini(array),
@@ -47,12 +46,7 @@ def summarise(parallel: Parallel) -> dict[str, Any]:
     """Gaps between query languages, over all queries, and between candidate languages."""
     if not parallel.parts:
         return {}
-    pooled = averages(
-        {
-            name: compute(Metric("AP", part.cutoff), part.relevant)
-            for name, part in parallel.parts.items()
-        }
-    )
+    pooled = means(parallel, lambda part: compute(Metric("AP", part.cutoff), part.relevant))
     targets = column_means(single_target.table(parallel))
     return {
         "query": gaps(pooled["per_language"]),

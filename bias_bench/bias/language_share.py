@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from bias_bench.bias.parallel import column_means, mean_of
+from bias_bench.bias.pooled import weighted_shares
+
 
 def language_shares(languages: np.ndarray, number: int, k: int) -> np.ndarray:
     """Share float64 [languages] of each language in the top k, averaged over queries.
 
     `languages` int [queries, depth] holds the language index of each result, best first; -1 past
-    the end of a shorter ranking.
+    the end of a shorter ranking. NaN where nothing is found.
     """
     top = languages[:, :k]
-    counts = (top[:, :, None] == np.arange(number)).sum(axis=1)
-    found = counts[(top >= 0).any(axis=1)]
-    return (found / found.sum(axis=1, keepdims=True)).sum(axis=0) / max(len(found), 1)
+    return column_means(weighted_shares(top, number, np.ones(top.shape[1])))
 
 
 def summarise(
@@ -40,12 +41,9 @@ def summarise(
     }
     if not shares:
         return {}
-    same = {
-        language: float(share[language_names.index(language)]) for language, share in shares.items()
-    }
+    same = {name: float(share[language_names.index(name)]) for name, share in shares.items()}
     return {
-        "macro": float(np.mean(list(same.values()))),
-        "per_language": same,
+        **mean_of(same),
         "shares": {
             language: dict(zip(language_names, share.tolist(), strict=True))
             for language, share in shares.items()

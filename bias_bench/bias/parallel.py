@@ -21,7 +21,7 @@ have no value for the query.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,10 +72,10 @@ def parallel_ranks(table: RankTable, languages: Sequence[str] | None = None) -> 
         for name, setting in named
         if setting.kind == "multilingual"
     }
-    found = {name for _, queries in pooled.values() for name in queries.language_names}
-    found |= set(pooled)
-    names = tuple(sorted(found) if languages is None else languages)
-    for language in sorted(found - set(names)):
+    present = {name for _, queries in pooled.values() for name in queries.language_names}
+    present |= set(pooled)
+    names = tuple(sorted(present) if languages is None else languages)
+    for language in sorted(present - set(names)):
         raise BiasBenchError(
             f"the ranks hold language '{language}', which is none of the benchmark's: "
             f"{nearest(language, names)}"
@@ -108,6 +108,11 @@ def _best(ranks: np.ndarray, columns: np.ndarray, number: int) -> np.ndarray:
     return np.where(best == worst, 0, best)
 
 
+def absent_last(ranks: np.ndarray) -> np.ndarray:
+    """Ranks [queries, languages] in which what is absent, 0, is larger than any rank."""
+    return np.where(ranks > 0, ranks, np.iinfo(np.int32).max)
+
+
 def is_parallel(ranks: np.ndarray) -> np.ndarray:
     """Whether each query of ranks [queries, languages] is answered in two languages or more."""
     return (ranks > 0).sum(axis=1) >= 2
@@ -118,8 +123,7 @@ def is_ordered(ranks: np.ndarray) -> np.ndarray:
 
     False where all of ranks [queries, languages] are equal: none was retrieved.
     """
-    smallest = np.where(ranks > 0, ranks, np.iinfo(np.int32).max).min(axis=1)
-    return is_parallel(ranks) & (ranks.max(axis=1, initial=0) > smallest)
+    return is_parallel(ranks) & (ranks.max(axis=1, initial=0) > absent_last(ranks).min(axis=1))
 
 
 def known_ranks(ranks: np.ndarray) -> np.ndarray:
@@ -133,14 +137,21 @@ def averages(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
     Query languages without a value are left out; empty when none has one.
     """
-    means = {
-        language: float(known.mean())
-        for language, known in ((name, array[~np.isnan(array)]) for name, array in values.items())
-        if len(known)
-    }
-    if not means:
+    known = {name: array[~np.isnan(array)] for name, array in values.items()}
+    return mean_of({name: float(array.mean()) for name, array in known.items() if len(array)})
+
+
+def means(parallel: Parallel, metric: Callable[[LanguageRanks], np.ndarray]) -> dict[str, Any]:
+    """`averages` of a metric [queries] of each query language's ranks."""
+    return averages({name: metric(part) for name, part in parallel.parts.items()})
+
+
+def mean_of(per_language: Mapping[str, float]) -> dict[str, Any]:
+    """Values by query language with their mean as `macro`; empty without any."""
+    if not per_language:
         return {}
-    return {"macro": float(np.mean(list(means.values()))), "per_language": means}
+    macro = float(np.mean(list(per_language.values())))
+    return {"macro": macro, "per_language": dict(per_language)}
 
 
 def column_means(values: np.ndarray) -> np.ndarray:

@@ -104,48 +104,51 @@ def summarise(
     the others with a relevant candidate down to the cut-off.
     """
     grades = {language: _grades(part) for language, part in parallel.parts.items()}
-    levels = sorted({int(grade) for found in grades.values() for grade in np.unique(found)} - {0})
+    levels = sorted({int(grade) for of in grades.values() for grade in np.unique(of)} - {0})
     if weights is None:
         weights = {0: 0.0, **dict.fromkeys(levels, 1 / max(len(levels), 1))}
     elif abs(sum(weights.values()) - 1) > 1e-9 or min(weights.values()) < 0:
         raise UsageError("PEER needs weights of grades from 0 that sum to 1")
     number = len(parallel.languages)
-    kept, values, retrieved = {}, {}, {}
     cutoff = min(CUTOFF, max((run.languages.shape[1] for run in runs.values()), default=CUTOFF))
+    free: dict[str, np.ndarray] = {}
+    retrieved: dict[str, np.ndarray] = {}
+    p: dict[str, dict[int, np.ndarray]] = {}
     for language, run in runs.items():
         part, of = parallel.parts[language], grades[language]
-        at = {grade: np.where(of == grade, part.relevant_languages, -1) for grade in levels}
-        some = [says_something(columns, number) for columns in at.values()]
-        kept[language] = np.any(some, axis=0)
-        values[language] = {
-            0: other_p(run.languages[:, :cutoff], run.relevant[:, :cutoff], number),
-            **{
-                grade: relevant_p(
-                    np.where(of == grade, part.relevant, 0), columns, number, cutoff, reference
-                )
-                for grade, columns in at.items()
-            },
+        columns = {grade: np.where(of == grade, part.relevant_languages, -1) for grade in levels}
+        says = [says_something(at, number) for at in columns.values()]
+        free[language] = np.sum(says, axis=0) > 0
+        p[language] = {
+            grade: relevant_p(
+                np.where(of == grade, part.relevant, 0), at, number, cutoff, reference
+            )
+            for grade, at in columns.items()
         }
+        p[language][0] = other_p(run.languages[:, :cutoff], run.relevant[:, :cutoff], number)
         found = (part.relevant > 0) & (part.relevant <= cutoff)
-        retrieved[language] = found.any(axis=1).astype(np.float64)
-    if not any(rows.any() for rows in kept.values()):
+        retrieved[language] = (found.sum(axis=1) > 0).astype(np.float64)
+    if not any(rows.any() for rows in free.values()):
         return {}
 
-    def means(of_levels: Mapping[int, float]) -> dict[str, Any]:
-        weighed = {
-            language: sum(weight * found.get(grade, 1.0) for grade, weight in of_levels.items())
-            for language, found in values.items()
-        }
-        return averages({name: np.where(kept[name], p, np.nan) for name, p in weighed.items()})
+    def of_free(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return averages({name: np.where(free[name], each, np.nan) for name, each in values.items()})
 
-    shares = {name: np.where(kept[name], found, np.nan) for name, found in retrieved.items()}
+    def weighted(by_grade: Mapping[int, float]) -> dict[str, Any]:
+        values: dict[str, np.ndarray] = {}
+        for language, of in p.items():
+            absent = np.ones_like(of[0])
+            terms = [weight * of.get(grade, absent) for grade, weight in by_grade.items()]
+            values[language] = np.sum(terms, axis=0)
+        return of_free(values)
+
     return {
-        **means(weights),
+        **weighted(weights),
         "cutoff": cutoff,
         "weights": {str(grade): weight for grade, weight in sorted(weights.items())},
-        "levels": {str(grade): means({grade: 1.0}) for grade in (0, *levels)},
-        "left_out": sum(int((~rows).sum()) for rows in kept.values()),
-        "retrieved": averages(shares)["macro"],
+        "levels": {str(grade): weighted({grade: 1.0}) for grade in (0, *levels)},
+        "left_out": sum(int((~rows).sum()) for rows in free.values()),
+        "retrieved": of_free(retrieved)["macro"],
     }
 
 

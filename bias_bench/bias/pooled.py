@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bias_bench.bias.parallel import LanguageRanks, Parallel
-from bias_bench.datasets.ids import language_of
+from bias_bench.data.ids import language_of
 from bias_bench.errors import BiasBenchError, nearest
 from bias_bench.evaluation.score_run import run_file
 from bias_bench.evaluation.settings import parse_setting
@@ -54,11 +54,21 @@ def read_pooled(folder: Path, parallel: Parallel) -> dict[str, PooledRun]:
     }
 
 
+def weighted_shares(languages: np.ndarray, number: int, weights: np.ndarray) -> np.ndarray:
+    """Share float64 [queries, number] of each language in the sum of the results' weights [depth].
+
+    `languages` int [queries, depth], best first, -1 past the end; NaN where nothing is found.
+    """
+    gained = np.stack([(languages == column) @ weights for column in range(number)], axis=1)
+    total = gained.sum(axis=1, keepdims=True)
+    return np.where(total > 0, gained / np.where(total > 0, total, 1), np.nan)
+
+
 def first_results(folder: Path, part: LanguageRanks) -> list[str | None]:
     """The candidate that stands first for each query of `part`; None where nothing was found."""
     run = read_run(run_file(folder, parse_setting(part.setting)))
-    found = pc.fill_null(pc.index_in(run.queries, pa.array(part.source.queries)), -1).to_numpy()
-    rows, first = np.unique(found, return_index=True)
+    row_of = pc.fill_null(pc.index_in(run.queries, pa.array(part.source.queries)), -1).to_numpy()
+    rows, first = np.unique(row_of, return_index=True)
     names = run.candidates.take(pa.array(first)).to_pylist()
     by_row = dict(zip(rows.tolist(), names, strict=True))
     return [by_row.get(row) for row in range(len(part.source.queries))]
@@ -86,15 +96,15 @@ def _rankings(
     shape = (len(counts), int(counts.max(initial=0)))
     candidates = np.full(shape, -1, dtype=np.int32)
     candidates[rows[order], place] = pc.index_in(run.candidates, names).to_numpy()[order]
-    found = np.where(candidates >= 0, languages[candidates], np.int16(-1))
+    columns = np.where(candidates >= 0, languages[candidates], np.int16(-1))
     relevant = np.zeros(shape, dtype=bool)
     queries, slots = np.nonzero((part.relevant > 0) & (part.relevant <= counts[:, None]))
     places = part.relevant[queries, slots] - 1
     relevant[queries, places] = True
-    wrong = found[queries, places] != part.relevant_languages[queries, slots]
+    wrong = columns[queries, places] != part.relevant_languages[queries, slots]
     if wrong.any():
         raise _disagree(path, part.source.queries[int(queries[wrong.argmax()])])
-    return PooledRun(part.source.topics, candidates, found, relevant)
+    return PooledRun(part.source.topics, candidates, columns, relevant)
 
 
 def _disagree(path: Path, query: str) -> BiasBenchError:

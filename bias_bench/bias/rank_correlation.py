@@ -7,29 +7,33 @@ compared by
   goes on to the next rank with probability p. In [0, 1], 1 for equal rankings, 0 for disjoint ones;
 - Kendall's tau-b on the union of both top 10, where what only one ranking holds ties just below the
   end of the other. 1 for equal rankings, -1 only for one ranking reversed: disjoint ones of k and m
-  results have -km / √((k(k-1)/2 + km)(m(m-1)/2 + km)), of 10 and 10 -0.690.
+  results have -km / √((k(k-1)/2 + km)(m(m-1)/2 + km)), of 10 and 10 -0.690;
+- Spearman's rho on the same union (MRC@10), with the same bounds; disjoint ones of 10 and 10 have
+  -0.858.
 
-Higher is better for both: the asker's language matters less. Mean over the topics asked in both
+Higher is better for all: the asker's language matters less. Mean over the topics asked in both
 languages, then over the pairs of a language, then over languages.
 
 Sources: mean rank correlation of Yang, Jiang and Baldwin 2024 (arXiv:2509.06195), who take
-Spearman's; Webber, Moffat and Zobel 2010, equation 32, for rank-biased overlap; Kendall 1945.
+Spearman's and give percent; how they treat results that only one ranking holds is not known to us.
+Webber, Moffat and Zobel 2010, equation 32, for rank-biased overlap; Kendall 1945; Spearman 1904.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bias_bench.bias.parallel import as_table, column_means
+from bias_bench.bias.friedman import block_ranks
+from bias_bench.bias.parallel import as_table, column_means, mean_of
 from bias_bench.bias.pooled import PooledRun
 
 PERSISTENCE = 0.9
 CUTOFF = 100
-KENDALL_CUTOFF = 10
+CORRELATION_CUTOFF = 10
 
 Compare = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -79,22 +83,51 @@ def kendall(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Candidate numbers from 0, best first, -1 past the end. NaN where it is not defined: where one
     ranking is empty, or the union is a single candidate.
     """
-    depth = first.shape[1]
-    own = np.broadcast_to(np.arange(depth), first.shape)
-    missing = np.full(first.shape, depth)
-    in_second = places_of(first, second)
-    only_second = (second >= 0) & (places_of(second, first) == depth)
-    # the union: all of the first ranking, then what only the second holds
-    held = np.concatenate([first >= 0, only_second], axis=1)
-    by_first = np.concatenate([own, missing], axis=1).astype(np.int16)
-    by_second = np.concatenate([in_second, own], axis=1).astype(np.int16)
-    left, right = np.triu_indices(2 * depth, 1)
+    held, by_first, by_second = _union(first, second)
+    left, right = np.triu_indices(held.shape[1], 1)
     counted = held[:, left] & held[:, right]
     order_first = np.sign(by_first[:, left] - by_first[:, right]) * counted
     order_second = np.sign(by_second[:, left] - by_second[:, right]) * counted
     agreeing = (order_first * order_second).sum(axis=1)
     untied = (order_first != 0).sum(axis=1) * (order_second != 0).sum(axis=1)
     return np.where(untied > 0, agreeing / np.sqrt(np.maximum(untied, 1)), np.nan)
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman's rho float64 [queries] on the union of two rankings, as in `kendall`.
+
+    The correlation of ranks, of which those that tie have the mean.
+    """
+    held, *places = _union(first, second)
+    centred = []
+    for place in places:
+        ranks = block_ranks(np.where(held, place, np.nan))
+        centred.append(np.where(held, ranks - (held.sum(axis=1, keepdims=True) + 1) / 2, 0.0))
+    product = (centred[0] * centred[1]).sum(axis=1)
+    spread = np.square(centred[0]).sum(axis=1) * np.square(centred[1]).sum(axis=1)
+    return np.where(spread > 0, product / np.sqrt(np.where(spread > 0, spread, 1)), np.nan)
+
+
+class _Union(NamedTuple):
+    """Two rankings as one: which of its slots [queries, 2 depth] hold a candidate, and its place
+    from 0 in either ranking, the depth where only the other holds it.
+    """
+
+    held: np.ndarray
+    in_first: np.ndarray
+    in_second: np.ndarray
+
+
+def _union(first: np.ndarray, second: np.ndarray) -> _Union:
+    depth = first.shape[1]
+    own = np.broadcast_to(np.arange(depth), first.shape)
+    missing = np.full(first.shape, depth)
+    in_second = places_of(first, second)
+    only_second = (second >= 0) & (places_of(second, first) == depth)
+    # all of the first ranking, then what only the second holds
+    held = np.concatenate([first >= 0, only_second], axis=1)
+    in_first = np.concatenate([own, missing], axis=1).astype(np.int16)
+    return _Union(held, in_first, np.concatenate([in_second, own], axis=1).astype(np.int16))
 
 
 def places_of(items: np.ndarray, ranking: np.ndarray) -> np.ndarray:
@@ -145,7 +178,12 @@ def summarise_overlap(runs: Mapping[str, PooledRun]) -> dict[str, Any]:
 
 def summarise_kendall(runs: Mapping[str, PooledRun]) -> dict[str, Any]:
     """Kendall's tau-b on the union of the top 10."""
-    return _summary(runs, KENDALL_CUTOFF, kendall)
+    return _summary(runs, CORRELATION_CUTOFF, kendall)
+
+
+def summarise_spearman(runs: Mapping[str, PooledRun]) -> dict[str, Any]:
+    """Spearman's rho on the union of the top 10: MRC@10."""
+    return _summary(runs, CORRELATION_CUTOFF, spearman)
 
 
 def _summary(runs: Mapping[str, PooledRun], cutoff: int, compare: Compare) -> dict[str, Any]:
@@ -154,15 +192,6 @@ def _summary(runs: Mapping[str, PooledRun], cutoff: int, compare: Compare) -> di
         return {}
     names = list(runs)
     pairs = mean_correlations(runs, cutoff, compare)
-    means = {
-        language: float(mean)
-        for language, mean in zip(names, column_means(pairs), strict=True)
-        if not np.isnan(mean)
-    }
-    if not means:
-        return {}
-    return {
-        "macro": float(np.mean(list(means.values()))),
-        "per_language": means,
-        "pairs": as_table(pairs, names, names),
-    }
+    by_language = zip(names, column_means(pairs), strict=True)
+    summary = mean_of({name: float(mean) for name, mean in by_language if not np.isnan(mean)})
+    return {**summary, "pairs": as_table(pairs, names, names)} if summary else {}

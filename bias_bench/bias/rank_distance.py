@@ -6,9 +6,8 @@ pool size minus 1. Where the best of them stands first it is the worst rank minu
 the share of such queries, most of them in a good system): it measures the hardest translation, not
 which language is preferred, which same-language preference does. A system that finds nothing can
 have a low one, so it is read beside AP, and `found` repeats it for the queries whose best parallel
-candidate is in the top 10. Where ranks are
-known down to a cut-off only, it is the least that the rankings allow, at most the cut-off, and has
-no value where none of the parallel candidates was retrieved.
+candidate is in the top 10. Where ranks are known down to a cut-off only, it is the least that the
+rankings allow, at most the cut-off, and has no value where no parallel candidate was retrieved.
 
 Sources: arXiv:2408.10536, footnote 6, after Huang et al. 2023; the other statistics and the
 matrices of signed differences are this project's.
@@ -24,12 +23,15 @@ import numpy as np
 from bias_bench.bias.parallel import (
     LanguageRanks,
     Parallel,
+    absent_last,
     as_table,
     averages,
     column_means,
     is_ordered,
     is_parallel,
     known_ranks,
+    mean_of,
+    means,
 )
 
 FOUND_WITHIN = 10
@@ -41,9 +43,8 @@ def rank_distance(ranks: np.ndarray) -> np.ndarray:
     Returns float64 [queries], NaN where fewer than two candidates are ranked, or none of them was
     retrieved.
     """
-    highest = ranks.max(axis=1, initial=0)
-    lowest = np.where(ranks > 0, ranks, np.iinfo(np.int32).max).min(axis=1)
-    return np.where(is_ordered(ranks), (highest - lowest).astype(np.float64), np.nan)
+    distance = ranks.max(axis=1, initial=0) - absent_last(ranks).min(axis=1)
+    return np.where(is_ordered(ranks), distance.astype(np.float64), np.nan)
 
 
 def log_rank_distance(ranks: np.ndarray) -> np.ndarray:
@@ -115,15 +116,13 @@ def summarise(parallel: Parallel) -> dict[str, Any]:
     asked = sum(len(ranks) for ranks in parts.values())
     return {
         **summary,
-        "median": float(np.mean(list(of_languages.values()))),
+        "median": mean_of(of_languages)["macro"],
         **({"normalised": summary["macro"] / ceiling} if ceiling else {}),
         "median_per_language": of_languages,
         "left_out": asked - answered,
         **({"not_retrieved": answered - measured} if parallel.cutoff else {}),
-        "log": averages({language: log_rank_distance(ranks) for language, ranks in parts.items()}),
-        "mean_pairwise": averages(
-            {language: mean_pairwise_distance(ranks) for language, ranks in parts.items()}
-        ),
+        "log": means(parallel, lambda part: log_rank_distance(part.least)),
+        "mean_pairwise": means(parallel, lambda part: mean_pairwise_distance(part.least)),
         "found": _found(parallel, distances),
         "signed_differences": _matrices(parallel),
     }
@@ -134,19 +133,21 @@ def _found(parallel: Parallel, distances: dict[str, np.ndarray]) -> dict[str, An
 
     `led` is the share of those with one in first place, whose distance is the worst rank - 1.
     """
-    kept, share, led = {}, {}, {}
-    for language, part in parallel.parts.items():
-        ranks = part.ranks
-        best = np.where(ranks > 0, ranks, np.iinfo(np.int32).max).min(axis=1)
-        found = best <= FOUND_WITHIN
-        kept[language] = np.where(found, distances[language], np.nan)
-        share[language] = np.where(is_parallel(ranks), found.astype(np.float64), np.nan)
-        led[language] = np.where(is_parallel(ranks), (best == 1).astype(np.float64), np.nan)
+    best = {name: absent_last(part.ranks).min(axis=1) for name, part in parallel.parts.items()}
+    near = {name: np.where(best[name] <= FOUND_WITHIN, distances[name], np.nan) for name in best}
+
+    def share(within: int) -> float:
+        shares = {
+            name: (best[name] <= within)[is_parallel(part.ranks)].astype(np.float64)
+            for name, part in parallel.parts.items()
+        }
+        return float(averages(shares)["macro"])
+
     return {
-        **averages(kept),
-        "share": averages(share)["macro"],
+        **averages(near),
+        "share": share(FOUND_WITHIN),
         "within": FOUND_WITHIN,
-        "led": averages(led)["macro"],
+        "led": share(1),
     }
 
 

@@ -13,7 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from bias_bench.bias.parallel import Parallel, as_table, averages, column_means, is_ordered
+from bias_bench.bias.parallel import (
+    Parallel,
+    absent_last,
+    as_table,
+    column_means,
+    is_ordered,
+    means,
+)
 
 
 def same_language_first(ranks: np.ndarray, own: int) -> np.ndarray:
@@ -29,7 +36,7 @@ def same_language_first(ranks: np.ndarray, own: int) -> np.ndarray:
 
 def first_language(ranks: np.ndarray) -> np.ndarray:
     """Column int [queries] of the smallest rank in int ranks [queries, languages], 0 = absent."""
-    return np.where(ranks > 0, ranks, np.iinfo(np.int32).max).argmin(axis=1)
+    return absent_last(ranks).argmin(axis=1)
 
 
 def chance(ranks: np.ndarray, own: int) -> np.ndarray:
@@ -43,15 +50,14 @@ def summarise(parallel: Parallel) -> dict[str, Any]:
 
     A cell of `first` is over the queries whose topic is answered in the candidate language.
     """
-    parts = parallel.parts
-    summary = averages({name: same_language_first(p.ranks, p.own) for name, p in parts.items()})
+    summary = means(parallel, lambda part: same_language_first(part.ranks, part.own))
     if not summary:
         return {}
-    firsts = np.stack([column_means(_firsts(part.ranks)) for part in parts.values()])
+    firsts = np.stack([column_means(_firsts(part.ranks)) for part in parallel.parts.values()])
     return {
         **summary,
-        "chance": averages({name: chance(p.ranks, p.own) for name, p in parts.items()}),
-        "first": as_table(firsts, list(parts), parallel.languages),
+        "chance": means(parallel, lambda part: chance(part.ranks, part.own)),
+        "first": as_table(firsts, list(parallel.parts), parallel.languages),
     }
 
 

@@ -39,12 +39,16 @@ def single_target(ranks: np.ndarray, relevant: np.ndarray, cutoff: int = 0) -> n
     return np.where(ranks > 0, value, np.nan)
 
 
+def _values(part: LanguageRanks) -> np.ndarray:
+    return single_target(part.ranks, part.relevant, part.cutoff)
+
+
 def own_and_others(part: LanguageRanks) -> np.ndarray:
     """The own language's value and the mean of the others': float64 [queries, 2].
 
     NaN where the query's own language or all others are absent.
     """
-    values = single_target(part.ranks, part.relevant, part.cutoff)
+    values = _values(part)
     others = np.delete(values, part.own, axis=1)
     count = (~np.isnan(others)).sum(axis=1)
     mean = np.nansum(others, axis=1) / np.maximum(count, 1)
@@ -54,12 +58,7 @@ def own_and_others(part: LanguageRanks) -> np.ndarray:
 
 def table(parallel: Parallel) -> np.ndarray:
     """Mean [query languages, candidate languages]; NaN where no topic is answered there."""
-    return np.stack(
-        [
-            column_means(single_target(p.ranks, p.relevant, p.cutoff))
-            for p in parallel.parts.values()
-        ]
-    )
+    return np.stack([column_means(_values(part)) for part in parallel.parts.values()])
 
 
 def summarise(parallel: Parallel) -> dict[str, Any]:

@@ -27,15 +27,15 @@ def ap_without(ranks: np.ndarray, cutoff: int = 0) -> np.ndarray:
     Those past `cutoff` add nothing; 0 is none.
     """
     absent = np.iinfo(np.int64).max
-    kept = np.where(ranks > 0, ranks.astype(np.int64), absent)
-    order = np.argsort(kept, axis=1, kind="stable")
-    ordered = np.take_along_axis(kept, order, axis=1)
+    known = np.where(ranks > 0, ranks.astype(np.int64), absent)
+    order = np.argsort(known, axis=1, kind="stable")
+    ordered = np.take_along_axis(known, order, axis=1)
     present = ordered < absent
-    found = ordered <= (cutoff or absent - 1)
+    within = ordered <= (cutoff or absent - 1)
     place = np.arange(1, ranks.shape[1] + 1)
-    before = np.where(found, place / ordered, 0.0)
+    before = np.where(within, place / ordered, 0.0)
     # below a removed candidate both the count of relevant ones and the rank are one less
-    after = np.where(found, (place - 1) / np.maximum(ordered - 1, 1), 0.0)
+    after = np.where(within, (place - 1) / np.maximum(ordered - 1, 1), 0.0)
     above = before.cumsum(axis=1) - before
     below = after[:, ::-1].cumsum(axis=1)[:, ::-1] - after
     left = present.sum(axis=1, keepdims=True) - 1

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from bias_bench.bias.parallel import Parallel, averages, is_parallel
+from bias_bench.bias.parallel import Parallel, averages, is_parallel, mean_of
+from bias_bench.bias.rank_distance import medians
 
 CUTOFFS = (10, 20, 50, 100, 1000)
 
@@ -45,10 +46,9 @@ def summarise(parallel: Parallel) -> dict[str, Any]:
     if not summary:
         return {}
     cutoffs = [k for k in CUTOFFS if not parallel.cutoff or k <= parallel.cutoff]
-    medians = [float(np.nanmedian(worst[language])) for language in summary["per_language"]]
     return {
         **summary,
-        "median": float(np.mean(medians)),
+        "median": mean_of(medians(worst))["macro"],
         **{
             f"complete@{k}": averages({name: complete(ranks, k) for name, ranks in parts.items()})
             for k in cutoffs

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from bias_bench.streams import LastingStream
+    from bias_bench.system.streams import LastingStream
 
 _INTERRUPTED = 130
 _LONGEST_LINE = 2_000  # characters of an error
@@ -23,12 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run_command(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors become one line on stderr."""
-    from bias_bench.launch import started_number
-    from bias_bench.streams import ended_like_ctrl_c, lasting_streams
+    from bias_bench.system.console import command_console
+    from bias_bench.system.launch import started_number
+    from bias_bench.system.streams import ended_like_ctrl_c, lasting_streams
 
     # torchrun ends its processes itself, also those that wait for one another
     signals = ended_like_ctrl_c() if started_number() == 1 else nullcontext()
-    with lasting_streams() as stdout, signals:
+    with lasting_streams() as stdout, signals, command_console():
         try:
             code = _run(arguments)
         except KeyboardInterrupt:  # before or after the command itself
@@ -42,9 +43,8 @@ def _run(arguments: list[str]) -> int:
     from typer.exceptions import TyperException
 
     from bias_bench.cli.app import app
-    from bias_bench.console import let_first_speak, set_verbosity
     from bias_bench.errors import BiasBenchError
-    from bias_bench.library_caches import direct_library_caches
+    from bias_bench.system.library_caches import direct_library_caches
 
     try:
         Path.cwd()
@@ -52,8 +52,6 @@ def _run(arguments: list[str]) -> int:
         return _fail(f"the current folder: {error.strerror}; change to another", 1)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    set_verbosity("normal")
-    let_first_speak(0)
     with suppress(BiasBenchError):  # what needs them says so
         direct_library_caches()
     try:
@@ -76,9 +74,9 @@ def _run(arguments: list[str]) -> int:
 def _told_of(stdout: LastingStream, code: int) -> int:
     """The exit code, once it has been said what became of the results that were printed.
 
-    A reader that has had enough, such as `head`, and a terminal that is gone are no failures.
+    A reader that has had enough, such as `head`, and a terminal that is gone are not failures.
     """
-    from bias_bench.console import warn
+    from bias_bench.system.console import warn
 
     if not stdout.is_open:
         warn("standard output is closed: results are in files alone")
@@ -108,7 +106,7 @@ def _one_line(error: Exception) -> str:
     """What went wrong, where, and what to do about it."""
     from bias_bench.cli.out_of_memory import out_of_memory
     from bias_bench.errors import BiasBenchError
-    from bias_bench.files import NO_SPACE
+    from bias_bench.system.files import NO_SPACE
 
     if memory := out_of_memory(error):
         return memory
@@ -128,7 +126,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    from bias_bench.console import harmless
+    from bias_bench.system.console import harmless
 
     line = " ".join(message.split())
     if len(line) > _LONGEST_LINE:

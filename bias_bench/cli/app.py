@@ -6,7 +6,7 @@ import typer
 
 from bias_bench import __version__
 from bias_bench.cli import compare, data, doctor, report, reproduce, run, score, stages
-from bias_bench.console import result
+from bias_bench.system.console import result
 
 app = typer.Typer(
     name="biasbench",
@@ -23,8 +23,8 @@ app = typer.Typer(
     add_completion=True,
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
-app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
-app.command("score", epilog=score.EXAMPLES)(score.score)
+app.command("compare", epilog=compare.EXAMPLES)(compare.compare_command)
+app.command("score", epilog=score.EXAMPLES)(score.score_command)
 for _name, _command in stages.COMMANDS.items():
     app.command(_name, epilog=_command.examples)(stages.stage_command(_name))
 app.command("report", epilog=report.EXAMPLES)(report.report)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from bias_bench.cli.complete import complete_metric
-from bias_bench.cli.options import Verbose, listen
+from bias_bench.cli.options import Verbose, listen, option
 
 EXAMPLES = """Examples:
 
@@ -27,7 +27,7 @@ biasbench compare runs/xquad-r-zero-shot-0 runs/xquad-r-bm25-0 --significance"""
 _TESTS = "Tests"
 
 
-def compare(
+def compare_command(
     runs: Annotated[
         list[Path],
         typer.Argument(
@@ -42,33 +42,27 @@ def compare(
         ),
     ] = False,
     baseline: Annotated[
-        Path | None,
-        typer.Option(
-            help="The run that the others are compared with. Default: the first.",
-            show_default=False,
-        ),
+        Path | None, option("The run that the others are compared with. Default: the first.")
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(
-            help="A metric of the runs' scores (AP, nDCG@10, R@1, RR, …) or of bias: "
+        option(
+            "A metric of the runs' scores (AP, nDCG@10, R@1, RR, …) or of bias: "
             "rank_distance, log_rank_distance, mean_pairwise_distance, worst_rank, "
             "same_language_first, same_language_top1, target_removal; or, of runs with the "
             "robustness suite, perturbed_AP, perturbation_loss, perturbation_overlap. Beside "
             "rankings of other tools, which end somewhere, ranks are cut there, and the name says "
             "so: rank_distance@100. Default: AP, or AP@k there.",
-            show_default=False,
             autocompletion=complete_metric,
         ),
     ] = None,
     cluster: Annotated[
         Literal["topic", "paragraph", "article"] | None,
-        typer.Option(
-            help="What is resampled as a whole. Default: article where all runs know their "
+        option(
+            "What is resampled as a whole. Default: article where all runs know their "
             "topics' articles and there are at least 20, else paragraph where several topics "
             "share one, else topic.",
-            show_default=False,
-            rich_help_panel=_TESTS,
+            _TESTS,
         ),
     ] = None,
     correction: Annotated[
@@ -103,20 +97,18 @@ def compare(
     ] = 0.95,
     margin: Annotated[
         float | None,
-        typer.Option(
-            help="Also test equivalence, and “no worse than”, within this margin in the metric's "
+        option(
+            "Also test equivalence, and “no worse than”, within this margin in the metric's "
             "unit. Choose it before looking.",
-            show_default=False,
-            rich_help_panel=_TESTS,
+            _TESTS,
         ),
     ] = None,
     also: Annotated[
         str | None,
-        typer.Option(
-            help="Further tests: t, wilcoxon, or t,wilcoxon; a warning says where their "
+        option(
+            "Further tests: t, wilcoxon, or t,wilcoxon; a warning says where their "
             "assumptions fail.",
-            show_default=False,
-            rich_help_panel=_TESTS,
+            _TESTS,
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the random draws.", rich_help_panel=_TESTS)] = 0,
@@ -128,51 +120,46 @@ def compare(
         typer.Option("--format", help="Form of the result on stdout."),
     ] = "table",
     verbose: Verbose = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(help="Also write a page with figures to this file.", show_default=False),
-    ] = None,
+    report: Annotated[Path | None, option("Also write a page with figures to this file.")] = None,
 ) -> None:
     """Compare systems with a baseline: differences, and with --significance whether to trust them.
 
     Give at least two systems. The settings of one kind are one family of tests, and so are the
     macro averages of the kinds, for each system on its own; --family all makes them one.
     """
+    from bias_bench.api.comparison import compare
     from bias_bench.cli.output import print_json, stdout_encoding, table_width
-    from bias_bench.console import result, say, warn
     from bias_bench.report.comparison_forms import as_latex, as_table, as_tsv
     from bias_bench.report.comparison_page import check_page, write_comparison_page
     from bias_bench.report.index_page import INDEX, write_index
-    from bias_bench.significance.comparison import compare as compare_runs
-    from bias_bench.significance.options import CompareOptions
+    from bias_bench.system.console import result, say
 
     listen(verbose)
-    options = CompareOptions(
+    if report:
+        check_page(report)
+    compared = compare(
+        runs,
+        baseline=baseline,
         metric=metric,
-        significance=significance,
         cluster=cluster,
+        significance=significance,
         correction=correction,
         family=family,
         permutations=permutations,
         confidence=confidence,
         margin=margin,
+        also=[name.strip() for name in also.split(",")] if also else (),
         seed=seed,
-        also=tuple(dict.fromkeys(name.strip() for name in also.split(","))) if also else (),
-    )
-    if report:
-        check_page(report)
-    found = compare_runs(runs, options, baseline)
-    for warning in found.warnings:
-        warn(warning)
+    ).result
     if output_format == "json":
-        print_json(found.as_json())
+        print_json(compared.as_json())
     elif output_format == "tsv":
-        result(as_tsv(found))
+        result(as_tsv(compared))
     elif output_format == "latex":
-        result(as_latex(found, all_settings))
+        result(as_latex(compared, all_settings))
     else:
-        result(as_table(found, all_settings, table_width(), stdout_encoding()))
+        result(as_table(compared, all_settings, table_width(), stdout_encoding()))
     if report:
-        say(f"report: {write_comparison_page(found, report)}")
+        say(f"report: {write_comparison_page(compared, report)}")
         if (report.parent / INDEX).is_file():
             write_index(report.parent)

@@ -6,9 +6,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-# what takes long to ask for where it is declared; a test compares
+# loading what declares them would take too long; a test compares
 _BENCHMARKS = ("belebele", "mini", "miracl", "miracl-judged", "mlqa-r", "xquad-r")
-_BACKBONES = ("bundled:multilingual-e5-small", "bundled:use-multilingual-v3", "scratch:tiny")
+_BACKBONES = (
+    *("bundled:multilingual-e5-small", "bundled:use-multilingual-v3", "scratch:tiny"),
+    *("st:", "mteb:", "openai:"),  # a name follows
+)
 
 
 def complete_benchmark(incomplete: str) -> list[str]:
@@ -17,7 +20,7 @@ def complete_benchmark(incomplete: str) -> list[str]:
 
 
 def complete_known_benchmark(incomplete: str) -> list[str]:
-    """Those of this package and of others that are installed; loads nothing that declares them."""
+    """Benchmarks of this package and of others that are installed, by name."""
     from importlib.metadata import entry_points
 
     others = (point.name for point in entry_points(group="biasbench.benchmarks"))
@@ -26,8 +29,8 @@ def complete_known_benchmark(incomplete: str) -> list[str]:
 
 def complete_training_data(incomplete: str) -> list[str]:
     """Training sources, benchmarks and folders, for the audit."""
-    from bias_bench.datasets.registry import benchmarks
-    from bias_bench.datasets.sources.named import named_sources
+    from bias_bench.data.registry import benchmarks
+    from bias_bench.data.sources.named import named_sources
 
     names = {*named_sources(), *benchmarks(), "mini-train"}
     return [*_starting(incomplete, names), *_paths(incomplete)]
@@ -35,7 +38,7 @@ def complete_training_data(incomplete: str) -> list[str]:
 
 def complete_recipe(incomplete: str) -> list[str]:
     """Recipes by name, and files."""
-    from bias_bench.recipes import recipe_names
+    from bias_bench.config.recipes import recipe_names
 
     return [*_starting(incomplete, recipe_names()), *_paths(incomplete)]
 
@@ -54,15 +57,15 @@ def complete_metric(incomplete: str) -> list[str]:
 
 def complete_reproduction(incomplete: str) -> list[str]:
     """Names of `biasbench reproduce`."""
-    from bias_bench.reproduction import reproductions
+    from bias_bench.runs.reproduction import reproductions
 
     return _starting(incomplete, reproductions().rows)
 
 
 def complete_setting(incomplete: str) -> list[str]:
     """Keys of --set, up to the equals sign; the benchmark and the recipe are given otherwise."""
-    from bias_bench.experiment import Experiment
-    from bias_bench.setting_keys import setting_keys
+    from bias_bench.config.experiment import Experiment
+    from bias_bench.config.setting_keys import setting_keys
 
     keys = (key for key in setting_keys(Experiment) if key not in ("benchmark", "recipe"))
     return _starting(incomplete, (f"{key}=" for key in keys))
@@ -75,12 +78,11 @@ def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
 def _paths(incomplete: str) -> Iterator[str]:
     """What is in the folder that was typed so far; folders end in a slash."""
     folder, _, start = incomplete.rpartition("/")
-    place = Path(f"{folder}/" if "/" in incomplete else ".")
     try:
-        found = sorted(place.iterdir())
+        paths = sorted(Path(f"{folder}/" if "/" in incomplete else ".").iterdir())
     except OSError:
         return
-    for path in found:
+    for path in paths:
         if path.name.startswith(start) and (start or not path.name.startswith(".")):
             name = f"{folder}/{path.name}" if "/" in incomplete else path.name
             yield f"{name}/" if path.is_dir() else name

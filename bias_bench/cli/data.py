@@ -1,4 +1,4 @@
-"""`biasbench data list|fetch|verify|cite|audit`."""
+"""`biasbench data list|fetch|verify|check|cite|audit`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from bias_bench.cli.complete import (
     complete_known_benchmark,
     complete_training_data,
 )
-from bias_bench.cli.options import DataDir, OutputFormat, Verbose, listen
+from bias_bench.cli.options import DataDir, OutputFormat, Verbose, listen, option
 
 if TYPE_CHECKING:
-    from bias_bench.datasets.audit import Audit
-    from bias_bench.datasets.pairs import Pairs
+    from bias_bench.data.audit import Audit
+    from bias_bench.data.folders import FolderCheck
+    from bias_bench.data.pairs import Pairs
 
 _LANGUAGES_SHOWN = 20
 _ROWS_SHOWN, _FILES_SHOWN = 50, 11
 
 app = typer.Typer(
-    help="Benchmarks: what there is, fetch it, check it, cite it; audit training data.",
+    help="Benchmarks: what there is, fetch, verify, cite; check your own; audit training data.",
     no_args_is_help=True,
     epilog="Examples:\n\nbiasbench data list\n\nbiasbench data fetch xquad-r",
 )
@@ -36,7 +37,7 @@ Name = Annotated[
 
 Languages = Annotated[
     list[str] | None,
-    typer.Option(help="Only this language; may be repeated. Default: all.", show_default=False),
+    option("Only this language; may be repeated. Default: all."),
 ]
 
 
@@ -51,8 +52,8 @@ def _examples(*lines: str) -> str:
 def list_benchmarks(data_dir: DataDir = None, output_format: OutputFormat = "table") -> None:
     """List the known benchmarks and whether their files are in place."""
     from bias_bench.cli.output import print_json
-    from bias_bench.console import result
-    from bias_bench.datasets.registry import benchmarks, check_files, data_note
+    from bias_bench.data.registry import benchmarks, check_files, data_note
+    from bias_bench.system.console import result
 
     rows: list[dict[str, Any]] = []
     for name, spec in sorted(benchmarks().items()):
@@ -100,8 +101,8 @@ def fetch(
     verbose: Verbose = None,
 ) -> None:
     """Download a benchmark's files, checked against their sha256; resumes a broken download."""
-    from bias_bench.console import result
-    from bias_bench.datasets.download import fetch_benchmark
+    from bias_bench.data.download import fetch_benchmark
+    from bias_bench.system.console import result
 
     listen(verbose)
     result(str(fetch_benchmark(name, data_dir, languages=language)))
@@ -120,9 +121,9 @@ def verify(
 ) -> None:
     """Compare every file with its recorded size and sha256; exit code 3 if one differs."""
     from bias_bench.cli.output import print_json
-    from bias_bench.console import result
-    from bias_bench.datasets.registry import check_files, mend
+    from bias_bench.data.registry import check_files, file_fix
     from bias_bench.errors import DataError
+    from bias_bench.system.console import result
 
     checks = check_files(name, data_dir, language)
     if output_format == "json":
@@ -139,15 +140,71 @@ def verify(
         shown = ", ".join(bad[:_FILES_SHOWN]) + (", …" if len(bad) > _FILES_SHOWN else "")
         raise DataError(
             f"{name}: {len(bad)} of {len(checks)} files missing or damaged ({shown}); "
-            f"{mend(name, data_dir)}"
+            f"{file_fix(name, data_dir)}"
         )
+
+
+@app.command(
+    epilog=_examples(
+        "biasbench data check path/to/my-benchmark",
+        "biasbench data check path/to/my-benchmark --split dev --format json",
+    )
+)
+def check(
+    path: Annotated[Path, typer.Argument(help="A folder of your own, in LAReQA's or BEIR's form.")],
+    split: Annotated[
+        str | None,
+        typer.Option(help="The split of BEIR's judgements. Default: the only one, else test."),
+    ] = None,
+    output_format: OutputFormat = "table",
+) -> None:
+    """Say what a folder would be taken as, and all that is wrong with it; exit code 3 if anything.
+
+    Nothing is encoded, and nothing is written.
+    """
+    from bias_bench.cli.output import print_json
+    from bias_bench.data.folders import check_folder
+    from bias_bench.errors import DataError
+    from bias_bench.system.console import result
+
+    checked = check_folder(path, split)
+    if output_format == "json":
+        print_json(checked.to_json())
+    else:
+        for line in _described(checked):
+            result(line)
+    if number := len(checked.problems):
+        raise DataError(
+            f"{path}: {number:,} problem{'s' * (number > 1)}; correct what is named above, and "
+            "check again"
+        )
+
+
+def _described(checked: FolderCheck) -> list[str]:
+    split = f", split {checked.split}" if checked.split else ""
+    lines = [f"{checked.path}: {f'{checked.form}{split}' if checked.form else 'unknown form'}"]
+    lines += [
+        f"  {part.language} ({part.name}): {part.queries:,} queries, {part.candidates:,} "
+        f"candidates, {part.relevant:,} of them relevant to some query"
+        for part in checked.languages
+    ]
+    if checked.languages:
+        grades = ", ".join(f"{number:,} of grade {key}" for key, number in checked.grades.items())
+        shared = "shared by languages" if checked.parallel else "each in one language"
+        lines.append(f"  {checked.topics:,} topics, {shared}; judgements: {grades}")
+        lines.append(f"  significance tests resample by {checked.unit}")
+    lines += [f"note: {note}" for note in checked.notes]
+    lines += [f"problem: {problem}" for problem in checked.problems[:_ROWS_SHOWN]]
+    if len(checked.problems) > _ROWS_SHOWN:
+        lines.append(f"… and {len(checked.problems) - _ROWS_SHOWN:,} more; --format json has all")
+    return lines
 
 
 @app.command(epilog=_examples("biasbench data cite xquad-r >> references.bib"))
 def cite(name: Name) -> None:
     """Print a benchmark's BibTeX entries."""
-    from bias_bench.console import result
-    from bias_bench.datasets.registry import benchmark_spec
+    from bias_bench.data.registry import benchmark_spec
+    from bias_bench.system.console import result
 
     result(benchmark_spec(name).citation.rstrip())
 
@@ -184,31 +241,31 @@ def audit_data(
     The verdict says what a run would drop from training; this command changes nothing.
     """
     from bias_bench.cli.output import print_json
-    from bias_bench.console import result
-    from bias_bench.datasets.audit import audit
-    from bias_bench.datasets.registry import load_benchmark
+    from bias_bench.data.audit import audit
+    from bias_bench.data.registry import load_benchmark
+    from bias_bench.system.console import result
 
     listen(verbose)
-    found = audit(_training_pairs(train, data_dir), load_benchmark(benchmark, data_dir).collection)
+    report = audit(_training_pairs(train, data_dir), load_benchmark(benchmark, data_dir).collection)
     if output_format == "json":
-        print_json(found.to_json())
+        print_json(report.to_json())
         return
-    if found.findings:
-        _print_findings(found)
-    for name, count in found.data_sets.items():
+    if report.findings:
+        _print_findings(report)
+    for name, count in report.data_sets.items():
         result(
-            f"{name} against {found.benchmark}: {count.topics_kept:,} of {count.topics:,} topics, "
+            f"{name} against {report.benchmark}: {count.topics_kept:,} of {count.topics:,} topics, "
             f"{count.pairs_kept:,} of {count.pairs:,} pairs have nothing in common with it"
         )
-    result(found.verdict)
+    result(report.verdict)
 
 
 def _training_pairs(name: str, data_dir: Path | None) -> Pairs:
-    from bias_bench.datasets.mini import training_topics
-    from bias_bench.datasets.pairs import pairs_from_collection
-    from bias_bench.datasets.registry import benchmarks, load_benchmark
-    from bias_bench.datasets.sources import load_sources
-    from bias_bench.datasets.sources.named import named_sources
+    from bias_bench.data.mini import training_topics
+    from bias_bench.data.pairs import pairs_from_collection
+    from bias_bench.data.registry import benchmarks, load_benchmark
+    from bias_bench.data.sources import load_sources
+    from bias_bench.data.sources.named import named_sources
     from bias_bench.errors import UsageError, nearest
 
     known = {*benchmarks(), *named_sources(), "mini-train"}
@@ -230,18 +287,18 @@ def _shown(languages: list[str]) -> str:
     return " ".join(few)
 
 
-def _print_findings(found: Audit) -> None:
+def _print_findings(report: Audit) -> None:
     """The findings as a table, at most `_ROWS_SHOWN` of them; JSON has all."""
     from bias_bench.cli.output import print_table
-    from bias_bench.console import result
     from bias_bench.report.tables import Column, Table
+    from bias_bench.system.console import result
 
     columns = [Column("kind", "name"), Column("data set", "name")]
     columns += [Column(heading, "text") for heading in ("topic", "matched", "in the benchmark")]
     table = Table([*columns, Column("similarity")])
-    for finding in found.findings[:_ROWS_SHOWN]:
+    for finding in report.findings[:_ROWS_SHOWN]:
         cells = (finding.kind, finding.data_set, finding.topic, finding.matched, finding.item)
         table.add_row(*cells, f"{finding.similarity:.3f}")
     print_table(table)
-    if len(found.findings) > _ROWS_SHOWN:
-        result(f"… and {len(found.findings) - _ROWS_SHOWN:,} more; --format json has all")
+    if len(report.findings) > _ROWS_SHOWN:
+        result(f"… and {len(report.findings) - _ROWS_SHOWN:,} more; --format json has all")

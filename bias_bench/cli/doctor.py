@@ -15,18 +15,18 @@ biasbench doctor --format json"""
 
 def doctor(output_format: OutputFormat = "table") -> None:
     """Check what a run needs: a line each, with the fix where something is wrong."""
+    from bias_bench.cli.health import checks
     from bias_bench.cli.output import print_json
-    from bias_bench.console import result
-    from bias_bench.health import checks
+    from bias_bench.system.console import result
 
-    found = []
+    done = []
     for check in checks():
-        found.append(check)
-        mend = f" -> {check.mend}" if check.state != "ok" else ""
+        done.append(check)
+        fix = f" -> {check.fix}" if check.state != "ok" else ""
         if output_format == "table":
-            result(f"{check.state:<5} {check.name}: {check.finding}{mend}")
-    failed = any(check.state == "fail" for check in found)
+            result(f"{check.state:<5} {check.name}: {check.finding}{fix}")
+    failed = any(check.state == "fail" for check in done)
     if output_format == "json":
-        print_json({"ok": not failed, "checks": [check._asdict() for check in found]})
+        print_json({"ok": not failed, "checks": [check._asdict() for check in done]})
     if failed:
         raise typer.Exit(1)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from bias_bench import __version__
-from bias_bench.console import detail, set_verbosity
+from bias_bench.system.console import detail, set_verbosity
 
 # panels of the help of commands with many options
 SYSTEM, PLACE, HOW = "The system", "Names and place", "How it runs"
 
+
+def option(text: str, panel: str | None = None, **more: Any) -> Any:
+    """An option whose help says itself what holds without it; `panel` is its part of the help."""
+    return typer.Option(help=text, show_default=False, rich_help_panel=panel, **more)
+
+
 DataDir = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder with one sub-folder per benchmark. Default: the user's cache, filled by "
-        "`biasbench data fetch`.",
-        show_default=False,
+    option(
+        "Folder with one sub-folder per benchmark. Default: the user's cache, filled by "
+        "`biasbench data fetch`."
     ),
 ]
 Verbose = Annotated[
@@ -41,11 +46,29 @@ DryRun = Annotated[
 ]
 Memory = Annotated[
     str | None,
-    typer.Option(
-        help="Memory that encoding and searching may take in each process, such as 4G. Changes no "
+    option(
+        "Memory that encoding and searching may take in each process, such as 4G. Changes no "
         "result. Default: no limit.",
-        show_default=False,
+        HOW,
         metavar="SIZE",
+    ),
+]
+RunPolicy = Annotated[
+    Literal["only-missing", "always", "never", "only-cache"],
+    typer.Option(
+        help="What happens to results. only-missing: finished stages are kept and the rest is "
+        "computed. always: everything is computed from scratch. never: a folder that holds results "
+        "is refused. only-cache: nothing is computed or written, and a stage that is missing or "
+        "outdated is an error.",
+        rich_help_panel=HOW,
+    ),
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        help="Further metrics: AP, nDCG, R or RR with a cut-off, such as nDCG@20,R@20.",
+        show_default=False,
+        metavar="NAME,...",
         rich_help_panel=HOW,
     ),
 ]

@@ -14,11 +14,10 @@ _TRAINING = (
 # the first of these modules that was at work decides
 _LOWER = {
     "bias_bench.training.step": _TRAINING,
-    "bias_bench.training.embedder": _TRAINING,
     "bias_bench.encoders.encoder": "lower encoding.batch_tokens",
-    "bias_bench.negatives": "lower training.negatives.mining.memory_mb",
+    "bias_bench.training.negatives": "lower training.negatives.mining.memory_mb",
     "bias_bench.training": _TRAINING,
-    "bias_bench.retrieval": "give a smaller --memory, or lower retrieval.depth",
+    "bias_bench.search": "give a smaller --memory, or lower retrieval.depth",
     "bias_bench.evaluation": "lower retrieval.depth",
 }
 _ELSEWHERE = (
@@ -31,18 +30,20 @@ _WANTED = re.compile(r"(?:tried|unable) to allocate ([\d.]+ ?(?:bytes|[KMGTP]iB)
 
 def out_of_memory(error: BaseException) -> str | None:
     """One line that says what to lower; None for an error about anything else."""
-    found = next(filter(_is_memory, _causes(error)), None)
-    if found is None:
+    cause = next(filter(_is_memory, _causes(error)), None)
+    if cause is None:
         return None
-    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(found.__traceback__)]
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(cause.__traceback__)]
     known = (
-        hint for part, hint in _LOWER.items() if any(name.startswith(part) for name in modules)
+        hint
+        for module_start, hint in _LOWER.items()
+        if any(name.startswith(module_start) for name in modules)
     )
-    on_gpu = re.search("CUDA|CUBLAS|MPS|XPU|HIP", str(found))
-    wanted = _WANTED.search(str(found))
+    on_gpu = re.search("CUDA|CUBLAS|MPS|XPU|HIP", str(cause))
+    size = _WANTED.search(str(cause))
     return (
         f"out of memory{' on the GPU' if on_gpu else ''}"
-        f"{f' ({wanted[1]} more were asked for)' if wanted else ''}; {next(known, _ELSEWHERE)}"
+        f"{f' ({size[1]} more were asked for)' if size else ''}; {next(known, _ELSEWHERE)}"
     )
 
 

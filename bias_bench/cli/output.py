@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from bias_bench.console import harmless, result
-from bias_bench.files import json_text
 from bias_bench.report.tables import Table, render
+from bias_bench.system.console import harmless, result
+from bias_bench.system.files import json_text
 
 
 def print_json(content: dict[str, Any], schema: int = 1) -> None:

@@ -24,9 +24,9 @@ def report(
 ) -> None:
     """Write the HTML page of run folders again; prints the pages' paths."""
     from bias_bench.cli.output import print_json
-    from bias_bench.console import progress, result
     from bias_bench.report.index_page import write_index
     from bias_bench.report.run_page import write_run_page
+    from bias_bench.system.console import progress, result
 
     listen(verbose)
     pages = []
@@ -36,10 +36,10 @@ def report(
             advance(1)
     index = write_index(out)
     if output_format == "json":
-        found = [
+        written = [
             {"run": run.name, "page": str(page)} for run, page in zip(runs, pages, strict=True)
         ]
-        print_json({"pages": found, "index": str(index)})
+        print_json({"pages": written, "index": str(index)})
         return
     for page in pages:
         result(str(page))

@@ -20,9 +20,9 @@ from bias_bench.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from bias_bench.experiment import Experiment
-    from bias_bench.reproduction import Checked, Reproductions
-    from bias_bench.stages.prepare import RunOptions
+    from bias_bench.config.experiment import Experiment
+    from bias_bench.runs.folder import RunOptions
+    from bias_bench.runs.reproduction import Checked, Reproductions
 
 EXAMPLES = """Examples:
 
@@ -62,8 +62,8 @@ def reproduce(
     The exit code is 1 where a metric is further from the documents than its tolerance.
     """
     from bias_bench.errors import UsageError
-    from bias_bench.reproduction import PREFIX, reproductions
-    from bias_bench.stages.prepare import RunOptions
+    from bias_bench.runs.folder import RunOptions
+    from bias_bench.runs.reproduction import PREFIX, reproductions
 
     listen(verbose)
     known = reproductions()
@@ -77,17 +77,20 @@ def reproduce(
             raise UsageError("--dry-run: name the figures, or give --all")
         _list(known, output_format)
     elif dry_run:
-        from bias_bench.cli.plan_text import print_plan
-        from bias_bench.dry_run.plan import plan_runs
+        from bias_bench.cli.run import print_plan
+        from bias_bench.runs.pipeline import plan_run
 
-        folders = [PREFIX + name for name in wanted]
-        print_plan(plan_runs(experiments, options, folders), output_format)
+        plans = [
+            plan_run(experiment, options._replace(name=PREFIX + name))
+            for name, experiment in zip(wanted, experiments, strict=True)
+        ]
+        print_plan(plans, output_format)
     else:
         _check(known, dict(zip(wanted, experiments, strict=True)), options, output_format)
 
 
 def _experiment(known: Reproductions, name: str, data_dir: Path | None) -> Experiment:
-    from bias_bench.cli.systems import make_experiments
+    from bias_bench.runs.experiments import make_experiments
 
     row = known.row(name)
     (experiment,) = make_experiments(
@@ -106,9 +109,9 @@ def _check(
     from bias_bench.cli.output import print_json
     from bias_bench.errors import BiasBenchError
     from bias_bench.evaluation.metrics_document import Metrics
-    from bias_bench.pipeline import run
     from bias_bench.report.index_page import write_index
-    from bias_bench.reproduction import PREFIX, check
+    from bias_bench.runs.pipeline import run
+    from bias_bench.runs.reproduction import PREFIX, check
 
     found: list[dict[str, Any]] = []
     off = []
@@ -139,8 +142,8 @@ def _check(
 
 def _print_checked(known: Reproductions, name: str, checked: list[Checked]) -> None:
     from bias_bench.cli.output import print_table
-    from bias_bench.console import result
     from bias_bench.report.tables import Column, Table
+    from bias_bench.system.console import result
 
     row = known.row(name)
     tolerance = known.tolerances[row.tolerance]

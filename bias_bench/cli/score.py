@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from bias_bench.cli.options import PLACE, Out, OutputFormat, Verbose, listen
+from bias_bench.cli.options import (
+    PLACE,
+    Metrics,
+    Out,
+    OutputFormat,
+    RunPolicy,
+    Verbose,
+    listen,
+    option,
+)
 
 EXAMPLES = """Examples:
 
@@ -22,7 +31,7 @@ biasbench score --run bm25.run --qrels runs/xquad-r-zero-shot-0 --system bm25"""
 _IDS = "What ids mean"
 
 
-def score(
+def score_command(
     run: Annotated[
         list[str],
         typer.Option(
@@ -41,58 +50,38 @@ def score(
         ),
     ],
     languages: Annotated[
-        Path | None,
-        typer.Option(
-            help="Table `id <tab> language` of queries and candidates.",
-            show_default=False,
-            rich_help_panel=_IDS,
-        ),
+        Path | None, option("Table `id <tab> language` of queries and candidates.", _IDS)
     ] = None,
     language_pattern: Annotated[
         str | None,
-        typer.Option(
-            help="Regular expression with a group `language`, for ids that the table lacks. "
+        option(
+            "Regular expression with a group `language`, for ids that the table lacks. "
             "Default: what is before the first colon.",
-            show_default=False,
-            rich_help_panel=_IDS,
+            _IDS,
         ),
     ] = None,
     topics: Annotated[
         Path | None,
-        typer.Option(
-            help="Table `query <tab> topic`, or with `<tab> paragraph <tab> article`: which "
+        option(
+            "Table `query <tab> topic`, or with `<tab> paragraph <tab> article`: which "
             "queries are translations of one another.",
-            show_default=False,
-            rich_help_panel=_IDS,
+            _IDS,
         ),
     ] = None,
     topic_pattern: Annotated[
         str | None,
-        typer.Option(
-            help="Regular expression with a group `topic`. Default: what is after the first colon.",
-            show_default=False,
-            rich_help_panel=_IDS,
+        option(
+            "Regular expression with a group `topic`. Default: what is after the first colon.",
+            _IDS,
         ),
     ] = None,
     depth: Annotated[
         int | None,
-        typer.Option(
-            help="Results per query that count. Default: as many as the longest ranking has.",
-            show_default=False,
-        ),
+        option("Results per query that count. Default: as many as the longest ranking has."),
     ] = None,
-    benchmark: Annotated[
-        str | None,
-        typer.Option(
-            help="Default: the name of the qrels.", show_default=False, rich_help_panel=PLACE
-        ),
-    ] = None,
-    system: Annotated[
-        str | None,
-        typer.Option(
-            help="Default: the tag in the run.", show_default=False, rich_help_panel=PLACE
-        ),
-    ] = None,
+    metrics: Metrics = None,
+    benchmark: Annotated[str | None, option("Default: the name of the qrels.", PLACE)] = None,
+    system: Annotated[str | None, option("Default: the tag in the run.", PLACE)] = None,
     seed: Annotated[
         int,
         typer.Option(
@@ -102,21 +91,10 @@ def score(
     ] = 0,
     name: Annotated[
         str | None,
-        typer.Option(
-            help="Name of the folder. Default: <benchmark>-<system>-<seed>.",
-            show_default=False,
-            rich_help_panel=PLACE,
-        ),
+        option("Name of the folder. Default: <benchmark>-<system>-<seed>.", PLACE),
     ] = None,
     out: Out = Path("runs"),
-    policy: Annotated[
-        Literal["only-missing", "always"],
-        typer.Option(
-            help="only-missing keeps what is finished; always computes again, and replaces the "
-            "scores of other files.",
-            rich_help_panel=PLACE,
-        ),
-    ] = "only-missing",
+    policy: RunPolicy = "only-missing",
     verbose: Verbose = None,
     output_format: OutputFormat = "table",
 ) -> None:
@@ -124,8 +102,8 @@ def score(
 
     Leaves a folder like that of a run, for `biasbench compare`; metrics are cut at a depth.
     """
-    from bias_bench.cli.score_text import print_scores
-    from bias_bench.external import ScoreOptions, score_external
+    from bias_bench.cli.summary import print_scores
+    from bias_bench.runs.external import ScoreOptions, score_external
 
     listen(verbose)
     options = ScoreOptions(
@@ -140,6 +118,7 @@ def score(
         seed=seed,
         name=name,
         out=out,
+        metrics=[name.strip() for name in (metrics or "").split(",") if name.strip()],
         depth=depth,
         policy=policy,
     )

@@ -1,8 +1,4 @@
-"""`biasbench mine`, `train`, `encode` and `search`: a run that stops after that stage.
-
-They take the options of `biasbench run`, work in the same folder, and `biasbench run` goes on from
-what they leave.
-"""
+"""`biasbench mine`, `train`, `encode` and `search`: `biasbench run --until`, in short."""
 
 from __future__ import annotations
 
@@ -11,10 +7,8 @@ from collections.abc import Callable
 from copy import copy
 from typing import Annotated, Any, NamedTuple, get_args
 
-from bias_bench.cli.options import listen
-from bias_bench.cli.run import run, run_systems
-from bias_bench.cli.systems import STAGE_RECIPES
-from bias_bench.console import result
+from bias_bench.cli.run import run
+from bias_bench.runs.experiments import STAGE_RECIPES
 
 
 class StageCommand(NamedTuple):
@@ -53,26 +47,17 @@ _BOUNDED = ("encode", "search")  # the stages that --memory bounds
 
 
 def stage_command(name: str) -> Callable[..., None]:
-    """The command of that name: `run` with the same options; it prints the run folders."""
+    """The command of that name: `run` with its other options."""
     options = [
         _with_default_recipe(parameter, STAGE_RECIPES[name])
         if parameter.name == "recipe" and name in STAGE_RECIPES
         else parameter
         for parameter in inspect.signature(run, eval_str=True).parameters.values()
-        if parameter.name != "memory" or name in _BOUNDED
+        if parameter.name not in ("until", "metrics", *(() if name in _BOUNDED else ("memory",)))
     ]
 
-    def command(verbose: bool | None, output_format: str, **given: Any) -> None:
-        from bias_bench.cli.output import print_json
-
-        listen(verbose)
-        folders = run_systems(until=name, output_format=output_format, **given)
-        if output_format == "json" and folders:
-            found = [{"run": folder.name, "folder": str(folder)} for folder in folders]
-            print_json({"stage": name, "runs": found})
-        else:
-            for folder in folders:
-                result(str(folder))
+    def command(**given: Any) -> None:
+        run(until=name, **given)
 
     command.__name__, command.__doc__ = name, COMMANDS[name].help
     # typer reads a command's options from here; functions have no such attribute for a type checker

@@ -1,4 +1,4 @@
-"""What `run` prints: the few numbers that matter, per run folder."""
+"""What `run` and `score` print: the few numbers that matter, per run folder."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bias_bench.cli.output import print_json, print_table
+from bias_bench.evaluation.metrics import metrics_within
 from bias_bench.evaluation.metrics_document import IndexRecall, Metrics
 from bias_bench.evaluation.settings import KINDS
 from bias_bench.report.tables import Column, Table
+from bias_bench.report.wording import MISSING
+from bias_bench.system.console import result
 
 _AVERAGED = ("nDCG@10", "R@100")
+_POOLS = {
+    "monolingual": "one language",
+    "cross_lingual": "two languages",
+    "multilingual": "all languages",
+}
 
 
 def print_summary(folders: list[Path], output_format: Literal["table", "json"]) -> None:
@@ -31,7 +39,7 @@ def print_summary(folders: list[Path], output_format: Literal["table", "json"]) 
         *(f"{metric} {name}" for metric, name in averaged),
         *(f"index {name} (lowest)" for name in recalls),
     ]
-    table = Table([Column("run", "name"), *map(Column, figures)])
+    table = _table("run", figures)
     for row in rows:
         table.add_row(
             row["run"] if row["metric"] == "AP" else f"{row['run']} ({row['metric']})",
@@ -44,13 +52,44 @@ def print_summary(folders: list[Path], output_format: Literal["table", "json"]) 
     print_table(table)
 
 
+def print_scores(folder: Path, output_format: Literal["table", "json"]) -> None:
+    """The figures of a folder of scored rankings; as JSON, all that metrics.json holds."""
+    metrics = Metrics.load(folder)
+    if output_format == "json":
+        print_json({"run": folder.name, "folder": str(folder), **metrics.dump()})
+        return
+    names = [str(metric) for metric in metrics_within(metrics.cutoff or 0)]
+    table = _table("pool", ["settings", "queries", *names])
+    for kind in (kind for kind in KINDS if kind in metrics.retrieval):
+        means = metrics.retrieval[kind]
+        queries = sum(metrics.counts[setting].queries for setting in means.per_setting)
+        values = (_number(means.macro[name], 4) for name in names)
+        table.add_row(_POOLS[kind], str(len(means.per_setting)), f"{queries:,}", *values)
+    print_table(table)
+    bias, table = metrics.bias, _table("language bias, all languages", ["value"])
+    for measured, label, digits in (
+        (bias.rank_distance, f"rank distance (at least; rankings end at {metrics.cutoff})", 1),
+        (bias.same_language_top1, "same language, top 1", 3),
+        (bias.same_language_first, "own language first among parallel candidates", 3),
+    ):
+        if measured:
+            table.add_row(label, _number(measured.macro, digits))
+    if table.rows:
+        result("")
+        print_table(table)
+
+
+def _table(names: str, figures: list[str]) -> Table:
+    return Table([Column(names, "name"), *map(Column, figures)])
+
+
 def _averages(metrics: Metrics) -> dict[str, dict[str, float]]:
     """The benchmark's own, and that over all languages where each was searched alone."""
     if metrics.retrieval.keys() != {"monolingual"}:
         return {}
-    own = metrics.retrieval["monolingual"]
-    found = {name: average.values for name, average in own.averages.items()}
-    return found or {f"all-{len(own.per_setting)}": own.macro}
+    alone = metrics.retrieval["monolingual"]
+    named = {name: average.values for name, average in alone.averages.items()}
+    return named or {f"all-{len(alone.per_setting)}": alone.macro}
 
 
 def _index(index: IndexRecall | None) -> dict[str, Any]:
@@ -63,15 +102,15 @@ def _index(index: IndexRecall | None) -> dict[str, Any]:
     }
 
 
-def _recall(found: dict[str, Any] | None) -> str:
-    if found is None:
-        return "–"
-    lowest = found["lowest"]
-    return f"{found['macro']:.3f} ({lowest['value']:.3f} {lowest['pool']})"
+def _recall(recall: dict[str, Any] | None) -> str:
+    if recall is None:
+        return MISSING
+    lowest = recall["lowest"]
+    return f"{recall['macro']:.3f} ({lowest['value']:.3f} {lowest['pool']})"
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return MISSING if value is None else f"{value:.{digits}f}"
 
 
 def _row(folder: Path) -> dict[str, Any]:

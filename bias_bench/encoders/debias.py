@@ -25,14 +25,14 @@ sources leave to the cosine; after that LEACE's guarantee holds in good approxim
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from bias_bench.encoders.encoder import Side
+from bias_bench.config.kinds import DebiasMethod
+from bias_bench.encoders.embeds import Side
 from bias_bench.errors import UsageError
 
-Method = Literal["centre", "centre-sides", "lir", "leace"]
 LIR_RANK = 1  # Yang et al. find little difference between 1 and 2 on LAReQA
 
 # of the whitened cross-covariance, whose scale is 1; sampling alone gives 1/√texts
@@ -48,19 +48,21 @@ class Debias(NamedTuple):
     groups, in row 0.
     """
 
-    method: Method
+    method: DebiasMethod
     groups: np.ndarray
     shift: np.ndarray
     read: np.ndarray
     write: np.ndarray
 
 
-def group_code(method: Method, language: int, side: Side) -> int:
+def group_code(method: DebiasMethod, language: int, side: Side) -> int:
     """The group that a method treats a text of this language (from 0) and side as one of."""
     return 2 * language + (side == "query") if method == "centre-sides" else language
 
 
-def fit(method: Method, vectors: np.ndarray, groups: np.ndarray, rank: int = LIR_RANK) -> Debias:
+def fit(
+    method: DebiasMethod, vectors: np.ndarray, groups: np.ndarray, rank: int = LIR_RANK
+) -> Debias:
     """Fit on vectors [n, dimensions] with the codes [n] of their groups (`group_code`).
 
     `rank` is the number of LIR's directions. UsageError without vectors, and for LEACE in fewer
@@ -72,13 +74,13 @@ def fit(method: Method, vectors: np.ndarray, groups: np.ndarray, rank: int = LIR
     x = vectors.astype(np.float64)
     if method == "leace":
         return _leace(x, groups)
-    own = [x[groups == code] for code in codes]
+    of_group = [x[groups == code] for code in codes]
     size = x.shape[1]
     if method in ("centre", "centre-sides"):
         none = np.zeros((len(codes), size, 0))
-        return Debias(method, codes, np.stack([part.mean(axis=0) for part in own]), none, none)
+        return Debias(method, codes, np.stack([part.mean(axis=0) for part in of_group]), none, none)
     basis = np.zeros((len(codes), size, min(rank, size)))
-    for row, part in enumerate(own):
+    for row, part in enumerate(of_group):
         directions = np.linalg.svd(part, full_matrices=False).Vh[: basis.shape[2]]
         basis[row, :, : len(directions)] = directions.T
     return Debias(method, codes, np.zeros((len(codes), size)), basis, basis)
@@ -93,8 +95,8 @@ def _leace(x: np.ndarray, languages: np.ndarray) -> Debias:
     sums = np.zeros((len(codes), x.shape[1]))
     np.add.at(sums, rows, centred)
     variances, axes = np.linalg.eigh(centred.T @ centred / len(x))
-    kept = variances > variances[-1] * len(variances) * np.finfo(np.float64).eps
-    scales, axes = np.sqrt(variances[kept]), axes[:, kept]
+    varied = variances > variances[-1] * len(variances) * np.finfo(np.float64).eps
+    scales, axes = np.sqrt(variances[varied]), axes[:, varied]
     # in the axes of the covariance W and W⁺ are diagonal; a row of `sums` for each language is
     # Σ_xz times n, and the last is minus the sum of the others
     whitened = (axes.T @ sums[:-1].T / len(x)) / scales[:, None]

@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bias_bench.console import Advance
 from bias_bench.encoders.backbone import Backbone
+from bias_bench.encoders.embeds import Side
 from bias_bench.encoders.profile import Profile
-from bias_bench.errors import BiasBenchError, DataError, UsageError
-from bias_bench.provenance import cpu_features, processor
+from bias_bench.errors import BiasBenchError, DataError, UsageError, first_line
+from bias_bench.system.console import Advance
+from bias_bench.system.provenance import cpu_features, processor
 
 Precision = Literal["float32", "bf16"]
-Side = Literal["query", "candidate"]
 
 # Measured on two cores: larger batches leave the caches, smaller ones pay per-call overhead.
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}
@@ -37,7 +37,7 @@ class EncodingSettings:
 
 
 def resolve_device(device: str) -> str:
-    """``auto`` is CUDA when torch has it, else the CPU; UsageError for what is no device."""
+    """``auto`` is CUDA when torch has it, else the CPU; UsageError for what is not a device."""
     import torch
 
     if device == "auto":
@@ -49,8 +49,9 @@ def resolve_device(device: str) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise BiasBenchError(f"device '{device}' cannot be used here: {reason}") from None
+        raise BiasBenchError(
+            f"device '{device}' cannot be used here: {first_line(error)}"
+        ) from None
     return device
 
 
@@ -102,7 +103,7 @@ class Encoder:
             self._head.to(settings.device)
 
     def workspace(self, texts: int) -> int:
-        """Bytes that encoding so many texts at once takes at most, beside the model."""
+        """Bytes that encoding this many texts at once takes at most, beside the model."""
         profile, width = self.settings.profile, self._model.config.hidden_size
         longest = max(profile.query_max_length, profile.candidate_max_length)
         held = texts * (_TEXT_BYTES + 4 * longest + 4 * width)
@@ -135,18 +136,18 @@ class Encoder:
         query = side == "query"
         prefix = profile.query_prefix if query else profile.candidate_prefix
         limit = profile.query_max_length if query else profile.candidate_max_length
-        found: list[np.ndarray] = []
+        tokens: list[np.ndarray] = []
         stream = iter(texts)
-        while part := [prefix + text for text in islice(stream, _TOKENIZED)]:
-            encoded = self._tokenizer(part, truncation=True, max_length=limit)
-            found += [np.array(ids, dtype=np.int32) for ids in encoded["input_ids"]]
-        highest = max(int(ids.max(initial=0)) for ids in found)
+        while prefixed := [prefix + text for text in islice(stream, _TOKENIZED)]:
+            encoded = self._tokenizer(prefixed, truncation=True, max_length=limit)
+            tokens += [np.array(ids, dtype=np.int32) for ids in encoded["input_ids"]]
+        highest = max(int(ids.max(initial=0)) for ids in tokens)
         if highest >= (rows := self._model.get_input_embeddings().num_embeddings):
             raise DataError(
                 f"{self._spec}: its tokenizer (tokenizer.json) gives the piece {highest:,}, and "
                 f"the model has embeddings of {rows:,}; copy or fetch the encoder's own tokenizer"
             )
-        return found
+        return tokens
 
     def encode(
         self,
@@ -164,10 +165,10 @@ class Encoder:
         vectors = np.empty((0, 0), dtype=np.float32)
         with torch.inference_mode():
             for rows in length_sorted_batches(lengths, self.settings.batch_tokens):
-                found = self._forward([token_ids[row] for row in rows], left_out)
+                batch = self._forward([token_ids[row] for row in rows], left_out)
                 if not len(vectors):
-                    vectors = np.empty((len(lengths), found.shape[1]), dtype=np.float32)
-                vectors[rows] = found
+                    vectors = np.empty((len(lengths), batch.shape[1]), dtype=np.float32)
+                vectors[rows] = batch
                 advance(sum(lengths[row] for row in rows))
         if not np.isfinite(vectors).all():
             raise BiasBenchError(

@@ -1,16 +1,19 @@
-"""An encoder's folder, of this disk or of the hub: what is in it, whether all is there, loading."""
+"""An encoder's folder, of this disk or of the hub: what is in it, whether all is there, loading of
+its model and of what is done to pooled vectors.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bias_bench.encoders.modules import Layout, read_file, read_layout
+from bias_bench.encoders.modules import Layout, Step, read_file, read_layout
 from bias_bench.encoders.profile import PROFILE_FILE, Files, Pooling, Stated, profile_for
-from bias_bench.errors import BiasBenchError, DataError
+from bias_bench.errors import BiasBenchError, DataError, first_line
 
 _WEIGHTS = "model.safetensors"
 _INDEX = f"{_WEIGHTS}.index.json"
@@ -48,15 +51,15 @@ def read_folder(path: Path, name: str) -> Folder:
 
     DataError that names what is missing, damaged or cannot be followed.
     """
-    own = (path / PROFILE_FILE).is_file()
-    layout = Layout(path, {}, {}) if own else read_layout(path)
+    saved = (path / PROFILE_FILE).is_file()
+    layout = Layout(path, {}, {}) if saved else read_layout(path)
     _require_whole(layout.transformer)
     files = _stated_files(layout.transformer)
     stated = profile_for(name, layout, files, path)
     tokenizer = [] if (layout.transformer / _TOKENIZERS[0]).is_file() else ["*.model", "*.txt"]
     patterns = ("*.safetensors", "*.json", *tokenizer)
-    found = {file for pattern in patterns for file in layout.transformer.glob(pattern)}
-    return Folder(path, layout, stated, sorted({*found, *layout.files}), files.positions)
+    model = {file for pattern in patterns for file in layout.transformer.glob(pattern)}
+    return Folder(path, layout, stated, sorted({*model, *layout.files}), files.positions)
 
 
 def _require_whole(folder: Path) -> None:
@@ -71,7 +74,7 @@ def _require_whole(folder: Path) -> None:
         raise DataError(
             f"{folder}: holds no {_WEIGHTS}, and pickled weights (pytorch_model.bin) are not read; "
             "load the encoder with sentence-transformers and save it with save_pretrained, or is "
-            "this no encoder's folder?"
+            "this not an encoder's folder?"
         )
     if not (folder / "config.json").is_file():
         raise DataError(f"{folder}: holds no config.json; save or fetch the whole encoder again")
@@ -162,15 +165,15 @@ def load_folder(folder: Folder) -> Loaded:
         model, report = _load_model(path, config, any("pooler." in name for name in names))
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        reason = _first_line(error)
-        raise DataError(f"{path}: transformers cannot load this encoder: {reason}") from None
+        raise DataError(
+            f"{path}: transformers cannot load this encoder: {first_line(error)}"
+        ) from None
     except BiasBenchError:
         raise
     except Exception as error:
         if type(error).__module__.startswith("safetensors"):
             raise DataError(f"{path}: damaged weights ({error}); copy them again") from None
-        reason = _first_line(error)
-        raise BiasBenchError(f"{path}: cannot load this encoder: {reason}") from error
+        raise BiasBenchError(f"{path}: cannot load this encoder: {first_line(error)}") from error
     if report["missing_keys"]:
         first = sorted(report["missing_keys"])[0]
         raise DataError(f"{path}: its weights lack '{first}'; are they of this encoder?")
@@ -236,5 +239,67 @@ def _lower_case(tokenizer: Any) -> None:
     backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def build_head(steps: Sequence[Step]) -> Any:
+    """A torch module from float32 [texts, dimensions] to vectors of its own width; None for none.
+
+    DataError for weights that are damaged, or not of the sizes that their configuration says.
+    """
+    if not steps:
+        return None
+    import torch
+
+    return torch.nn.Sequential(*(_build_step(step) for step in steps)).eval()
+
+
+def _build_step(step: Step) -> Any:
+    import torch
+
+    if step.kind == "Normalize":
+        return _function(lambda x: torch.nn.functional.normalize(x, dim=-1))
+    if step.kind == "Truncate":
+        return _function(lambda x: x[:, : step.config["size"]])
+    with torch.device("meta"):  # takes no memory, whatever the sizes
+        if step.kind == "LayerNorm":
+            layer: Any = torch.nn.LayerNorm(step.config["dimension"])
+        else:
+            sizes = step.config["in_features"], step.config["out_features"]
+            layer = torch.nn.Linear(*sizes, bias=step.config["bias"])
+    if step.kind == "LayerNorm":
+        return _load_step(step, "norm.", layer)
+    layer = _load_step(step, "linear.", layer)
+    name = step.config["activation_function"].rpartition(".")[2]
+    activation = getattr(torch.nn, name, None)
+    try:
+        return torch.nn.Sequential(layer, activation())  # type: ignore[misc]
+    except TypeError:
+        raise DataError(f"{step.place}: activation_function '{name}' cannot be followed") from None
+
+
+def _function(function: Any) -> Any:
+    import torch
+
+    class Function(torch.nn.Module):
+        def forward(self, vectors: Any) -> Any:
+            return function(vectors)
+
+    return Function()
+
+
+def _load_step(step: Step, prefix: str, layer: Any) -> Any:
+    """`layer` with the weights of the step's files, whose names begin with `prefix`."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    state: dict[str, Any] = {}
+    try:
+        for path in sorted(step.place.glob("*.safetensors")):
+            state |= load_file(path)
+        state = {name.removeprefix(prefix): x.float() for name, x in state.items()}
+        layer.load_state_dict(state, assign=True)
+    except (SafetensorError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{step.place}: the weights of the module '{step.kind}' are damaged ({reason}); copy "
+            "them again"
+        ) from None
+    return layer

@@ -8,95 +8,110 @@ cache of vectors is for backbones whose weights can be hashed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bias_bench.console import progress, warn
-from bias_bench.encoders.backbone import GIVEN, Backbone, Loaded
-from bias_bench.encoders.cache import Request, texts_digest
+from bias_bench.encoders.blocks import ArrayBlocks, VectorBlocks
+from bias_bench.encoders.embeds import Request, Texts, texts_of
 from bias_bench.encoders.objects import (
     Encode,
     GivenObject,
     Vectors,
     asker,
+    checked_vectors,
     class_of,
     how_asked,
+    require_similarity,
+    scaled,
+    stated_similarity,
 )
-from bias_bench.encoders.profile import Profile, Similarity, profile_for
+from bias_bench.encoders.profile import Similarity, profile_for
 from bias_bench.errors import DataError, UsageError
+from bias_bench.system.console import progress, warn
+from bias_bench.system.processes import ALONE, Processes
 
-# read by no one: the object itself knows its pooling, prefixes and lengths
-_NO_PROFILE = Profile(
-    pooling="mean",
-    query_prefix="",
-    candidate_prefix="",
-    query_max_length=4,
-    candidate_max_length=4,
-)
+GIVEN = "python"  # the kind of SPEC of a model that is a Python object
 
 
-class GivenModel(NamedTuple):
-    """How a given model answers requests, with vectors float32 [texts, dimensions] of each, ready
-    to search; what it computes in, as far as that is known; what a manifest says of it; and the
-    same in a line.
-    """
+class GivenModel:
+    """A source of a model's vectors of a benchmark's requests, which asks it for those of others.
 
-    encode: Callable[[Sequence[Request]], list[np.ndarray]]
-    precision: str
-    record: dict[str, Any]
-    described: str
-
-
-def given_backbone(
-    model: GivenObject, name: str, requests: Sequence[Request], similarity: Similarity | None = None
-) -> Backbone:
-    """A backbone that holds the model's vectors of `requests` and asks it for those of other texts.
-
-    `requests` are a benchmark's: candidates by language, then queries by language. `similarity` is
+    The benchmark's requests are candidates by language, then queries by language. `similarity` is
     the model's own where None, else cosine; vectors are scaled to length 1 for cosine. Raises
     UsageError for an object that does not encode, DataError for vectors that cannot be compared.
     """
-    compared = _similarity(model, similarity)
-    start = perf_counter()
-    encode: Encode | None
-    if isinstance(model, Mapping | Vectors):
-        encode, parts = None, _split(_as_vectors(model), requests)
-    else:
-        encode = asker(model)
-        parts = _ask(encode, requests)
-    _require_one_width(parts, requests)
-    ready = [_scaled(part, compared) for part in parts]
-    held = {_key(request): part for request, part in zip(requests, ready, strict=True)}
 
-    def answer(asked: Sequence[Request]) -> list[np.ndarray]:
-        others = [request for request in asked if _key(request) not in held]
-        if others and encode is None:
+    languages = None
+
+    def __init__(
+        self,
+        model: GivenObject,
+        name: str,
+        requests: Sequence[Request],
+        similarity: Similarity | None = None,
+    ) -> None:
+        self.spec = f"{GIVEN}:{name}"
+        chosen = similarity or stated_similarity(model) or "cosine"
+        self.similarity = require_similarity(chosen, class_of(model))
+        start = perf_counter()
+        if isinstance(model, Mapping | Vectors):
+            self._encode, parts = None, _split(_as_vectors(model), requests)
+        else:
+            self._encode = asker(model)
+            parts = _ask(self._encode, requests)
+        _require_one_width(parts, requests)
+        self._first = requests[0]
+        ready = [scaled(part, self.similarity) for part in parts]
+        self._held = {_key(request): part for request, part in zip(requests, ready, strict=True)}
+        self.identity = {"vectors": _digest(ready)}
+        asked = how_asked(model)
+        self.record = {
+            "weights": self.identity,
+            "model": {
+                "class": class_of(model),
+                "asked": asked,
+                "name": name,
+                "similarity": self.similarity,
+                "dimensions": ready[0].shape[1],
+                "encode_seconds": round(perf_counter() - start, 3),
+            },
+            "encoding": {"precision": _precision(model)},
+        }
+        self.described = f"{class_of(model)}; {asked}; {self.similarity}"
+        _warn_of_prefixes(model)
+
+    def texts(self, requests: Sequence[Request]) -> list[Texts]:
+        """See `Embeds`."""
+        return texts_of(self.identity, requests, lambda request, _: _key(request) in self._held)
+
+    def vectors(
+        self,
+        requests: Sequence[Request],
+        *,
+        again: bool = False,  # noqa: ARG002 - nothing of it is in a cache
+        processes: Processes = ALONE,
+        memory: int | None = None,  # noqa: ARG002 - the model takes what it takes
+    ) -> list[VectorBlocks]:
+        """See `Embeds`; the model is at hand in one process alone (ValueError in several)."""
+        if processes.number > 1:
+            raise ValueError("a model given as a Python object cannot be shared by processes")
+        others = [request for request in requests if _key(request) not in self._held]
+        if others and self._encode is None:
             raise UsageError(
                 "ready vectors are of the benchmark's own texts, and other texts are asked for; "
                 "give a model that encodes, or leave out robustness and debias"
             )
-        found = _ask(encode, others) if encode and others else []
-        _require_one_width([ready[0], *found], [requests[0], *others])
-        left = (_scaled(part, compared) for part in found)
-        return [held[_key(request)] if _key(request) in held else next(left) for request in asked]
-
-    asked = how_asked(model)
-    record = {
-        "class": class_of(model),
-        "asked": asked,
-        "name": name,
-        "similarity": compared,
-        "dimensions": ready[0].shape[1],
-        "encode_seconds": round(perf_counter() - start, 3),
-    }
-    described = f"{record['class']}; {asked}; {compared}"
-    _warn_of_prefixes(model)
-    given = GivenModel(answer, _precision(model), record, described)
-    return Backbone(f"{GIVEN}:{name}", _NO_PROFILE, {"vectors": _digest(ready)}, _no_weights, given)
+        answers = _ask(self._encode, others) if self._encode and others else []
+        _require_one_width([self._held[_key(self._first)], *answers], [self._first, *others])
+        left = (scaled(part, self.similarity) for part in answers)
+        return [
+            ArrayBlocks(self._held[_key(request)] if _key(request) in self._held else next(left))
+            for request in requests
+        ]
 
 
 def _warn_of_prefixes(model: Any) -> None:
@@ -111,19 +126,15 @@ def _warn_of_prefixes(model: Any) -> None:
         )
 
 
-def _no_weights() -> Loaded:
-    raise UsageError("a model given as a Python object has no weights to load; give its folder")
-
-
 def _ask(encode: Encode, requests: Sequence[Request]) -> list[np.ndarray]:
-    found = []
+    answers = []
     with progress("encode", sum(len(request.texts) for request in requests), "texts") as advance:
         for request in requests:
             # a copy, so that a model which changes its list does not change the benchmark
             vectors = encode(list(request.texts), request.side)
-            found.append(_checked(vectors, len(request.texts), request.label))
+            answers.append(checked_vectors(vectors, len(request.texts), request.label))
             advance(len(request.texts))
-    return found
+    return answers
 
 
 def _as_vectors(model: Mapping[str, ArrayLike] | Vectors) -> Vectors:
@@ -137,58 +148,16 @@ def _as_vectors(model: Mapping[str, ArrayLike] | Vectors) -> Vectors:
 
 def _split(vectors: Vectors, requests: Sequence[Request]) -> list[np.ndarray]:
     """The rows of each request."""
-    found: dict[str, np.ndarray] = {}
+    left: dict[str, np.ndarray] = {}
     for side, name in (("query", "queries"), ("candidate", "candidates")):
         total = sum(len(request.texts) for request in requests if request.side == side)
-        found[side] = _checked(getattr(vectors, name), total, name)
-    past = {"query": 0, "candidate": 0}
+        left[side] = checked_vectors(getattr(vectors, name), total, name)
     parts = []
     for request in requests:
-        start = past[request.side]
-        past[request.side] += len(request.texts)
-        parts.append(found[request.side][start : past[request.side]])
+        number = len(request.texts)
+        parts.append(left[request.side][:number])
+        left[request.side] = left[request.side][number:]
     return parts
-
-
-def _checked(vectors: Any, texts: int, what: str) -> np.ndarray:
-    """float32 [texts, dimensions]; DataError for another shape, NaN or infinity."""
-    if isinstance(vectors, list | tuple) and vectors and hasattr(vectors[0], "detach"):
-        vectors = [_from_torch(vector, what) for vector in vectors]
-    elif hasattr(vectors, "detach"):
-        vectors = _from_torch(vectors, what)
-    if hasattr(vectors, "toarray"):  # of scipy
-        raise DataError(_SPARSE.format(what))
-    try:
-        array = np.asarray(vectors)
-        if array.dtype in (np.int8, np.uint8):
-            raise DataError(
-                f"{what}: vectors of {array.dtype}, packed or quantised, cannot be compared as "
-                "numbers; give them as floats (precision='float32')"
-            )
-        with np.errstate(over="ignore"):  # what is too large for float32 is found below
-            array = np.asarray(array, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{what}: not an array of numbers ({error})") from None
-    if array.ndim != 2 or len(array) != texts or not array.shape[1]:
-        raise DataError(
-            f"{what}: vectors of shape {array.shape} for {texts:,} texts; expected ({texts}, "
-            "dimensions)"
-        )
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-    if len(bad):
-        raise DataError(f"{what}: row {bad[0]} holds NaN or infinity ({len(bad):,} such rows)")
-    return array
-
-
-_SPARSE = "{}: sparse vectors cannot be searched here; give dense ones"
-
-
-def _from_torch(tensor: Any, what: str) -> Any:
-    """A torch tensor, wherever it lies and in whatever precision, as an array."""
-    if tensor.is_sparse:
-        raise DataError(_SPARSE.format(what))
-    tensor = tensor.detach().cpu()
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
 def _require_one_width(parts: Sequence[np.ndarray], requests: Sequence[Request]) -> None:
@@ -200,24 +169,6 @@ def _require_one_width(parts: Sequence[np.ndarray], requests: Sequence[Request])
             )
 
 
-def _similarity(model: Any, asked: Similarity | None) -> Similarity:
-    own = asked or str(getattr(model, "similarity_fn_name", None) or "cosine")
-    if own == "cosine":
-        return "cosine"
-    if own == "dot":
-        return "dot"
-    raise UsageError(f"similarity '{own}': choose 'cosine' or 'dot'")
-
-
-def _scaled(vectors: np.ndarray, similarity: Similarity) -> np.ndarray:
-    """To length 1 for cosine; a vector of zeros stays one, and is as far from all others."""
-    if similarity == "dot":
-        return vectors
-    # squares of what float32 holds can be too large, or too small, for it
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, None]
-    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-
-
 def _precision(model: Any) -> str:
     """What a torch model computes in, as far as its weights say; unknown for others."""
     weight = next(iter(model.parameters()), None) if hasattr(model, "parameters") else None
@@ -225,7 +176,7 @@ def _precision(model: Any) -> str:
 
 
 def _key(request: Request) -> tuple[str, str, str]:
-    return request.label, request.side, texts_digest(request.texts)
+    return request.label, request.side, request.sha256
 
 
 def _digest(parts: Sequence[np.ndarray]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bias_bench.errors import DataError
-from bias_bench.files import parse_json
+from bias_bench.system.files import parse_json
 
 MODULES = "modules.json"
 CONFIG = "config_sentence_transformers.json"
@@ -106,8 +106,8 @@ def _layout(folder: Path, listed: list[dict[str, Any]]) -> Layout:
     config = read_file(folder / CONFIG) or {}
     if (kind := config.get("model_type")) not in (None, "SentenceTransformer"):
         raise _refused(folder, f"{CONFIG}: model_type '{kind}' is not supported")
-    kept = [module for module in modules[2:] if module[0] != "Dropout"]  # acts in training alone
-    steps = [*(_step(folder, kind, place) for kind, place in kept), *_truncation(folder, config)]
+    later = [module for module in modules[2:] if module[0] != "Dropout"]  # acts in training alone
+    steps = [*(_step(folder, kind, place) for kind, place in later), *_truncation(folder, config)]
     lengths, lower_case = _transformer(folder, places[0])
     settings = _pooling(places[1] / "config.json")
     origin = dict.fromkeys(settings, _name(folder, places[1] / "config.json"))
@@ -262,7 +262,7 @@ def _similarity(folder: Path, config: dict[str, Any]) -> Stated:
 
 def _is_bert_pooler(pooling: str, steps: Sequence[Step], transformer: Path) -> bool:
     """Whether the first step is BERT's own pooler (a square tanh layer on the first token), as
-    LaBSE has it: with the weights of the model's.
+    LaBSE has it: with the same weights.
     """
     if pooling != "cls" or not steps or steps[0].kind != "Dense":
         return False
@@ -272,10 +272,10 @@ def _is_bert_pooler(pooling: str, steps: Sequence[Step], transformer: Path) -> b
         return False
     import torch
 
-    own = _tensors(_weights(steps[0].place), "linear.")
-    models = _tensors(_weights(transformer), "pooler.dense.")
-    return own.keys() == models.keys() == {"weight", "bias"} and all(
-        torch.equal(own[name].float(), models[name].float()) for name in own
+    dense = _tensors(_weights(steps[0].place), "linear.")
+    pooler = _tensors(_weights(transformer), "pooler.dense.")
+    return dense.keys() == pooler.keys() == {"weight", "bias"} and all(
+        torch.equal(dense[name].float(), pooler[name].float()) for name in dense
     )
 
 
@@ -283,23 +283,23 @@ def _tensors(files: list[Path], prefix: str) -> dict[str, Any]:
     """Tensors whose names begin with `prefix`, or have it after the model's own, without it."""
     from safetensors import SafetensorError, safe_open
 
-    found = {}
+    tensors = {}
     for path in files:
         try:
             with safe_open(path, "pt") as weights:
                 for name in weights.keys():  # noqa: SIM118
                     before, there, rest = name.rpartition(prefix)
                     if there and "." not in before.rstrip("."):
-                        found[rest] = weights.get_tensor(name)
+                        tensors[rest] = weights.get_tensor(name)
         except (SafetensorError, OSError) as error:
             raise DataError(f"{path}: damaged weights ({error}); copy them again") from None
-    return found
+    return tensors
 
 
 def _refused(folder: Path, what: str) -> DataError:
     return DataError(
-        f"{folder}: {what}; give it to bias_bench.evaluate as a SentenceTransformer, which then "
-        "encodes in its own way"
+        f"{folder}: {what}; --backbone st:{folder} evaluates it through sentence-transformers, "
+        "which encodes in its own way"
     )
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from bias_bench.encoders.encoder import Side
+from bias_bench.encoders.embeds import Side
 from bias_bench.encoders.modules import candidate_prompt
-from bias_bench.errors import UsageError
+from bias_bench.encoders.profile import Similarity
+from bias_bench.errors import DataError, UsageError
 
 
 class Encodes(Protocol):
@@ -90,6 +92,10 @@ GivenObject = (
     | Mapping[str, ArrayLike]
 )
 Encode = Callable[[list[str], Side], ArrayLike]
+MTEB_TASK = "XQuADRetrieval"  # as whose queries and documents models of mteb are asked
+MTEB_ASKED = f"by mteb, as in its task {MTEB_TASK}"
+_MTEB_BATCH = 32
+_SPARSE = "{}: sparse vectors cannot be searched here; give dense ones"
 
 
 def model_name(model: GivenObject) -> str:
@@ -114,21 +120,30 @@ def how_asked(model: Any) -> str:
     """How the model is asked, in words; with the prompts that a SentenceTransformer has."""
     if isinstance(model, Mapping | Vectors):
         return "vectors made already"
+    if hasattr(model, "mteb_model_meta"):
+        return MTEB_ASKED
     methods = _methods(model)
     if methods is None:
         return "a function that is told the side" if _takes_side(model) else "a function of texts"
     if methods[0] != "encode_query" or not isinstance(getattr(model, "prompts", None), dict):
         return " and ".join(dict.fromkeys(methods))
-    names = {"queries": "query", "candidates": candidate_prompt(model.prompts) or "document"}
-    prompts = ((side, model.prompts.get(name)) for side, name in names.items())
+    return prompts_asked(model.prompts)
+
+
+def prompts_asked(prompts: Mapping[str, Any]) -> str:
+    """How a SentenceTransformer with these prompts, by name, is asked, in words."""
+    names = {"queries": "query", "candidates": candidate_prompt({**prompts}) or "document"}
+    texts = ((side, prompts.get(name)) for side, name in names.items())
     return "; ".join(
         f"{side} with its prompt '{text}'" if text else f"{side} without a prompt"
-        for side, text in prompts
+        for side, text in texts
     )
 
 
 def asker(model: Any) -> Encode:
     """How the object is asked; UsageError where it cannot be."""
+    if hasattr(model, "mteb_model_meta"):
+        return partial(_ask_mteb, model)
     names = _methods(model)
     if names is not None:
         for_queries, for_candidates = (_method(model, name) for name in names)
@@ -180,6 +195,26 @@ def _encode_corpus(method: Callable[..., ArrayLike], texts: list[str]) -> ArrayL
         return method([{"title": "", "text": text} for text in texts])
 
 
+def _ask_mteb(model: Any, texts: list[str], side: Side) -> ArrayLike:
+    """Vectors of an encoder in mteb's form, asked as in `MTEB_TASK`."""
+    import mteb
+    from datasets import Dataset
+    from mteb.types import PromptType
+    from torch.utils.data import DataLoader
+
+    if not hasattr(model, "encode"):
+        raise UsageError(f"{class_of(model)}: has no vectors of texts; give an encoder of mteb")
+    of_side = {"query": texts} if side == "query" else {"title": [""] * len(texts), "body": texts}
+    return model.encode(
+        DataLoader(Dataset.from_dict({"text": texts, **of_side}), batch_size=_MTEB_BATCH),
+        task_metadata=mteb.get_task(MTEB_TASK).metadata,
+        hf_split="validation",
+        hf_subset="default",
+        prompt_type=PromptType.query if side == "query" else PromptType.document,
+        show_progress_bar=False,
+    )
+
+
 def _takes_side(function: Callable[..., Any]) -> bool:
     """Whether the function names a parameter `side`."""
     try:
@@ -195,3 +230,65 @@ def _takes_side(function: Callable[..., Any]) -> bool:
 def class_of(model: Any) -> str:
     kind = model if hasattr(model, "__qualname__") else type(model)
     return f"{getattr(kind, '__module__', '?')}.{kind.__qualname__}"
+
+
+def checked_vectors(vectors: Any, texts: int, what: str) -> np.ndarray:
+    """float32 [texts, dimensions]; DataError for another shape, NaN or infinity."""
+    if isinstance(vectors, list | tuple) and vectors and hasattr(vectors[0], "detach"):
+        vectors = [_from_torch(vector, what) for vector in vectors]
+    elif hasattr(vectors, "detach"):
+        vectors = _from_torch(vectors, what)
+    if hasattr(vectors, "toarray"):  # of scipy
+        raise DataError(_SPARSE.format(what))
+    try:
+        array = np.asarray(vectors)
+        if array.dtype in (np.int8, np.uint8):
+            raise DataError(
+                f"{what}: vectors of {array.dtype}, packed or quantised, cannot be compared as "
+                "numbers; give them as floats (precision='float32')"
+            )
+        with np.errstate(over="ignore"):  # what is too large for float32 is found below
+            array = np.asarray(array, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what}: not an array of numbers ({error})") from None
+    if array.ndim != 2 or len(array) != texts or not array.shape[1]:
+        raise DataError(
+            f"{what}: vectors of shape {array.shape} for {texts:,} texts; expected ({texts}, "
+            "dimensions)"
+        )
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if len(bad):
+        raise DataError(f"{what}: row {bad[0]} holds NaN or infinity ({len(bad):,} such rows)")
+    return array
+
+
+def _from_torch(tensor: Any, what: str) -> Any:
+    """A torch tensor, wherever it lies and in whatever precision, as an array."""
+    if tensor.is_sparse:
+        raise DataError(_SPARSE.format(what))
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+
+
+def stated_similarity(model: Any) -> object:
+    """The name of the similarity that a model's own files state; None without one."""
+    stated = getattr(getattr(model, "mteb_model_meta", model), "similarity_fn_name", None)
+    return getattr(stated, "value", stated)
+
+
+def require_similarity(name: object, whose: str) -> Similarity:
+    """A similarity by its name; UsageError for one that is neither cosine nor dot."""
+    if name == "cosine":
+        return "cosine"
+    if name == "dot":
+        return "dot"
+    raise UsageError(f"{whose}: similarity '{name}': choose 'cosine' or 'dot'")
+
+
+def scaled(vectors: np.ndarray, similarity: Similarity) -> np.ndarray:
+    """To length 1 for cosine; a vector of zeros stays one, and is as far from all others."""
+    if similarity == "dot":
+        return vectors
+    # squares of what float32 holds can be too large, or too small, for it
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, None]
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)

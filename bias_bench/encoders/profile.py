@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -15,14 +15,12 @@ from pydantic import (
     model_serializer,
 )
 
+from bias_bench.config.kinds import Pooling as Pooling
+from bias_bench.config.kinds import Similarity as Similarity
 from bias_bench.encoders.modules import NONE, Layout, read_file
 from bias_bench.errors import DataError
-from bias_bench.yaml_values import package_yaml
+from bias_bench.system.yaml_values import package_yaml
 
-Pooling = Literal[
-    "mean", "cls", "pooler", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"
-]
-Similarity = Literal["cosine", "dot"]
 PROFILE_FILE = "biasbench.json"
 DEFAULT_LENGTH = 256  # tokens, of an encoder that neither states a length nor bounds it
 _LATER = {"include_prompt": True, "similarity": "cosine"}  # fields that profiles once did not have

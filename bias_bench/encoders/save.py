@@ -10,7 +10,7 @@ from typing import Any, Literal
 from bias_bench.encoders.folder import NGRAM_MODEL
 from bias_bench.encoders.profile import PROFILE_FILE, Pooling, Profile
 from bias_bench.errors import BiasBenchError
-from bias_bench.files import atomic_folder, read_json, settle_folder, write_json
+from bias_bench.system.files import atomic_folder, read_json, settle_folder, write_json
 
 StoredType = Literal["float32", "float16"]
 
@@ -73,7 +73,7 @@ def pooler_layer(model: Any) -> list[str]:
         or layer.weight.shape != (size, size)
     ):
         raise BiasBenchError(
-            f"the pooler {type(pooler).__name__} is no square tanh layer and cannot be saved; "
+            f"the pooler {type(pooler).__name__} is not a square tanh layer and cannot be saved; "
             "--set encoding.pooling=mean or cls"
         )
     return [name for name, _ in layer.named_parameters()]
@@ -167,7 +167,8 @@ def _check_target(folder: Path, replace: bool) -> None:
         raise BiasBenchError(f"{folder}: exists already; give another folder or remove it")
     if not folder.is_dir() or (any(folder.iterdir()) and not (folder / PROFILE_FILE).is_file()):
         raise BiasBenchError(
-            f"{folder}: is no encoder saved by biasbench, so it is not replaced; remove it yourself"
+            f"{folder}: is not an encoder saved by biasbench, so it is not replaced; remove it "
+            "yourself"
         )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bias_bench.datasets.mini import training_texts
+from bias_bench.data.mini import training_texts
 from bias_bench.encoders.profile import Profile
-from bias_bench.files import digest, digest_texts
+from bias_bench.system.files import digest, digest_texts
 
 if TYPE_CHECKING:
     from transformers import BertModel, PreTrainedTokenizerFast

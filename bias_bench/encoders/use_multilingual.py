@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from bias_bench.encoders.wheels import wheel_file
+from bias_bench.encoders.bundled import wheel_file
 from bias_bench.errors import DataError
 
 if TYPE_CHECKING:

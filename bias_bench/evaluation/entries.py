@@ -1,4 +1,7 @@
-"""Run and qrels files of other tools, read together: every id a number, with its language."""
+"""Run and qrels files of other tools, read together: every id a number, with its language.
+
+Then the judgements by setting, and the topics of the judged queries.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from bias_bench.errors import DataError
+from bias_bench.data.languages import language_code
+from bias_bench.errors import DataError, UsageError
 from bias_bench.evaluation.given_files import GivenFile, Role
-from bias_bench.evaluation.labels import Labels
+from bias_bench.evaluation.labels import Clusters, Labels
 from bias_bench.evaluation.settings import ALL, Setting
 from bias_bench.evaluation.trec import QrelsTable, RunTable, line_of, read_qrels, read_run
-from bias_bench.languages import language_code
+from bias_bench.system.files import digest_texts
 
 
 class Ids(NamedTuple):
@@ -48,6 +52,18 @@ class Loaded(NamedTuple):
     qrels: list[Entries]
     queries: Ids
     candidates: Ids
+
+
+class Judged(NamedTuple):
+    """Judgements of one setting: all judged queries, and pairs of query and relevant candidate.
+
+    `grades` are those of the pairs, from 1; the highest, where several files judge a pair.
+    """
+
+    queries: np.ndarray
+    relevant_queries: np.ndarray
+    relevant: np.ndarray
+    grades: np.ndarray
 
 
 def read_entries(runs: Sequence[GivenFile], qrels: Sequence[GivenFile], labels: Labels) -> Loaded:
@@ -105,11 +121,11 @@ def _number(
     `languages` say, column by column, what ids without a language of their own have.
     """
     distinct = [column.dictionary_encode() for column in columns]
-    parts = [
+    named_columns = [
         [(name, labels.language(name, default)) for name in column.dictionary.to_pylist()]
         for column, default in zip(distinct, languages, strict=True)
     ]
-    known = sorted({pair for part in parts for pair in part})
+    known = sorted({pair for part in named_columns for pair in part})
     written = [_written(*named) for named in known]
     seen: dict[str, str] = {}
     for (name, _), new in zip(known, written, strict=True):
@@ -118,10 +134,10 @@ def _number(
                 f"ids '{seen[new]}' and '{name}' are one and the same once the language stands "
                 "before them; rename one"
             )
-    place = {pair: number for number, pair in enumerate(known)}
+    number_of = {pair: number for number, pair in enumerate(known)}
     numbers = [
-        np.array([place[pair] for pair in part], dtype=np.int64)[column.indices.to_numpy()]
-        for column, part in zip(distinct, parts, strict=True)
+        np.array([number_of[pair] for pair in part], dtype=np.int64)[column.indices.to_numpy()]
+        for column, part in zip(distinct, named_columns, strict=True)
     ]
     names = [name for name, _ in known]
     of_ids = np.array([language for _, language in known], dtype=object)
@@ -133,21 +149,23 @@ def _written(name: str, language: str) -> str:
     before, colon, rest = name.partition(":")
     if not language or (colon and before == language):
         return name
-    own = colon and language_code(before) == language
-    return f"{language}:{rest if own else name}"
+    same = colon and language_code(before) == language
+    return f"{language}:{rest if same else name}"
 
 
 def _check(entries: Entries, role: Role, loaded: Loaded, labels: Labels) -> None:
-    """Every entry that counts has languages, and those of the file's setting."""
+    """Every entry that counts has languages, and they fit the file's setting."""
     query_languages = loaded.queries.languages[entries.queries]
     candidate_languages = loaded.candidates.languages[entries.candidates]
-    if role == "qrels":
-        _require(entries, query_languages != "", entries.queries, "query", loaded.queries, labels)
-        counts = entries.values > 0
-    else:
-        counts = np.ones(len(entries.values), dtype=bool)
-    known = (candidate_languages != "") | ~counts
-    _require(entries, known, entries.candidates, "candidate", loaded.candidates, labels)
+    counts = entries.values > 0 if role == "qrels" else np.ones(len(entries.values), dtype=bool)
+    for what, known, numbers, ids in (
+        ("query", (query_languages != "") | (role == "run"), entries.queries, loaded.queries),
+        ("candidate", (candidate_languages != "") | ~counts, entries.candidates, loaded.candidates),
+    ):
+        if not known.all():
+            row = int(np.argmin(known))
+            name = ids.names[numbers[row]]
+            raise DataError(f"{entries.where(row)}: {what} '{name}' {labels.why_no_language(name)}")
     setting = entries.file.setting
     if setting is None:
         return
@@ -165,10 +183,92 @@ def _check(entries: Entries, role: Role, loaded: Loaded, labels: Labels) -> None
         )
 
 
-def _require(
-    entries: Entries, known: np.ndarray, numbers: np.ndarray, what: str, ids: Ids, labels: Labels
-) -> None:
-    if not known.all():
-        row = int(np.argmin(known))
-        name = ids.names[numbers[row]]
-        raise DataError(f"{entries.where(row)}: {what} '{name}' {labels.why_no_language(name)}")
+def pooled_settings(loaded: Loaded, run: Entries) -> list[Setting]:
+    """The settings of a run without one: the pool of all, in every judged query language."""
+    languages: set[str] = set()
+    for qrels in loaded.qrels:
+        setting = qrels.file.setting
+        if setting is None:
+            languages |= set(loaded.queries.languages[np.unique(qrels.queries)])
+        elif setting.pool == ALL:
+            languages.add(setting.query_language)
+    if not languages:
+        raise UsageError(
+            f"{run.file.path}: searches the pool of all languages, but no qrels judge that; name "
+            "its setting, --run en-de=FILE"
+        )
+    settings = [Setting(language, ALL) for language in sorted(languages)]
+    for other in loaded.runs:
+        if other.file.setting in settings:
+            raise UsageError(
+                f"{run.file.path}: holds queries for {other.file.setting}, but "
+                f"{other.file.path} is given for it too; name the setting of each file"
+            )
+    return settings
+
+
+def judgements(loaded: Loaded, setting: Setting) -> Judged:
+    """What the setting's own file judges, else what the pool's file judges of its candidates."""
+    by_setting = {qrels.file.setting: qrels for qrels in loaded.qrels if qrels.file.setting}
+    plain = [qrels for qrels in loaded.qrels if qrels.file.setting is None]
+    pooled = by_setting.get(Setting(setting.query_language, ALL))
+    of_setting = by_setting.get(setting) or pooled
+    files = [of_setting] if of_setting else plain
+    if not files:
+        raise UsageError(
+            f"no qrels for the setting {setting}; give --qrels {setting}=FILE, or one file for all"
+        )
+    queries = np.concatenate([qrels.queries for qrels in files])
+    candidates = np.concatenate([qrels.candidates for qrels in files])
+    grades = np.concatenate([qrels.values for qrels in files])
+    relevant = grades > 0
+    asked = loaded.queries.languages[queries] == setting.query_language
+    relevant &= asked
+    if setting.pool != ALL:
+        relevant &= loaded.candidates.languages[candidates] == setting.pool
+    best_first = np.flatnonzero(relevant)[np.argsort(-grades[relevant], kind="stable")]
+    pairs, first = np.unique(
+        np.stack([queries[best_first], candidates[best_first]]), axis=1, return_index=True
+    )
+    return Judged(np.unique(queries[asked]), pairs[0], pairs[1], grades[best_first[first]])
+
+
+def topic_clusters(loaded: Loaded, labels: Labels) -> dict[int, Clusters]:
+    """Topics of all queries with a relevant candidate, by the query's number."""
+    clusters: dict[int, Clusters] = {}
+    for qrels in loaded.qrels:
+        rows = np.flatnonzero(qrels.values > 0)
+        numbers, first = np.unique(qrels.queries[rows], return_index=True)
+        for row, number in sorted(zip(rows[first].tolist(), numbers.tolist(), strict=True)):
+            name = loaded.queries.names[number]
+            clusters[number] = labels.of_query(name)
+            if not clusters[number].topic:
+                raise DataError(
+                    f"{qrels.where(row)}: query '{name}' has no topic: {labels.topics.why_not}"
+                )
+    return clusters
+
+
+def all_languages(loaded: Loaded) -> list[str]:
+    """Languages of judged queries, of relevant candidates and of results."""
+    languages: set[str] = set()
+    for qrels in loaded.qrels:
+        languages |= set(loaded.queries.languages[np.unique(qrels.queries)])
+        languages |= set(loaded.candidates.languages[np.unique(qrels.candidates[qrels.values > 0])])
+    for run in loaded.runs:
+        languages |= set(loaded.candidates.languages[np.unique(run.candidates)])
+    return sorted(languages)
+
+
+def judgements_digest(loaded: Loaded, clusters: dict[int, Clusters]) -> str:
+    """Equal for equal judgements and topics, however they are spread over files."""
+    lines = {"\t".join((loaded.queries.written[n], *names)) for n, names in clusters.items()}
+    for qrels in loaded.qrels:
+        relevant = qrels.values > 0
+        columns = (qrels.queries, qrels.candidates, qrels.values)
+        for query, candidate, grade in zip(
+            *(column[relevant].tolist() for column in columns), strict=True
+        ):
+            line = f"{loaded.queries.written[query]} {loaded.candidates.written[candidate]}"
+            lines.add(f"{line} {grade}" if grade > 1 else line)
+    return digest_texts(sorted(lines))

@@ -1,4 +1,4 @@
-"""Rankings of other tools, brought into this project's form: settings, ranks, what is missing.
+"""Rankings of other tools, brought into this project's form and written as a run folder holds them.
 
 The rules:
 
@@ -14,15 +14,20 @@ The rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from bias_bench.errors import DataError
-from bias_bench.evaluation.entries import Entries, Loaded
-from bias_bench.evaluation.judgements import (
+from bias_bench.data.languages import doubts
+from bias_bench.errors import DataError, first_few
+from bias_bench.evaluation.entries import (
+    Entries,
     Judged,
+    Loaded,
     all_languages,
     judgements,
     judgements_digest,
@@ -30,8 +35,12 @@ from bias_bench.evaluation.judgements import (
     topic_clusters,
 )
 from bias_bench.evaluation.labels import Clusters, Labels
-from bias_bench.evaluation.settings import KINDS, Setting
-from bias_bench.retrieval.order import strictly_decreasing
+from bias_bench.evaluation.ranking import places, ragged
+from bias_bench.evaluation.ranks import rank_rows, write_ranks
+from bias_bench.evaluation.score_run import qrels_file, run_file
+from bias_bench.evaluation.settings import Setting
+from bias_bench.evaluation.trec import qrels_bytes, ragged_run_bytes, write_gzip
+from bias_bench.search.order import strictly_decreasing
 
 
 class Ranked(NamedTuple):
@@ -41,7 +50,7 @@ class Ranked(NamedTuple):
     has the query's row, `candidates` the id (str), `places` the rank and `scores` float32 that
     strictly decrease within a query. Of each relevant candidate `relevant_rows`, `relevant` and
     `relevant_languages` likewise, and `ranks` and `grades` int32. `listed` int32 [queries] are the
-    lengths of the rankings, and `longest` is that of the longest.
+    lengths of the rankings.
     """
 
     setting: Setting
@@ -57,7 +66,6 @@ class Ranked(NamedTuple):
     ranks: np.ndarray
     grades: np.ndarray
     listed: np.ndarray
-    longest: int
     counts: dict[str, int]
 
 
@@ -82,62 +90,60 @@ def rank_external(loaded: Loaded, labels: Labels, depth: int | None) -> External
     """Rank every setting of the given runs, by default down to the longest ranking's end."""
     clusters = topic_clusters(loaded, labels)
     judged: dict[Setting, Judged] = {}
-    found: dict[Setting, list[Entries]] = {}
+    runs_of: dict[Setting, list[Entries]] = {}
     extra: dict[str, list[str]] = {}
     for run in loaded.runs:
         settings = [run.file.setting] if run.file.setting else pooled_settings(loaded, run)
         for setting in settings:
             judged.setdefault(setting, judgements(loaded, setting))
-            found.setdefault(setting, []).append(run)
+            runs_of.setdefault(setting, []).append(run)
         asked = np.unique(np.concatenate([judged[setting].queries for setting in settings]))
         known = np.isin(run.queries, asked)
         if not known.any():
             raise DataError(_nothing_common(loaded, run, asked))
         more = np.unique(run.queries[~known])
         extra.setdefault(run.file.name, []).extend(loaded.queries.names[n] for n in more)
-    order = sorted(found, key=lambda name: (KINDS.index(name.kind), *name))
-    empty = [setting for setting in order if not len(judged[setting].relevant)]
-    searches = [
-        _order(loaded, found[setting], judged[setting]) for setting in order if setting not in empty
-    ]
+    order = sorted(runs_of, key=lambda setting: setting.order)
+    answered = [setting for setting in order if len(judged[setting].relevant)]
+    searches = [_order(loaded, runs_of[setting], judged[setting]) for setting in answered]
     if not searches:
         raise DataError(
             f"{loaded.qrels[0].file.path}: no query has a relevant candidate in its pool; is a "
             "grade above 0 anywhere, and are the languages right?"
         )
-    longest = max(search.longest for search in searches)
+    longest = max(int(search.places.max(initial=0)) for search in searches)
     if not longest:
         raise DataError(
             f"{loaded.runs[0].file.path}: has results for no query that has a relevant candidate; "
             "do run and qrels belong together?"
         )
     depth = depth or longest
-    kept = [setting for setting in order if setting not in empty]
-    ranked = [
-        _rank(loaded, setting, judged[setting], search, clusters, depth)
-        for setting, search in zip(kept, searches, strict=True)
-    ]
     return External(
-        settings=ranked,
+        settings=[
+            _rank(loaded, setting, judged[setting], search, clusters, depth)
+            for setting, search in zip(answered, searches, strict=True)
+        ],
         depth=depth,
         languages=all_languages(loaded),
         data=judgements_digest(loaded, clusters),
         extra={name: queries for name, queries in extra.items() if queries},
-        graded=sum(int((part.values > 1).sum()) for part in loaded.qrels),
-        empty=empty,
+        graded=sum(int((qrels.values > 1).sum()) for qrels in loaded.qrels),
+        empty=[setting for setting in order if setting not in answered],
     )
 
 
 class _Search(NamedTuple):
-    """Ordered results of one setting's queries: `queries` [n], and per result the query's row."""
+    """Ordered results of one setting's queries: `queries` [n], and per result the query's row.
+
+    `row_of` int has the row of every query of all files, -1 for those of other settings.
+    """
 
     queries: np.ndarray
+    row_of: np.ndarray
     rows: np.ndarray
     candidates: np.ndarray
     places: np.ndarray
     scores: np.ndarray
-    longest: int
-    missing: int
 
 
 def _order(loaded: Loaded, runs: Sequence[Entries], judged: Judged) -> _Search:
@@ -162,11 +168,7 @@ def _order(loaded: Loaded, runs: Sequence[Entries], judged: Judged) -> _Search:
     # candidates are numbered in ascending order of their ids
     order = np.lexsort((-candidates, -scores, rows))
     rows, candidates, scores = rows[order], candidates[order], scores[order]
-    counts = np.bincount(rows, minlength=len(queries))
-    places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
-    return _Search(
-        queries, rows, candidates, places, scores, int(counts.max()), int((counts == 0).sum())
-    )
+    return _Search(queries, row_of, rows, candidates, places(rows) + 1, scores)
 
 
 def _rank(
@@ -180,18 +182,17 @@ def _rank(
     names = loaded.queries.written[search.queries].tolist()
     described = [clusters[number] for number in search.queries.tolist()]
     _require_one_query_a_topic(setting, names, described)
-    width = len(loaded.candidates.names)
-    keys = search.rows * width + search.candidates
-    by_key = np.argsort(keys)
-    row_of = {number: row for row, number in enumerate(search.queries.tolist())}
-    rows = np.array([row_of[number] for number in judged.relevant_queries.tolist()])
-    sought = rows * width + judged.relevant
-    slots = np.minimum(np.searchsorted(keys, sought, sorter=by_key), max(len(keys) - 1, 0))
-    ranks = np.full(len(sought), depth + 1, dtype=np.int32)
-    if len(keys):
-        hit = keys[by_key[slots]] == sought
-        ranks[hit] = np.minimum(search.places[by_key[slots[hit]]], depth + 1)
+    width, rows = len(loaded.candidates.names), search.row_of[judged.relevant_queries]
+    ranks = np.full(len(rows), depth + 1, dtype=np.int32)
+    _, sought, hits = np.intersect1d(
+        rows * width + judged.relevant,
+        search.rows * width + search.candidates,
+        assume_unique=True,
+        return_indices=True,
+    )
+    ranks[sought] = np.minimum(search.places[hits], depth + 1)
     kept = search.places <= depth
+    listed = np.bincount(search.rows[kept], minlength=len(names)).astype(np.int32)
     by_query = np.lexsort((judged.relevant, rows))
     relevant = judged.relevant[by_query]
     return Ranked(
@@ -207,13 +208,12 @@ def _rank(
         relevant_languages=loaded.candidates.languages[relevant].tolist(),
         ranks=ranks[by_query],
         grades=judged.grades[by_query].astype(np.int32),
-        listed=np.bincount(search.rows[kept], minlength=len(names)).astype(np.int32),
-        longest=min(search.longest, depth),
+        listed=listed,
         counts={
             "queries": len(names),
             "without_relevant": len(judged.queries) - len(names),
-            "missing": search.missing,
-            "relevant": len(sought),
+            "missing": int((listed == 0).sum()),
+            "relevant": len(rows),
             "not_retrieved": int((ranks > depth).sum()),
         },
     )
@@ -222,10 +222,7 @@ def _rank(
 def _decreasing(search: _Search, kept: np.ndarray) -> np.ndarray:
     """Scores of the kept results, lowered by single float32 steps where they tie."""
     rows, columns = search.rows[kept], search.places[kept] - 1
-    table = np.full(
-        (len(search.queries), int(columns.max(initial=-1)) + 1), -np.inf, dtype=np.float32
-    )
-    table[rows, columns] = search.scores[kept]
+    table = ragged(rows, search.scores[kept], len(search.queries), fill=-np.inf)
     return strictly_decreasing(table)[rows, columns]
 
 
@@ -244,7 +241,114 @@ def _require_one_query_a_topic(
 def _nothing_common(loaded: Loaded, run: Entries, asked: np.ndarray) -> str:
     judged = loaded.queries.names[asked[0]] if len(asked) else ""
     return (
-        f"{run.file.path} and {', '.join(str(part.file.path) for part in loaded.qrels[:3])} have "
+        f"{run.file.path} and {', '.join(str(qrels.file.path) for qrels in loaded.qrels[:3])} have "
         f"no query in common: the run has '{loaded.queries.names[run.queries[0]]}', the qrels "
         f"'{judged}'; give qrels with the same ids"
     )
+
+
+def write_external(folder: Path, external: External, tag: str, pools: dict[str, int]) -> list[Path]:
+    """Write all settings; returns the paths. `pools` are sizes by language, as far as known."""
+    graded = external.graded > 0
+    paths = [path for ranked in external.settings for path in _write(folder, ranked, tag, graded)]
+    tables = [
+        rank_rows(
+            ranked.setting,
+            [ranked.queries[row] for row in ranked.relevant_rows],
+            [ranked.clusters[row] for row in ranked.relevant_rows],
+            ranked.relevant,
+            ranked.relevant_languages,
+            rank=ranked.ranks,
+            listed=ranked.listed[ranked.relevant_rows],
+            grade=ranked.grades if graded else None,
+        )
+        for ranked in external.settings
+    ]
+    write_ranks(folder / "ranks.parquet", tables, pools, cutoff=external.depth)
+    return [*paths, folder / "ranks.parquet"]
+
+
+def _write(folder: Path, ranked: Ranked, tag: str, graded: bool) -> list[Path]:
+    """The run and qrels of one setting in this project's form."""
+    run_path, qrels_path = run_file(folder, ranked.setting), qrels_file(folder, ranked.setting)
+    names = pa.array(ranked.queries, pa.string())
+    content = ragged_run_bytes(
+        names.take(pa.array(ranked.rows)),
+        pa.array(ranked.candidates, pa.string()),
+        ranked.places,
+        ranked.scores,
+        tag,
+    )
+    write_gzip(run_path, content)
+    of_relevant = [ranked.queries[row] for row in ranked.relevant_rows]
+    grades = ranked.grades.tolist() if graded else None
+    write_gzip(qrels_path, qrels_bytes(of_relevant, ranked.relevant, grades))
+    return [run_path, qrels_path]
+
+
+def notes(external: External) -> list[str]:
+    """What a reader must know before believing the scores, a line each: what is missing, left out,
+    or taken in another way than it was written.
+    """
+    settings, depth = external.settings, external.depth
+    lines = doubts(external.languages) + [
+        f"{name}: {_number(len(queries), 'query', 'queries')} without judgements, left out (first: "
+        f"{queries[0]})"
+        for name, queries in sorted(external.extra.items())
+    ]
+    for count, what in (
+        ("missing", "without results, counted as 0"),
+        ("without_relevant", "without a relevant candidate in the pool, left out"),
+    ):
+        counts = {str(ranked.setting): ranked.counts[count] for ranked in settings}
+        if sum(counts.values()):
+            named = ", ".join(f"{name} {number:,}" for name, number in counts.items() if number)
+            lines.append(f"{_number(sum(counts.values()), 'query', 'queries')} {what} ({named})")
+    if external.empty:
+        lines.append(
+            "no query has a relevant candidate in "
+            f"{first_few(list(map(str, external.empty)))}; left out"
+        )
+    if external.graded:
+        lines.append(
+            f"{_number(external.graded, 'judgement', 'judgements')} above 1: grades are the gains "
+            "of nDCG; to all other metrics every grade above 0 is relevant, 1"
+        )
+    relevant = sum(ranked.counts["relevant"] for ranked in settings)
+    lost = sum(ranked.counts["not_retrieved"] for ranked in settings)
+    if lost == relevant:
+        lines.append(
+            "no relevant candidate is in any ranking; do run and qrels name candidates alike?"
+        )
+    shorter = [
+        str(ranked.setting)
+        for ranked in settings
+        if 0 < ranked.listed.max() < depth and ranked.counts["not_retrieved"]
+    ]
+    if shorter:
+        lines.append(
+            f"the rankings of {first_few(shorter)} all end before {depth}; what they lack counts "
+            "as right behind them, and --depth cuts all settings alike"
+        )
+    if _translations_are_not_grouped(external):
+        lines.append(
+            "no two queries of different languages have a common topic; if some are translations, "
+            "give --topics or --topic-pattern, or comparisons take them for independent"
+        )
+    return lines
+
+
+def _translations_are_not_grouped(external: External) -> bool:
+    """Whether there are several query languages, but no topic in two of them."""
+    languages_of = {ranked.setting.query_language for ranked in external.settings}
+    pairs = {
+        (ranked.setting.query_language, cluster.topic)
+        for ranked in external.settings
+        for cluster in ranked.clusters
+    }
+    asked = Counter(topic for _, topic in pairs)
+    return len(languages_of) > 1 and max(asked.values()) == 1
+
+
+def _number(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from bias_bench.evaluation.trec import RunTable
-from bias_bench.library_caches import direct_library_caches
+from bias_bench.evaluation.trec import RunTable, by_query
+from bias_bench.system.library_caches import direct_library_caches
 
 _NOTHING = " "  # no candidate's id
 
@@ -32,8 +32,13 @@ def fuse(runs: Sequence[RunTable], rule: FusionRule) -> RunTable:
     direct_library_caches()
     import ranx
 
-    queries = sorted({query for run in runs for query in run.queries.to_pylist()})
-    given = [ranx.Run(_by_query(run, queries)) for run in runs]
+    nested = [by_query(run) for run in runs]
+    queries = sorted({query for results in nested for query in results})
+    # ranx wants equal queries, so one without results has a stand-in
+    given = [
+        ranx.Run({query: results.get(query) or {_NOTHING: 0.0} for query in queries})
+        for results in nested
+    ]
     params: dict[str, Any] = {"k": rule.k}
     norm = None
     if rule.method == "wsum":
@@ -53,14 +58,3 @@ def fuse(runs: Sequence[RunTable], rule: FusionRule) -> RunTable:
         pa.array(columns[1], pa.string()),
         np.array(columns[2], dtype=np.float32),
     )
-
-
-def _by_query(run: RunTable, queries: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Results of each query, and a stand-in where the run has none: ranx wants equal queries."""
-    found: dict[str, dict[str, float]] = {query: {} for query in queries}
-    rows = zip(
-        run.queries.to_pylist(), run.candidates.to_pylist(), run.scores.tolist(), strict=True
-    )
-    for query, candidate, score in rows:
-        found[query][candidate] = score
-    return {query: results or {_NOTHING: 0.0} for query, results in found.items()}

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from bias_bench.errors import DataError, UsageError
 from bias_bench.evaluation.settings import Setting, parse_setting
-from bias_bench.files import is_hidden
+from bias_bench.system.files import is_hidden
 
 Role = Literal["run", "qrels"]
 _FOLDERS: dict[Role, str] = {"run": "trec", "qrels": "qrels"}
@@ -31,18 +31,18 @@ def given_files(texts: Sequence[str], role: Role) -> list[GivenFile]:
     A value is FILE, SETTING=FILE, or a folder with a file <setting>.run or .run.gz (.qrels or
     .qrels.gz) for each setting, like trec/ (qrels/) of a run folder, or the run folder itself.
     """
-    found: list[GivenFile] = []
+    files: list[GivenFile] = []
     for text in texts:
         path = Path(text)
         setting, given, file = text.partition("=")
         if path.is_dir():
-            found.extend(_in_folder(path, role))
+            files.extend(_in_folder(path, role))
         elif given and "/" not in setting and not path.exists():
-            found.append(GivenFile(Path(file), parse_setting(setting), Path(file).name))
+            files.append(GivenFile(Path(file), parse_setting(setting), Path(file).name))
         else:
-            found.append(GivenFile(path, None, path.name))
+            files.append(GivenFile(path, None, path.name))
     seen: dict[Setting, Path] = {}
-    for given_file in found:
+    for given_file in files:
         name = given_file.setting
         if name in seen:
             raise UsageError(
@@ -50,18 +50,18 @@ def given_files(texts: Sequence[str], role: Role) -> list[GivenFile]:
             )
         if name:
             seen[name] = given_file.path
-    paths = [given_file.path.resolve() for given_file in found if given_file.setting is None]
+    paths = [given_file.path.resolve() for given_file in files if given_file.setting is None]
     for path in paths:
         if paths.count(path) > 1:
             raise UsageError(f"{path}: given twice with --{role}; give it once")
-    return sorted(found, key=lambda given_file: (str(given_file.setting or ""), given_file.name))
+    return sorted(files, key=lambda given_file: (str(given_file.setting or ""), given_file.name))
 
 
 def _in_folder(folder: Path, role: Role) -> list[GivenFile]:
     inner = folder / _FOLDERS[role]
     root = inner if inner.is_dir() else folder
     endings = (f".{role}", f".{role}.gz")
-    found = []
+    files = []
     for path in sorted(root.rglob("*")):
         hidden = any(map(is_hidden, path.relative_to(root).parts))
         if path.name.lower().endswith(endings) and path.is_file() and not hidden:
@@ -69,10 +69,10 @@ def _in_folder(folder: Path, role: Role) -> list[GivenFile]:
                 setting = parse_setting(path.name[: path.name.lower().index(f".{role}")])
             except UsageError as error:
                 raise DataError(f"{path}: its name says no setting: {error}") from None
-            found.append(GivenFile(path, setting, str(path.relative_to(root))))
-    if not found:
+            files.append(GivenFile(path, setting, str(path.relative_to(root))))
+    if not files:
         raise DataError(
             f"{root}: holds no file <setting>{endings[0]} or <setting>{endings[1]}; name files of "
             f"other names one by one, --{role} SETTING=FILE"
         )
-    return found
+    return files

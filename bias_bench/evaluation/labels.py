@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from bias_bench.data.languages import language_code
 from bias_bench.errors import DataError, UsageError
 from bias_bench.evaluation.settings import ALL
 from bias_bench.evaluation.trec import read_content
-from bias_bench.languages import language_code
 
 LANGUAGE_PATTERN = "^(?P<language>[^:]+):"
 TOPIC_PATTERN = "^(?:[^:]*:)?(?P<topic>.+)$"
@@ -110,7 +110,7 @@ def read_labels(
     clusters of queries where no table of topics is given.
     """
     clusters = read_topics(topics) if topics else dict(known or {})
-    of_topics = {query: found.topic for query, found in clusters.items()}
+    of_topics = {query: names.topic for query, names in clusters.items()}
     return Labels(
         Names(
             read_languages(languages) if languages else None,
@@ -130,31 +130,31 @@ def read_labels(
 
 def read_languages(path: Path) -> dict[str, str]:
     """A table ``id <tab> language`` of queries and candidates; an id may be there once."""
-    found: dict[str, str] = {}
+    table: dict[str, str] = {}
     for number, (identifier, language) in _rows(path, (2,), ("id", "language")):
-        if identifier in found:
+        if identifier in table:
             raise DataError(f"{path}, line {number}: id '{identifier}' occurs twice; keep one line")
         if not is_language(language_code(language)):
             raise DataError(f"{path}, line {number}: {_unusable(language)}")
-        found[identifier] = language
-    return found
+        table[identifier] = language
+    return table
 
 
 def read_topics(path: Path) -> dict[str, Clusters]:
     """A table ``query <tab> topic``, or with ``<tab> paragraph <tab> article``, of queries."""
-    found: dict[str, Clusters] = {}
+    table: dict[str, Clusters] = {}
     first: dict[str, Clusters] = {}
     for number, (query, *names) in _rows(path, (2, 4), ("query", "topic")):
         clusters = Clusters(*names)
-        if query in found:
+        if query in table:
             raise DataError(f"{path}, line {number}: query '{query}' occurs twice; keep one line")
         if first.setdefault(clusters.topic, clusters) != clusters:
             raise DataError(
                 f"{path}, line {number}: topic '{clusters.topic}' has another paragraph or article "
                 "than before; give each topic one"
             )
-        found[query] = clusters
-    return found
+        table[query] = clusters
+    return table
 
 
 def _rows(
@@ -166,7 +166,7 @@ def _rows(
     except UnicodeDecodeError as error:
         number = error.object[: error.start].count(b"\n") + 1
         raise DataError(f"{path}, line {number}: not UTF-8 text") from None
-    wanted = " or ".join(map(str, widths))
+    expected = " or ".join(map(str, widths))
     for number, line in enumerate(text.split("\n"), start=1):
         fields = [field.strip() for field in line.split("\t")]
         if not line.strip() or (number == 1 and tuple(fields[: len(heading)]) == heading):
@@ -174,7 +174,7 @@ def _rows(
         if len(fields) not in widths:
             raise DataError(
                 f"{path}, line {number}: {len(fields)} field{'s' * (len(fields) > 1)}, expected "
-                f"{wanted} separated by tabs"
+                f"{expected} separated by tabs"
             )
         if not all(fields):
             raise DataError(f"{path}, line {number}: field {fields.index('') + 1} is empty")

@@ -8,7 +8,7 @@ always in the name. All lie in [0, 1]; higher is better.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -103,6 +103,31 @@ def ordered_names(held: Collection[str]) -> list[str]:
     """Names of metrics in the order in which this module lists them, then others."""
     known = [str(metric) for metric in (*FULL_METRICS, *SHARED_METRICS)]
     return [*(name for name in known if name in held), *sorted(set(held) - set(known))]
+
+
+class Scored(NamedTuple):
+    """The metrics of a run: those that all scorers compute, and those of the exact ranks."""
+
+    shared: tuple[Metric, ...]
+    exact: tuple[Metric, ...]
+
+
+def scored_metrics(depth: int, cutoff: int | None, more: Sequence[Metric] = ()) -> Scored:
+    """What to compute of rankings with `depth` results: the usual metrics, and `more`.
+
+    Scorers know what does not go deeper. Where ranks are known down to a `cutoff` only, nothing
+    else does, and AP is that down to there; UsageError for one of `more` that goes deeper.
+    """
+    if cutoff is None:
+        exact = dict.fromkeys((*FULL_METRICS, *SHARED_METRICS, *more))
+        return Scored(tuple(metric for metric in exact if 0 < metric.cutoff <= depth), tuple(exact))
+    for metric in more:
+        if not 0 < metric.cutoff <= cutoff:
+            raise UsageError(
+                f"metrics: no {metric}: the rankings end at {cutoff}; ask for a cut-off up to there"
+            )
+    known = tuple(dict.fromkeys((*metrics_within(cutoff), *more)))
+    return Scored(known, known)
 
 
 def metrics_within(depth: int) -> tuple[Metric, ...]:

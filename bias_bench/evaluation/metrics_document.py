@@ -10,11 +10,11 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from bias_bench.documents import Document, Measured, read_document
 from bias_bench.errors import BiasBenchError
+from bias_bench.evaluation.run_record import IndexRecord, QueryCounts
 from bias_bench.evaluation.settings import Kind
-from bias_bench.files import write_json
-from bias_bench.run_record import IndexRecord, QueryCounts
+from bias_bench.system.documents import Document, Measured, read_document
+from bias_bench.system.files import write_json
 
 SCHEMA = 1
 FILE = "metrics.json"
@@ -190,6 +190,44 @@ class Friedman(Document):
     """Down to where ranks are known; None: all are."""
 
 
+class LanguageNdcg(Average):
+    """nDCG@20 with gain 1 for the query's language and less for others, in [0, 1]."""
+
+    gain_of_others: float
+    """Gain of relevant candidates in other languages, in [0, 1]."""
+    own_only: Average
+    """The same with gain 0 for other languages."""
+
+
+class RankShift(RankAverage):
+    """What ranks gain by being in the query's language, in percent of the most they could."""
+
+    chance: Average
+    """The mean with every language in the place of the query's, in percent."""
+
+
+class MergeCeiling(RankAverage):
+    """AP of the best merge of rankings of one language each, in [0, 1], higher is better."""
+
+    ap: Average
+    """AP in the pool of all languages of the same queries, in [0, 1], higher is better."""
+    gap: Average
+    """The ceiling less that, lower is better: lost as scores of languages do not compare."""
+    reached: float
+    """Pooled AP over the ceiling, at least 0; 1: nothing is lost between languages."""
+    left_out: int
+    """Queries with several answers in a language, or one in a pool that was not searched."""
+
+
+class Hubness(Average):
+    """Skewness of how often candidates are in a top ten, by candidate language; 0: symmetric."""
+
+    cutoff: int
+    """Results of a query that are counted."""
+    never: Average
+    """Share of candidates in no query's top ten, by candidate language, in [0, 1]."""
+
+
 class ProbeResult(Document):
     """Accuracy of a linear classifier of languages, in [0, 1]; lower is more language-agnostic."""
 
@@ -248,6 +286,18 @@ class Bias(Document):
     """Whether candidate languages are ranked in a systematic order."""
     peer: Measured[Average] = None
     """p-value of equal ranks by language, in [0, 1], higher is fairer."""
+    lang_ndcg: Measured[LanguageNdcg] = Field(default=None, alias="lang_ndcg@20")
+    """nDCG that gains more from the query's language, in [0, 1], higher is better."""
+    tlr: Measured[Average] = Field(default=None, alias="tlr@20")
+    """Recall at 20 of relevant candidates in other languages, in [0, 1], higher is better."""
+    mlrs: Measured[RankShift] = None
+    """What ranks gain by being in the query's language, in percent; neutral: `chance`."""
+    mrc: Measured[Average] = Field(default=None, alias="mrc@10")
+    """Rho of the top tens of parallel queries, in [-1, 1], higher is better."""
+    merge_ceiling: Measured[MergeCeiling] = None
+    """AP that the rankings of each language allow, and what pooled AP lacks of it."""
+    hubness: Measured[Hubness] = None
+    """Whether a few candidates crowd the top of many rankings."""
     language_probe: ProbeRecord | None = None
     """How well embeddings tell their language."""
 

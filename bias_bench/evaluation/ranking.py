@@ -57,15 +57,15 @@ def judge(run: RunTable, qrels: QrelsTable) -> JudgedRankings:
     run_candidates = _numbers(run.candidates, names)
     order = np.lexsort((run_candidates, -run.scores, run_rows))
     order = order[run_rows[order] >= 0]
-    ranked = _ragged(run_rows[order], run_candidates[order], len(queries))
+    ranked = ragged(run_rows[order], run_candidates[order], len(queries))
 
     qrels_rows = _numbers(qrels.queries, query_names)
     keep = qrels_rows >= 0
     qrels_rows, qrels_candidates = qrels_rows[keep], _numbers(qrels.candidates, names)[keep]
     by_query = np.argsort(qrels_rows, kind="stable")
-    judged = _ragged(qrels_rows[by_query], qrels_candidates[by_query], len(queries))
+    judged = ragged(qrels_rows[by_query], qrels_candidates[by_query], len(queries))
     kept_grades = qrels.grades[keep][by_query]
-    judged_grades = _ragged(qrels_rows[by_query], kept_grades, len(queries), fill=0)
+    judged_grades = ragged(qrels_rows[by_query], kept_grades, len(queries), fill=0)
     return JudgedRankings(
         queries=queries,
         ranked=ranked,
@@ -79,16 +79,21 @@ def judge(run: RunTable, qrels: QrelsTable) -> JudgedRankings:
 
 def _numbers(values: pa.Array, names: pa.Array) -> np.ndarray:
     """Position of each value in `names`, -1 where it is not among them."""
-    found = pc.index_in(values, value_set=names)
-    return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    positions = pc.index_in(values, value_set=names)
+    return pc.fill_null(positions, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def _ragged(rows: np.ndarray, values: np.ndarray, height: int, fill: int = -1) -> np.ndarray:
-    """Values grouped by ascending row into [height, longest], padded with `fill`."""
-    counts = np.bincount(rows, minlength=height)
-    table = np.full((height, int(counts.max(initial=0))), fill, dtype=np.int64)
-    starts = np.repeat(np.cumsum(counts) - counts, counts)
-    table[rows, np.arange(len(rows)) - starts] = values
+def places(rows: np.ndarray) -> np.ndarray:
+    """The place of each entry among those of its row, int from 0; `rows` int [entries] ascend."""
+    counts = np.bincount(rows)
+    return np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def ragged(rows: np.ndarray, values: np.ndarray, height: int, fill: float = -1) -> np.ndarray:
+    """Values of ascending rows as a table [height, most in a row] of their type, then `fill`."""
+    columns = places(rows)
+    table = np.full((height, int(columns.max(initial=-1)) + 1), fill, dtype=values.dtype)
+    table[rows, columns] = values
     return table
 
 

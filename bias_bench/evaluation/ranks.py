@@ -20,11 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bias_bench.datasets.collection import Collection
-from bias_bench.datasets.ids import language_of
+from bias_bench.data.collection import Collection
+from bias_bench.data.ids import language_of
 from bias_bench.errors import BiasBenchError, DataError
+from bias_bench.evaluation.ranking import ragged
 from bias_bench.evaluation.settings import ALL, Setting
-from bias_bench.files import atomic_path, parse_json, read_parquet
+from bias_bench.system.files import atomic_path, parse_json, read_parquet
 
 SCHEMA = 1
 _COLUMNS = (
@@ -80,23 +81,39 @@ def setting_rows(
     topics = [collection.topics[row] for row in query_topics[queries]]
     candidates = collection.candidate_ids(relevant[queries, places]).to_pylist()
     ids = [query.id for query in collection.queries_in(setting.query_language)]
-    values = ranks[queries, places, 1 if setting.pool == ALL else 0]
-    columns: dict[str, pa.Array] = {
-        "setting": pa.array([str(setting)] * len(queries)),
-        "query": pa.array([ids[row] for row in queries]),
-        "topic": pa.array([topic.id for topic in topics]),
-        "paragraph": pa.array([topic.paragraph for topic in topics]),
-        "article": pa.array([topic.article for topic in topics]),
-        "candidate": pa.array(candidates),
-        "candidate_language": pa.array([language_of(candidate) for candidate in candidates]),
+    grades = collection.relevant_grades
+    return rank_rows(
+        setting,
+        [ids[row] for row in queries],
+        [(topic.id, topic.paragraph, topic.article) for topic in topics],
+        candidates,
+        [language_of(candidate) for candidate in candidates],
+        rank=ranks[queries, places, 1 if setting.pool == ALL else 0],
+        grade=None if grades is None else grades[query_topics][queries, places],
+        listed=None if listed is None else listed[queries],
+    )
+
+
+def rank_rows(
+    setting: Setting,
+    queries: Sequence[str],
+    clusters: Sequence[tuple[str, str, str]],
+    candidates: Sequence[str],
+    languages: Sequence[str],
+    **numbers: np.ndarray | None,
+) -> pa.Table:
+    """The rows of one setting, a row for each relevant candidate of each query.
+
+    `clusters` are each query's topic, paragraph and article, `languages` the candidates'; `numbers`
+    int [rows] are `rank` and, where there are any (else None), `grade` and `listed`.
+    """
+    names = zip(*clusters, strict=True) if clusters else ((), (), ())
+    columns = [[str(setting)] * len(queries), queries, *names, candidates, languages]
+    arrays = {
+        name: pa.array(column, pa.string()) for name, column in zip(_COLUMNS, columns, strict=True)
     }
-    arrays = {name: column.cast(pa.string()) for name, column in columns.items()}
-    arrays["rank"] = pa.array(values, pa.int32())
-    if collection.relevant_grades is not None:
-        grades = collection.relevant_grades[query_topics][queries, places]
-        arrays["grade"] = pa.array(grades, pa.int32())
-    if listed is not None:
-        arrays["listed"] = pa.array(listed[queries], pa.int32())
+    known = {name: column for name, column in numbers.items() if column is not None}
+    arrays |= {name: pa.array(column, pa.int32()) for name, column in known.items()}
     return pa.table(arrays)
 
 
@@ -146,36 +163,34 @@ class RankTable:
         part = self._parts[setting]
         rows = pc.rank(part["query"].cast(pa.string()), tiebreaker="dense").to_numpy() - 1
         order = np.argsort(rows, kind="stable")
-        counts = np.bincount(rows)
-        first = order[np.cumsum(counts) - counts]
-        place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        shape = (len(counts), int(counts.max()))
-        ranks, languages = np.zeros(shape, dtype=np.int32), np.full(shape, -1, dtype=np.int32)
-        grades = np.zeros(shape, dtype=np.int32) if "grade" in part.column_names else None
-        if grades is not None:
-            grades[rows[order], place] = part["grade"].to_numpy()[order]
-        names = sorted(set(part["candidate_language"].cast(pa.string()).to_pylist()))
-        codes = pc.index_in(part["candidate_language"].cast(pa.string()), pa.array(names))
-        ranks[rows[order], place] = part["rank"].to_numpy()[order]
+        height, ordered = int(rows.max()) + 1, rows[order]
+        first = pa.array(order[np.unique(ordered, return_index=True)[1]])
+        ranks = ragged(ordered, part["rank"].to_numpy()[order], height, fill=0)
         if self.cutoff:
             ranks = np.minimum(ranks, np.int32(self.cutoff + 1))
-        languages[rows[order], place] = codes.to_numpy()[order]
-        text = {
-            name: part[name].cast(pa.string()).take(pa.array(first)).to_pylist()
+        grades = None
+        if "grade" in part.column_names:
+            grades = ragged(ordered, part["grade"].to_numpy()[order], height, fill=0)
+        languages = part["candidate_language"].cast(pa.string())
+        names = sorted(set(languages.to_pylist()))
+        codes = pc.index_in(languages, pa.array(names)).to_numpy()[order]
+        texts = (
+            part[name].cast(pa.string()).take(first).to_pylist()
             for name in ("query", "topic", "paragraph", "article")
-        }
+        )
+        queries, topics, paragraphs, articles = texts
         return RankedQueries(
-            text["query"], text["topic"], text["paragraph"], text["article"],
-            ranks, languages, names, grades, self._listed(part, first),
+            queries, topics, paragraphs, articles, ranks, ragged(ordered, codes, height), names,
+            grades, self._listed(part, first),
         )  # fmt: skip
 
-    def _listed(self, part: pa.Table, rows: np.ndarray) -> np.ndarray | None:
+    def _listed(self, part: pa.Table, rows: pa.Array) -> np.ndarray | None:
         """Lengths of the rankings of queries whose first rows are given."""
         if not self.cutoff:
             return None
         if "listed" not in part.column_names:  # exact ranks, or a file of an earlier version
             return np.full(len(rows), self.cutoff, dtype=np.int32)
-        return np.minimum(part["listed"].to_numpy()[rows], np.int32(self.cutoff))
+        return np.minimum(part["listed"].take(rows).to_numpy(), np.int32(self.cutoff))
 
 
 def read_rank_rows(path: Path) -> pa.Table:
@@ -185,10 +200,10 @@ def read_rank_rows(path: Path) -> pa.Table:
 
 def _metadata(table: pa.Table) -> dict[str, Any]:
     try:
-        found = parse_json((table.schema.metadata or {}).get(b"biasbench", b"{}").decode("utf-8"))
+        content = parse_json((table.schema.metadata or {}).get(b"biasbench", b"{}").decode("utf-8"))
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _split_by_setting(table: pa.Table) -> dict[str, pa.Table]:

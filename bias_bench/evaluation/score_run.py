@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from bias_bench.console import progress
 from bias_bench.errors import BiasBenchError
-from bias_bench.evaluation.metrics import (
-    FULL_METRICS,
-    SHARED_METRICS,
-    Metric,
-    compute,
-    metrics_within,
-)
+from bias_bench.evaluation.metrics import Metric, compute, scored_metrics
 from bias_bench.evaluation.ranking import Files, judge
 from bias_bench.evaluation.ranks import RankedQueries, RankTable
 from bias_bench.evaluation.scorers import ranx
@@ -25,6 +18,7 @@ from bias_bench.evaluation.scorers.trec_eval import as_array
 from bias_bench.evaluation.scores import SettingScores
 from bias_bench.evaluation.settings import Setting, parse_setting
 from bias_bench.evaluation.trec import read_qrels, read_run
+from bias_bench.system.console import progress
 
 _BATCH_BYTES = 24_000_000  # compressed run files per trec_eval call: about 150 MB as text
 
@@ -37,13 +31,16 @@ def qrels_file(folder: Path, setting: Setting) -> Path:
     return folder / "qrels" / setting.kind / f"{setting}.qrels.gz"
 
 
-def score_run(folder: Path, depth: int, trec_eval: Provider | None = None) -> list[SettingScores]:
+def score_run(
+    folder: Path,
+    depth: int,
+    trec_eval: Provider | None = None,
+    more: Sequence[Metric] = (),
+) -> list[SettingScores]:
     """Score every setting; trec_eval runs in its own process while ranx runs in this one.
 
-    `trec_eval` is where it comes from (None: the first provider that works here).
-
-    Metrics with a cut-off below `depth` or equal are computed by all scorers, the others from the
-    exact ranks alone; there are none of those where ranks are known down to a cut-off only.
+    `trec_eval` is where it comes from (None: the first provider that works here). Metrics are those
+    of `scored_metrics`, with `more` of them.
     """
     trec_eval = trec_eval or trec_eval_provider().provider
     table = RankTable(folder / "ranks.parquet")
@@ -51,11 +48,7 @@ def score_run(folder: Path, depth: int, trec_eval: Provider | None = None) -> li
         name: Files(run_file(folder, setting), qrels_file(folder, setting))
         for name, setting in ((name, parse_setting(name)) for name in table.settings)
     }
-    if table.cutoff:
-        shared = known = metrics_within(table.cutoff)
-    else:
-        shared = tuple(metric for metric in SHARED_METRICS if metric.cutoff <= depth)
-        known = (*FULL_METRICS, *SHARED_METRICS)
+    shared, known = scored_metrics(depth, table.cutoff, more)
     scores = []
     with (
         ThreadPoolExecutor(max_workers=1) as background,

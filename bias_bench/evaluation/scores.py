@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from bias_bench.evaluation.metrics import Metric
 from bias_bench.evaluation.ranks import RankedQueries
-from bias_bench.files import atomic_path, read_parquet
+from bias_bench.system.files import atomic_path, read_parquet
 
 SCORERS = ("exact", "ranx", "trec_eval")
 AGREEMENT_LIMIT = 1e-4
@@ -43,19 +43,19 @@ class Agreement(NamedTuple):
 def agreement(scores: Sequence[SettingScores]) -> Agreement:
     """Compare every scorer with the exact one, value by value."""
     largest, compared, worst = 0.0, 0, "none"
-    for part in scores:
-        for scorer, by_metric in part.values.items():
+    for scored in scores:
+        for scorer, by_metric in scored.values.items():
             if scorer == "exact":
                 continue
             for metric, values in by_metric.items():
-                exact = part.values["exact"][metric]
+                exact = scored.values["exact"][metric]
                 difference = np.nan_to_num(np.abs(values - exact), nan=np.inf)
                 compared += len(values)
                 row = int(difference.argmax())
                 if difference[row] > largest:
                     largest = float(difference[row])
                     worst = (
-                        f"{metric} of {part.queries.queries[row]} in {part.setting}: "
+                        f"{metric} of {scored.queries.queries[row]} in {scored.setting}: "
                         f"{scorer} {values[row]:.6f}, exact {exact[row]:.6f}"
                     )
     return Agreement(largest, compared, worst)
@@ -64,19 +64,19 @@ def agreement(scores: Sequence[SettingScores]) -> Agreement:
 def write_scores(path: Path, scores: Sequence[SettingScores]) -> None:
     """Write all values in long form, ordered by setting, scorer, metric and query."""
     columns: dict[str, list[pa.Array]] = {name: [] for name in (*_TEXT, "value")}
-    for part in scores:
+    for scored in scores:
         of_query = {
-            "query": pa.array(part.queries.queries),
-            "topic": pa.array(part.queries.topics),
-            "paragraph": pa.array(part.queries.paragraphs),
-            "article": pa.array(part.queries.articles),
+            "query": pa.array(scored.queries.queries),
+            "topic": pa.array(scored.queries.topics),
+            "paragraph": pa.array(scored.queries.paragraphs),
+            "article": pa.array(scored.queries.articles),
         }
         for scorer in SCORERS:
-            for metric, values in part.values[scorer].items():
+            for metric, values in scored.values[scorer].items():
                 length = len(values)
                 for name, array in of_query.items():
                     columns[name].append(array)
-                for name, text in (("setting", part.setting), ("scorer", scorer)):
+                for name, text in (("setting", scored.setting), ("scorer", scorer)):
                     columns[name].append(pa.repeat(text, length))
                 columns["metric"].append(pa.repeat(str(metric), length))
                 columns["value"].append(pa.array(values, pa.float64()))

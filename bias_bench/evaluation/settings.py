@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, get_args
 
-from bias_bench.datasets.collection import Collection
+from bias_bench.data.collection import Collection
 from bias_bench.errors import UsageError, nearest
 
 Kind = Literal["monolingual", "cross_lingual", "multilingual"]
@@ -23,6 +23,11 @@ class Setting(NamedTuple):
         if self.pool == self.query_language:
             return self.query_language
         return f"{self.query_language}-{self.pool}"
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """What settings are sorted by: kind, then query language, then pool."""
+        return KINDS.index(self.kind), *self
 
     @property
     def kind(self) -> Kind:

@@ -16,15 +16,15 @@ import zlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from bias_bench.errors import BiasBenchError, DataError
-from bias_bench.files import write_bytes
-from bias_bench.packed import is_gzip
+from bias_bench.system.files import write_bytes
+from bias_bench.system.packed import is_gzip
 
 _COMPRESSION = 1  # run files are large and regular: higher levels cost seconds and gain little
 # trec_eval keeps a count for every grade up to the highest, 8 bytes each
@@ -54,6 +54,16 @@ class QrelsTable(NamedTuple):
     grades: np.ndarray
 
 
+def by_query(table: RunTable | QrelsTable) -> dict[str, dict[str, Any]]:
+    """Scores or grades by query and candidate, as plain Python numbers."""
+    queries, candidates, values = table
+    nested: dict[str, dict[str, Any]] = {}
+    rows = zip(queries.to_pylist(), candidates.to_pylist(), values.tolist(), strict=True)
+    for query, candidate, value in rows:
+        nested.setdefault(query, {})[candidate] = value
+    return nested
+
+
 def ragged_run_bytes(
     queries: pa.StringArray,
     candidates: pa.StringArray,
@@ -73,17 +83,10 @@ def run_bytes(
     are best first and strictly decreasing.
     """
     depth = scores.shape[1]
-    ranks = pa.array([str(rank) for rank in range(1, depth + 1)])
-    query_rows = pa.array(np.repeat(np.arange(len(queries)), depth))
-    rank_rows = pa.array(np.tile(np.arange(depth), len(queries)))
-    return _lines(
-        pa.array(queries, pa.string()).take(query_rows),
-        "Q0",
-        candidates,
-        ranks.take(rank_rows),
-        pa.array(scores.reshape(-1)).cast(pa.string()),
-        tag,
-    )
+    rows = pa.array(np.repeat(np.arange(len(queries)), depth))
+    ranks = np.tile(np.arange(1, depth + 1), len(queries))
+    column = pa.array(queries, pa.string()).take(rows)
+    return ragged_run_bytes(column, candidates, ranks, scores.reshape(-1), tag)
 
 
 def qrels_bytes(
@@ -235,17 +238,15 @@ def _numbers(path: Path, column: pa.StringArray, what: str) -> np.ndarray:
     try:
         return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
-        return np.array(
-            [_number(path, row, text, what) for row, text in enumerate(column.to_pylist())]
-        )
-
-
-def _number(path: Path, row: int, text: str, what: str) -> float:
-    try:
-        return float(text.replace("_", "?"))  # Python alone reads 1_000 as a number
-    except ValueError:
-        where = f"{path}, line {line_of(path, row)}"
-        raise DataError(f"{where}: {what} '{text}' is not a number") from None
+        texts = column.to_pylist()
+    numbers = []
+    for row, text in enumerate(texts):
+        try:
+            numbers.append(float(text.replace("_", "?")))  # Python alone reads 1_000 as a number
+        except ValueError:
+            where = f"{path}, line {line_of(path, row)}"
+            raise DataError(f"{where}: {what} '{text}' is not a number") from None
+    return np.array(numbers)
 
 
 def _require(path: Path, valid: np.ndarray, problem: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bias_bench.evaluation.settings import KINDS, parse_setting
-from bias_bench.report.run_tables import signed
+from bias_bench.report.wording import MISSING, signed
 from bias_bench.significance.document import (
     AllPairs,
     Cell,
@@ -13,14 +13,13 @@ from bias_bench.significance.document import (
     ComparisonDocument,
     Interval,
 )
-from bias_bench.significance.measures import Measure, capped_name, parse_measure
+from bias_bench.significance.measures import capped_name, parse_measure
 
 KIND_TITLES = {
     "monolingual": "monolingual",
     "cross_lingual": "cross-lingual",
     "multilingual": "pool of all",
 }
-MISSING = "–"
 
 
 class Named(NamedTuple):
@@ -48,21 +47,18 @@ class KindSummary(NamedTuple):
 
 
 class Numbers:
-    """Formats one comparison's numbers, in its metric's decimals."""
+    """Formats one comparison's numbers, in its metric's decimals.
+
+    `count_words` and `extreme_words` are what an improvement, or the largest one, and its opposite
+    are called.
+    """
 
     def __init__(self, result: ComparisonDocument) -> None:
         self.result = result
-        self.measure: Measure = parse_measure(result.metric)
-
-    @property
-    def count_words(self) -> tuple[str, str]:
-        """What an improvement and its opposite are called."""
-        return ("better", "worse") if self.measure.direction != "none" else ("higher", "lower")
-
-    @property
-    def extreme_words(self) -> tuple[str, str]:
-        """What the largest improvement and its opposite are called."""
-        return ("best", "worst") if self.measure.direction != "none" else ("highest", "lowest")
+        self.measure = parse_measure(result.metric)
+        directed = self.measure.direction != "none"
+        self.count_words = ("better", "worse") if directed else ("higher", "lower")
+        self.extreme_words = ("best", "worst") if directed else ("highest", "lowest")
 
     def value(self, number: float | None) -> str:
         return MISSING if number is None else f"{number:,.{self.measure.digits}f}"
@@ -81,9 +77,7 @@ class Numbers:
         return "<0.001" if number < 0.001 else f"{number:.3f}"
 
     def effect(self, number: float | None) -> str:
-        if number is None:
-            return MISSING
-        return f"{number:+.2f}".replace("-", "−") if round(number, 2) else "0.00"
+        return MISSING if number is None else signed(number, 2)
 
     def shown(self, cell: Cell) -> bool:
         """Whether the adjusted p-value is below the level."""
@@ -95,13 +89,13 @@ class Numbers:
 
     def summaries(self, entry: ComparedSystem) -> list[KindSummary]:
         """One system's settings in short, kind by kind."""
-        found = []
+        summaries = []
         for kind in kinds_of(entry):
             settings = settings_of(entry, kind)
             ordered = sorted(settings, key=lambda named: self.gain(named.cell.difference))
             better = [named.cell for named in settings if self.gain(named.cell.difference) > 0]
             worse = [named.cell for named in settings if self.gain(named.cell.difference) < 0]
-            found.append(
+            summaries.append(
                 KindSummary(
                     kind,
                     settings=len(settings),
@@ -113,7 +107,7 @@ class Numbers:
                     worst=ordered[0],
                 )
             )
-        return found
+        return summaries
 
 
 def kinds_of(entry: ComparedSystem | AllPairs) -> list[str]:
@@ -123,11 +117,9 @@ def kinds_of(entry: ComparedSystem | AllPairs) -> list[str]:
 
 def settings_of(entry: ComparedSystem, kind: str) -> list[Named]:
     """One system's settings of a kind, in their usual order."""
-    found = [Named(*item) for item in entry.settings.items()]
-    return sorted(
-        (named for named in found if parse_setting(named.name).kind == kind),
-        key=lambda named: parse_setting(named.name),
-    )
+    parsed = [(parse_setting(name), Named(name, cell)) for name, cell in entry.settings.items()]
+    of_kind = [pair for pair in parsed if pair[0].kind == kind]
+    return [named for _, named in sorted(of_kind, key=lambda pair: pair[0])]
 
 
 def labels(result: ComparisonDocument) -> dict[str, str]:

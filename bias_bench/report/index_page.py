@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.settings import KINDS
-from bias_bench.files import (
+from bias_bench.report.comparison_numbers import labels
+from bias_bench.report.render import render
+from bias_bench.report.run_content import RunContent
+from bias_bench.significance.document import ComparisonDocument
+from bias_bench.system.files import (
     digest,
     parse_json,
     read_json,
@@ -25,11 +29,6 @@ from bias_bench.files import (
     write_json,
     write_text,
 )
-from bias_bench.report.comparison_numbers import labels
-from bias_bench.report.render import render
-from bias_bench.report.run_content import RunContent
-from bias_bench.report.run_summary import precision_by_kind
-from bias_bench.significance.document import ComparisonDocument
 
 INDEX = "index.html"
 _OWNERS = ".runs.json"  # which page is of which folder; a page itself says nothing of places
@@ -72,12 +71,12 @@ def run_entry(content: RunContent) -> dict[str, Any]:
     """What the page of a run tells the index: a `Row` but for the page's name."""
     manifest, bias = content.manifest, content.metrics.bias
     distance, first = bias.rank_distance, bias.same_language_top1
-    found = precision_by_kind(content)
+    precision = content.precision
     return {
         "name": manifest.name,
         "benchmark": manifest.benchmark,
         "system": manifest.system,
-        "precision": {kind: found[kind].value if kind in found else None for kind in KINDS},
+        "precision": {kind: precision[kind].value if kind in precision else None for kind in KINDS},
         "rank_distance": distance.macro if distance else None,
         "median_rank_distance": distance.median if distance else None,
         "same_language_top1": first.macro if first else None,
@@ -100,7 +99,7 @@ def comparison_entry(result: ComparisonDocument) -> dict[str, Any]:
 
 
 def write_index(reports: Path) -> Path:
-    """Write the index of the pages in `reports`; a file that is no such page is left out.
+    """Write the index of the pages in `reports`; a file that is not such a page is left out.
 
     One process at a time, so that of several runs the last one finds the pages of all.
     """
@@ -145,11 +144,11 @@ def claim_page(folder: Path, reports: Path) -> Path:
 def _owners(reports: Path) -> dict[str, str]:
     """The way to the run folder of each page, as far as it is known."""
     try:
-        found = read_json(reports / _OWNERS)
+        ways = read_json(reports / _OWNERS)
     except BiasBenchError:
         return {}
-    ways = found.items() if isinstance(found, dict) else ()
-    return {page: way for page, way in ways if isinstance(way, str)}
+    pairs = ways.items() if isinstance(ways, dict) else ()
+    return {page: way for page, way in pairs if isinstance(way, str)}
 
 
 def render_index(rows: Sequence[Row | ComparisonRow]) -> str:
@@ -159,7 +158,7 @@ def render_index(rows: Sequence[Row | ComparisonRow]) -> str:
         "index.html.j2",
         tables=[
             (name, [row for row in runs if row.benchmark == name])
-            for name in _unique(row.benchmark for row in runs)
+            for name in dict.fromkeys(row.benchmark for row in runs)
         ],
         comparisons=[row for row in rows if isinstance(row, ComparisonRow)],
         shared={name for name, number in Counter(row.name for row in runs).items() if number > 1},
@@ -167,14 +166,14 @@ def render_index(rows: Sequence[Row | ComparisonRow]) -> str:
 
 
 def _entry(page: Path) -> dict[str, Any] | None:
-    """What a page says of itself; None where it is no page of this package."""
+    """What a page says of itself; None where it is not a page of this package."""
     text = page.read_text(encoding="utf-8", errors="replace")
     _, opening, rest = text.partition(_OPENING)
     try:
-        found = parse_json(rest.partition(_CLOSING)[0]) if opening else None
+        entry = parse_json(rest.partition(_CLOSING)[0]) if opening else None
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return entry if isinstance(entry, dict) else None
 
 
 def _row(page: str, entry: dict[str, Any] | None) -> Row | ComparisonRow | None:
@@ -187,8 +186,3 @@ def _row(page: str, entry: dict[str, Any] | None) -> Row | ComparisonRow | None:
     except ValidationError:
         return None
     return row if kind is ComparisonRow or set(KINDS) <= row.precision.keys() else None
-
-
-def _unique(names: Iterable[str]) -> list[str]:
-    """The names in the order in which they come first."""
-    return list(dict.fromkeys(names))

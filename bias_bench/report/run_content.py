@@ -8,25 +8,23 @@ from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, Field
 
-from bias_bench.documents import Document
 from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.metrics_document import Metrics
 from bias_bench.evaluation.ranks import RankTable
-from bias_bench.files import parse_json, read_json
-from bias_bench.manifest import (
-    EXPERIMENT,
-    read_experiment_text,
-    require_undamaged,
-)
-from bias_bench.report.run_statistics import RunStatistics, run_statistics
-from bias_bench.run_record import RunRecord
+from bias_bench.evaluation.run_files import EXPERIMENT, read_experiment_text, require_undamaged
+from bias_bench.evaluation.run_record import RunRecord
+from bias_bench.evaluation.settings import ALL, KINDS, parse_setting
+from bias_bench.report.run_statistics import Estimate, RunStatistics, run_statistics
+from bias_bench.system.documents import Document
+from bias_bench.system.files import parse_json, read_json
 
 EXAMPLES_SCHEMA = 1
+_PLACE = r"(?m)^(benchmark: ['\"]?).*/"  # of a benchmark that is a folder
 _READ = ("metrics.json", "examples.json", "ranks.parquet", "train.jsonl")
 
 
 class TrainingRow(Document):
-    """What the page reads of a step of train.jsonl; a loss may be no number."""
+    """What the page reads of a step of train.jsonl; a loss may be NaN or infinite."""
 
     model_config = ConfigDict(allow_inf_nan=True)
     step: int
@@ -37,7 +35,7 @@ class TrainingRow(Document):
     """Loss by term."""
     learning_rate: float
     """At this step."""
-    validation: float = 0.0
+    validation: float | None = None
     """Loss on held-out pairs, where it was measured; lower is better."""
     observed: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By term, what it saw."""
@@ -100,13 +98,43 @@ class RunContent(NamedTuple):
     manifest: RunRecord
     metrics: Metrics
     statistics: RunStatistics | None = None
-    training: list[dict[str, Any]] | None = None
+    training: list[TrainingRow] | None = None
     examples: list[Example] | None = None
     experiment: str | None = None
 
+    @property
+    def languages(self) -> list[str]:
+        """The languages of the benchmark, by code."""
+        if self.manifest.languages is not None:
+            return sorted(self.manifest.languages)
+        kinds = self.metrics.retrieval.values()
+        settings = [parse_setting(name) for kind in kinds for name in kind.per_setting]
+        return sorted({language for setting in settings for language in setting} - {ALL})
+
+    @property
+    def precision(self) -> dict[str, Estimate]:
+        """Macro AP of each kind of setting, with its interval where the ranks are at hand."""
+        if self.statistics is not None:
+            return self.statistics.precision
+        retrieval, metric = self.metrics.retrieval, self.metrics.average_precision
+        return {
+            kind: Estimate(retrieval[kind].macro[metric]) for kind in KINDS if kind in retrieval
+        }
+
+    @property
+    def searched_ap(self) -> str:
+        """What AP is called of the pool that robustness is measured in."""
+        return "pooled AP" if "multilingual" in self.metrics.retrieval else "AP"
+
+    @property
+    def evaluations(self) -> list[tuple[int, float]]:
+        """The steps of training at which it was evaluated, with their validation losses."""
+        rows = self.training or []
+        return [(row.step, row.validation) for row in rows if row.validation is not None]
+
 
 def read_run_content(folder: Path) -> RunContent:
-    """Read a complete run folder; BiasBenchError where it is none, or is damaged."""
+    """Read a complete run folder; BiasBenchError where it is not one, or is damaged."""
     manifest = RunRecord.load(folder)
     require_undamaged(folder, manifest, _READ)
     metrics = Metrics.load(folder)
@@ -117,24 +145,23 @@ def read_run_content(folder: Path) -> RunContent:
         statistics=run_statistics(RankTable(ranks)) if ranks.is_file() else None,
         training=_training(folder / "train.jsonl"),
         examples=_examples(folder / "examples.json"),
-        experiment=_experiment(experiment) if experiment.is_file() else None,
+        experiment=re.sub(_PLACE, r"\1", read_experiment_text(experiment))
+        if experiment.is_file()
+        else None,
     )
 
 
-def _experiment(path: Path) -> str:
-    return re.sub(r"(?m)^(benchmark: ['\"]?).*/", r"\1", read_experiment_text(path))
-
-
-def _training(path: Path) -> list[dict[str, Any]] | None:
+def _training(path: Path) -> list[TrainingRow] | None:
     if not path.is_file():
         return None
     try:
         rows = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except ValueError as error:
         raise BiasBenchError(f"{path}: damaged ({error}); repeat the run") from None
-    for number, row in enumerate(rows, 1):
+    return [
         TrainingRow.parse(row, f"{path}: line {number}", "repeat the run")
-    return rows or None
+        for number, row in enumerate(rows, 1)
+    ] or None
 
 
 def _examples(path: Path) -> list[Example] | None:

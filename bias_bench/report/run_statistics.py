@@ -13,19 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bias_bench.bias.parallel import LanguageRanks, parallel_ranks
+from bias_bench.bias.parallel import parallel_ranks
 from bias_bench.bias.rank_distance import rank_distance
 from bias_bench.bias.same_language_first import chance, same_language_first
+from bias_bench.data.units import Unit, default_unit
 from bias_bench.evaluation.metrics import Metric, compute
 from bias_bench.evaluation.ranks import RankedQueries, RankTable
 from bias_bench.evaluation.settings import ALL, KINDS, parse_setting
-from bias_bench.significance.bootstrap import (
-    bootstrap_means,
-    percentile_intervals,
-)
-from bias_bench.significance.run_values import Cluster
+from bias_bench.significance.bootstrap import Intervals, bootstrap_means, percentile_intervals
 from bias_bench.significance.simultaneous import residuals, simultaneous_intervals, weighted
-from bias_bench.units import default_unit
 
 CONFIDENCE = 0.95
 FEWEST = 20  # units, below which percentile intervals are far too short to be shown
@@ -66,7 +62,7 @@ class RunStatistics(NamedTuple):
     """
 
     topics: int
-    unit: Cluster
+    unit: Unit
     units: int
     precision: dict[str, Estimate]
     crossing: Estimate | None
@@ -94,22 +90,20 @@ def run_statistics(table: RankTable) -> RunStatistics:
 
     Where ranks are known down to a cut-off only, AP is AP at that cut-off.
     """
-    queries = {name: table.of(name) for name in table.settings}
     metric = Metric("AP", table.cutoff or 0)
-    columns = [
-        _Column(
-            parse_setting(name).kind,
-            parse_setting(name).query_language,
-            found,
-            compute(metric, found.ranks),
-        )
-        for name, found in queries.items()
-    ]
+    columns = []
+    for name in table.settings:
+        setting, queries = parse_setting(name), table.of(name)
+        values = compute(metric, queries.ranks)
+        columns.append(_Column(setting.kind, setting.query_language, queries, values))
     parts = parallel_ranks(table).parts
-    for language, part in parts.items():
-        excess = same_language_first(part.ranks, part.own) - chance(part.ranks, part.own)
-        columns.append(_Column("distance", language, part.source, rank_distance(part.least)))
-        columns.append(_Column("excess", language, part.source, excess))
+    distances = {}
+    for language, ranked in parts.items():
+        apart = rank_distance(ranked.least)
+        distances[language] = np.sort(apart[~np.isnan(apart)])
+        excess = same_language_first(ranked.ranks, ranked.own) - chance(ranked.ranks, ranked.own)
+        columns.append(_Column("distance", language, ranked.source, apart))
+        columns.append(_Column("excess", language, ranked.source, excess))
     means = _Means([column for column in columns if not np.isnan(column.values).all()])
     kinds = [kind for kind in KINDS if means.of(kind)]
     both = {"monolingual", "cross_lingual"} <= set(kinds)
@@ -124,21 +118,16 @@ def run_statistics(table: RankTable) -> RunStatistics:
         distance=means.macro("distance") if means.of("distance") else None,
         distance_by_language=means.by_language("distance"),
         first_excess=means.macro("excess") if means.of("excess") else None,
-        distances={language: _known(rank_distance(part.least)) for language, part in parts.items()},
+        distances=distances,
         pools={name: size for name, size in table.pools.items() if name != ALL},
-        parallel=all(_is_complete(part, means.topics) for part in parts.values()),
+        parallel=all(
+            len(ranked.ranks) == means.topics and bool((ranked.ranks > 0).all())
+            for ranked in parts.values()
+        ),
     )
 
 
-def _known(values: np.ndarray) -> np.ndarray:
-    return np.sort(values[~np.isnan(values)])
-
-
-def _is_complete(part: LanguageRanks, topics: int) -> bool:
-    return len(part.ranks) == topics and bool((part.ranks > 0).all())
-
-
-def _pairs(columns: Sequence[_Column], unit: Cluster) -> Iterator[tuple[str, str]]:
+def _pairs(columns: Sequence[_Column], unit: Unit) -> Iterator[tuple[str, str]]:
     """Every topic of the columns with what it belongs to."""
     for column in columns:
         source = column.source
@@ -158,8 +147,8 @@ class _Means:
         values = np.full((len(names), len(columns)), np.nan)
         for number, column in enumerate(columns):
             values[[row[topic] for topic in column.source.topics], number] = column.values
-        found, clusters = np.unique([unit_of[name] for name in names], return_inverse=True)
-        self.topics, self.units = len(names), len(found)
+        units, clusters = np.unique([unit_of[name] for name in names], return_inverse=True)
+        self.topics, self.units = len(names), len(units)
         self._observed = np.nanmean(values, axis=0)
         self._residuals = residuals(values, clusters)
         enough = self.units >= FEWEST
@@ -171,55 +160,51 @@ class _Means:
 
     def macro(self, group: str, less: str | None = None) -> Estimate:
         """The mean of a group's columns, less that of another group's."""
-        value = float(self._observed[self.of(group)].mean())
-        drawn = None if self._drawn is None else self._drawn[:, self.of(group)].mean(axis=1)
-        if less is not None:
-            value -= float(self._observed[self.of(less)].mean())
-            if drawn is not None and self._drawn is not None:
-                drawn = drawn - self._drawn[:, self.of(less)].mean(axis=1)
-        if drawn is None:
-            return Estimate(value)
-        found = percentile_intervals(drawn[:, None], CONFIDENCE)
-        return _estimate(value, found.low[0], found.high[0])
+
+        def mean(values: np.ndarray) -> np.ndarray:
+            means = values[..., self.of(group)].mean(axis=-1, keepdims=True)
+            if less is not None:
+                means = means - values[..., self.of(less)].mean(axis=-1, keepdims=True)
+            return means
+
+        bounds = None
+        if self._drawn is not None:
+            bounds = percentile_intervals(mean(self._drawn), CONFIDENCE)
+        return _estimate(mean(self._observed), bounds, 0)
 
     def by_language(self, group: str) -> dict[str, Estimate]:
         """Each column of a group with its own interval."""
         columns = self.of(group)
-        if self._drawn is None or not columns:
-            return {self._language(c): Estimate(float(self._observed[c])) for c in columns}
-        found = percentile_intervals(self._drawn[:, columns], CONFIDENCE)
-        return self._estimates(columns, self._observed[columns], found.low, found.high)
+        bounds = None
+        if self._drawn is not None and columns:
+            bounds = percentile_intervals(self._drawn[:, columns], CONFIDENCE)
+        return self._estimates(columns, self._observed[columns], bounds)
 
     def from_mean(self, group: str) -> dict[str, Estimate]:
         """Each column's difference to the mean of the group, with simultaneous intervals."""
         columns = self.of(group)
         if len(columns) < 2:
             return {}
-        values = self._observed[columns] - self._observed[columns].mean()
-        if self._drawn is None:
-            return {
-                self._language(c): Estimate(float(v)) for c, v in zip(columns, values, strict=True)
-            }
-        weights = np.zeros((len(self._columns), len(columns)))
-        weights[columns] = np.eye(len(columns)) - 1 / len(columns)
-        differences = weighted(self._residuals, weights)
-        found = simultaneous_intervals(differences, CONFIDENCE, _REPLICATES, _SEED)
-        return self._estimates(columns, values, found.low, found.high)
+        values, bounds = self._observed[columns] - self._observed[columns].mean(), None
+        if self._drawn is not None:
+            weights = np.zeros((len(self._columns), len(columns)))
+            weights[columns] = np.eye(len(columns)) - 1 / len(columns)
+            differences = weighted(self._residuals, weights)
+            bounds = simultaneous_intervals(differences, CONFIDENCE, _REPLICATES, _SEED)
+        return self._estimates(columns, values, bounds)
 
     def _estimates(
-        self, columns: Sequence[int], values: np.ndarray, low: np.ndarray, high: np.ndarray
+        self, columns: Sequence[int], values: np.ndarray, bounds: Intervals | None
     ) -> dict[str, Estimate]:
         return {
-            self._language(column): _estimate(float(values[place]), low[place], high[place])
+            self._columns[column].language: _estimate(values, bounds, place)
             for place, column in enumerate(columns)
         }
 
-    def _language(self, column: int) -> str:
-        return self._columns[column].language
 
-
-def _estimate(value: float, low: float, high: float) -> Estimate:
-    """NaN bounds, of a column that only one unit has, are no interval."""
-    if np.isnan(low) or np.isnan(high):
+def _estimate(values: np.ndarray, bounds: Intervals | None, column: int) -> Estimate:
+    """NaN bounds, of a column that only one unit has, are not an interval."""
+    value = float(values[column])
+    if bounds is None or np.isnan(bounds.low[column]) or np.isnan(bounds.high[column]):
         return Estimate(value)
-    return Estimate(value, float(low), float(high))
+    return Estimate(value, float(bounds.low[column]), float(bounds.high[column]))

@@ -8,19 +8,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bias_bench.evaluation.metrics_document import (
+    Average,
     Bias,
     KindMeans,
+    LanguageTable,
     Metrics,
     PerturbationEffect,
     Perturbed,
 )
-from bias_bench.evaluation.settings import Kind, Setting
-from bias_bench.report.summary import perturbation_name
-from bias_bench.yaml_values import package_yaml
+from bias_bench.evaluation.settings import ALL, KINDS, Kind, Setting
+from bias_bench.report.run_content import RunContent, TrainingRow
+from bias_bench.report.run_statistics import Estimate
+from bias_bench.report.wording import perturbation_name, signed
+from bias_bench.system.yaml_values import package_yaml
 
-MISSING = "–"
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 _LARGEST_LOG = 24  # rows of the table of training
+
+NamedValues = tuple[str, int, dict[str, float]]  # a name, a size, and values by metric
 
 
 class Shaded(NamedTuple):
@@ -43,31 +48,6 @@ class Matrix(NamedTuple):
     rows: list[str]
     columns: list[str]
     cells: list[list[Shaded | None]]
-
-
-class BiasRow(NamedTuple):
-    """A bias metric: its value as text, and how to read it."""
-
-    name: str
-    value: str
-    reading: str
-
-
-class NamedValues(NamedTuple):
-    """Metrics of a language with so many queries, or of a set of so many languages."""
-
-    name: str
-    number: int
-    values: dict[str, float]
-
-
-class PerturbedRow(NamedTuple):
-    """What a perturbation does in the mean over languages, and by query language."""
-
-    kind: str
-    strength: str
-    macro: PerturbationEffect
-    per_language: dict[str, PerturbationEffect]
 
 
 class LogRow(NamedTuple):
@@ -125,49 +105,81 @@ def precision_matrix(
     None where only the pool of all languages was searched.
     """
     means: dict[str, dict[str, float]] = {}
-    for kind, part in retrieval.items():
-        means |= part.per_setting if kind != "multilingual" else {}
-    if not means:
-        return None
-    return rising(
-        {
-            row: {
-                column: means.get(str(Setting(row, column)), {}).get(metric) for column in languages
-            }
-            for row in languages
-        }
-    )
+    for kind, of_kind in retrieval.items():
+        means |= of_kind.per_setting if kind != "multilingual" else {}
+    rows = {
+        row: {column: means.get(str(Setting(row, column)), {}).get(metric) for column in languages}
+        for row in languages
+    }
+    return rising(rows) if means else None
 
 
 def language_rows(metrics: Metrics) -> list[NamedValues]:
-    """Each language's metrics where every language was searched alone; else empty."""
+    """Each language's queries and metrics where every language was searched alone; else empty."""
     if metrics.retrieval.keys() != {"monolingual"}:
         return []
-    number = {name: counts.queries for name, counts in metrics.counts.items()}
-    return [
-        NamedValues(language, number.get(language, 0), values)
-        for language, values in metrics.retrieval["monolingual"].per_setting.items()
-    ]
+    per_language = metrics.retrieval["monolingual"].per_setting
+    counts = {name: count.queries for name, count in metrics.counts.items()}
+    return [(name, counts.get(name, 0), values) for name, values in per_language.items()]
 
 
 def average_rows(metrics: Metrics) -> list[NamedValues]:
-    """The benchmark's averages over named sets of languages."""
+    """The benchmark's averages over named sets of languages, with the sizes of the sets."""
     alone = metrics.retrieval.get("monolingual")
-    return [
-        NamedValues(name, len(found.languages), found.values)
-        for name, found in (alone.averages if alone else {}).items()
-    ]
+    averages = alone.averages if alone else {}
+    return [(name, len(average.languages), average.values) for name, average in averages.items()]
 
 
-def signed(value: float, digits: int) -> str:
-    """With its sign, as a true minus; zero without one."""
-    text = f"{value:+,.{digits}f}"
-    return text[1:] if not float(text.replace(",", "")) else text.replace("-", "−")
+def pooled_rows(content: RunContent) -> list[dict[str, Any]]:
+    """The pool of all languages by query language; None for what was not measured.
+
+    `leads` is the share of queries whose own-language answer is before its translations, `first`
+    and `ten` are the shares of the query's language in the top 1 and top 10, `pool` is its share of
+    the candidates.
+    """
+    bias, statistics = content.metrics.bias, content.statistics
+    pooled, distance = content.metrics.retrieval.get("multilingual"), bias.rank_distance
+    sizes = statistics.pools if statistics else {}
+    precision = statistics.precision_by_language if statistics else {}
+    distances = statistics.distance_by_language if statistics else {}
+
+    def of(measured: Average | None, language: str) -> float | None:
+        return measured.per_language.get(language) if measured else None
+
+    rows = []
+    for language in content.languages:
+        means = pooled.per_setting.get(str(Setting(language, ALL)), {}) if pooled else {}
+        rows.append(
+            {
+                "language": language,
+                "precision": means.get(content.metrics.average_precision),
+                "precision_interval": precision.get(language, Estimate(0.0)),
+                "recall": means.get("R@10"),
+                "distance": of(distance, language),
+                "distance_interval": distances.get(language, Estimate(0.0)),
+                "median": distance.median_per_language.get(language) if distance else None,
+                "leads": of(bias.same_language_first, language),
+                "first": of(bias.same_language_top1, language),
+                "ten": of(bias.same_language_top10, language),
+                "pool": sizes[language] / sum(sizes.values()) if language in sizes else None,
+            }
+        )
+    return rows
+
+
+def top_ten_shares(bias: Bias, languages: list[str]) -> LanguageTable:
+    """Share of each candidate language in the pooled top 10, by query language."""
+    shares = bias.same_language_top10.shares if bias.same_language_top10 else {}
+    return {
+        row: {column: shares[row].get(column) for column in languages}
+        for row in languages
+        if row in shares
+    }
 
 
 def quantiles(distances: Mapping[str, np.ndarray]) -> dict[str, list[int]]:
     """Observed rank distances at `QUANTILES` and the largest, by query language and of all."""
-    every = {**distances, "": np.concatenate(list(distances.values()))}
+    every = {**distances, "": np.concatenate([[], *distances.values()])}
     return {
         language: [
             int(value) for value in np.quantile(values, (*QUANTILES, 1.0), method="inverted_cdf")
@@ -177,60 +189,61 @@ def quantiles(distances: Mapping[str, np.ndarray]) -> dict[str, list[int]]:
     }
 
 
-def log_rows(rows: Sequence[Mapping[str, Any]]) -> list[LogRow]:
+def log_rows(rows: Sequence[TrainingRow]) -> list[LogRow]:
     """Training in a few lines: one per evaluation, or evenly spaced ones."""
-    ends = [place for place, row in enumerate(rows) if "validation" in row]
+    ends = [place for place, row in enumerate(rows) if row.validation is not None]
     if len(ends) < 2 or len(ends) > _LARGEST_LOG:
-        wanted = min(len(rows), _LARGEST_LOG if ends else 10)
-        ends = sorted({round((place + 1) * len(rows) / wanted) - 1 for place in range(wanted)})
+        number = min(len(rows), _LARGEST_LOG if ends else 10)
+        ends = sorted({round((place + 1) * len(rows) / number) - 1 for place in range(number)})
     elif ends[-1] != len(rows) - 1:
         ends.append(len(rows) - 1)
     observed = observations(rows)
-    found = []
+    lines = []
     for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False):
-        part, last = rows[start : end + 1], rows[end]
-        found.append(
+        since, last = rows[start : end + 1], rows[end]
+        lines.append(
             LogRow(
-                step=int(last["step"]),
-                loss=float(np.mean([row["loss"] for row in part])),
+                step=last.step,
+                loss=float(np.mean([row.loss for row in since])),
                 terms={
-                    name: float(np.mean([row["terms"].get(name, 0.0) for row in part]))
-                    for name in sorted({name for row in part for name in row.get("terms", {})})
+                    name: float(np.mean([row.terms.get(name, 0.0) for row in since]))
+                    for name in sorted({name for row in since for name in row.terms})
                 },
                 observed={
                     name: float(np.mean(values[start : end + 1]))
                     for name, values in observed.items()
                 },
-                validation=last.get("validation"),
-                learning_rate=float(last["learning_rate"]),
+                validation=last.validation,
+                learning_rate=last.learning_rate,
             )
         )
-    return found
+    return lines
 
 
-def observations(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+def observations(rows: Sequence[TrainingRow]) -> dict[str, list[float]]:
     """What terms observed at every step, such as the discriminator's accuracy, by name."""
-    names = {
-        (term, name)
+    steps = [
+        {(term, name): value for term, seen in row.observed.items() for name, value in seen.items()}
         for row in rows
-        for term, found in row.get("observed", {}).items()
-        for name in found
-    }
-    found: dict[str, list[float]] = {}
-    for term, name in sorted(names):
-        values = [row.get("observed", {}).get(term, {}).get(name) for row in rows]
-        if all(isinstance(value, int | float) for value in values):
-            found[f"{term.replace('_', ' ')}: {name.replace('_', ' ')}"] = values
-    return found
+    ]
+    curves: dict[str, list[float]] = {}
+    for term, name in sorted({key for step in steps for key in step}):
+        values = [step.get((term, name)) for step in steps]
+        numbers = [value for value in values if isinstance(value, int | float)]
+        if len(numbers) == len(values):
+            curves[f"{term}: {name}".replace("_", " ")] = numbers
+    return curves
 
 
-def robustness_rows(perturbations: Mapping[str, Mapping[str, Perturbed]]) -> list[PerturbedRow]:
-    """Each perturbation that was measured."""
+def robustness_rows(
+    perturbations: Mapping[str, Mapping[str, Perturbed]],
+) -> list[tuple[str, str, PerturbationEffect, dict[str, PerturbationEffect]]]:
+    """Kind, strength, mean effect and effect by query language of what was measured."""
     return [
-        PerturbedRow(kind, strength, summary.macro, summary.per_language)
+        (kind, strength, measured.macro, measured.per_language)
         for kind, strengths in perturbations.items()
-        for strength, summary in strengths.items()
-        if summary.macro
+        for strength, measured in strengths.items()
+        if measured.macro
     ]
 
 
@@ -242,10 +255,10 @@ def robustness_matrix(
     return diverging(
         {
             language: {
-                f"{perturbation_name(row.kind)}, {row.strength}": found.loss
-                if (found := row.per_language.get(language))
+                f"{perturbation_name(kind)}, {strength}": effects[language].loss
+                if language in effects
                 else None
-                for row in rows
+                for kind, strength, _, effects in rows
             }
             for language in languages
         },
@@ -253,14 +266,40 @@ def robustness_matrix(
     )
 
 
-def bias_rows(bias: Bias) -> list[BiasRow]:
-    """Every bias metric of the catalogue that the run has, as one number with its reading."""
+def bias_rows(bias: Bias) -> list[dict[str, str]]:
+    """`name`, `value` and `reading` of every bias metric of the catalogue that the run has."""
     rows, measured = [], bias.dump()
     for row in package_yaml("bias_bench.report", "bias_readings.yaml"):
         value: Any = measured
         for key in row["path"].split("/"):
             value = value.get(key) if isinstance(value, Mapping) else None
         if isinstance(value, int | float):
-            written = f"{value:,.{row['digits']}f}".replace("-", "−")
-            rows.append(BiasRow(row["name"], written, row["reading"]))
+            rows.append({**row, "value": f"{value:,.{row['digits']}f}".replace("-", "−")})
     return rows
+
+
+def published_figures(benchmark: str) -> dict[str, Any] | None:
+    """What papers report on a benchmark, beside which measured figures are shown, if anything.
+
+    `figures` are macro averages of one system each, None where its source gives none; `recipe` is
+    that here which is trained alike. `averages` over named sets of languages are `averaged` in
+    whole: their names and metrics. `sources` say by key where figures come from.
+    """
+    content: dict[str, Any] = package_yaml("bias_bench.report", "published.yaml")
+    none: dict[str, Any] = {**dict.fromkeys((*KINDS, "rank_distance", "recipe")), "averages": {}}
+    figures = [none | row for row in content["benchmarks"].get(benchmark, ())]
+    if not figures:
+        return None
+    used = {row["source"] for row in figures}
+    return {
+        "figures": figures,
+        "averaged": list(
+            dict.fromkeys(
+                (name, metric)
+                for row in figures
+                for name, values in row["averages"].items()
+                for metric in values
+            )
+        ),
+        "sources": {key: value for key, value in content["sources"].items() if key in used},
+    }

@@ -1,4 +1,4 @@
-"""A run in plain sentences: pure functions from numbers to text.
+"""A run in plain sentences: pure functions from numbers to text, and those that a run's page has.
 
 A sentence claims a difference only where its interval excludes none (or its test rejects it), says
 "could be shown" where it does not, and "not tested" where nothing was. Sentences about one run
@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bias_bench.data.languages import language_name
 from bias_bench.evaluation.metrics_document import (
     FriedmanResult,
     IndexRecall,
     Perturbed,
     ProbeRecord,
 )
-from bias_bench.languages import language_name
+from bias_bench.evaluation.settings import parse_setting
+from bias_bench.report.run_content import RunContent
 from bias_bench.report.run_statistics import CONFIDENCE, Estimate
+from bias_bench.report.run_tables import average_rows, robustness_rows
 from bias_bench.report.wording import (
     are,
     bracketed,
@@ -25,6 +28,7 @@ from bias_bench.report.wording import (
     listed,
     p_value,
     percent,
+    perturbation_name,
     places,
     points,
     with_sign,
@@ -32,20 +36,72 @@ from bias_bench.report.wording import (
 
 LEVEL = round(1 - CONFIDENCE, 10)
 _FEW = 50  # units, below which percentile intervals hold in fewer cases than they say
-_PERTURBATIONS = {
-    "typo": "typing errors",
-    "diacritics": "dropped diacritics",
-    "case": "changed case",
-    "punctuation": "dropped punctuation",
-    "white_space": "wrong white space",
-    "word_order": "shuffled words",
-    "code_switching": "words of another language",
-}
 
 
-def perturbation_name(kind: str) -> str:
-    """What a kind of perturbation is called in a sentence; the kind itself when it is not known."""
-    return _PERTURBATIONS.get(kind, kind)
+def sentences(content: RunContent) -> list[str]:
+    """What the page says of the run first; only of what was measured."""
+    metrics, statistics, languages = content.metrics, content.statistics, content.languages
+    bias, robust = metrics.bias, metrics.robustness
+    texts = [retrieval(content.precision, len(languages), metrics.average_precision)]
+    texts += [average(*row) for row in average_rows(metrics) if row[2]]
+    if metrics.index:
+        texts.append(index_recall(metrics.index))
+    if statistics and statistics.crossing:
+        texts.append(crossing(statistics.crossing, statistics.parallel))
+    texts += _bias_sentences(content)
+    if statistics and statistics.precision_by_language:
+        by_language, from_mean = statistics.precision_by_language, statistics.precision_from_mean
+        texts.append(query_languages(by_language, from_mean))
+    # with BM25 the order of what it does not find is that of the ids
+    if bias.friedman and not metrics.found:
+        texts.append(candidate_languages(bias.friedman.all_queries, bias.friedman.unit))
+    if bias.language_probe:
+        texts.append(language_probe(bias.language_probe))
+    if robust and (worst := robustness(robust.perturbations, content.searched_ap)):
+        texts.append(worst)
+    if content.training:
+        texts.append(training(content.training[-1].step, content.evaluations))
+    if statistics:
+        known = any(estimate.known for estimate in statistics.precision.values())
+        texts.append(basis(statistics.topics, statistics.unit, statistics.units, known))
+    return [text.replace(" %", "\N{NO-BREAK SPACE}%") for text in texts]
+
+
+def _bias_sentences(content: RunContent) -> list[str]:
+    bias, statistics, languages = content.metrics.bias, content.statistics, content.languages
+    texts = []
+    measured = bias.rank_distance
+    if statistics and statistics.distance and measured:
+        whole = sum(statistics.pools.values()) - 1 if statistics.pools else None
+        texts.append(
+            distance(
+                statistics.distance,
+                measured.median,
+                len(languages) - 1 if statistics.parallel and measured.cutoff is None else None,
+                whole if measured.cutoff is None else measured.cutoff,
+                measured.found.share if measured.found else None,
+                measured.cutoff,
+            )
+        )
+    if first := bias.same_language_first:
+        excess = statistics.first_excess if statistics else None
+        texts.append(preference(first.macro, first.chance.macro, excess))
+    if bias.same_language_top1:
+        parts = {name: means.macro for name, means in bias.top_hit.items() if means}
+        share = 1 / len(languages) if statistics and statistics.pools else None
+        texts.append(first_results(bias.same_language_top1.macro, share, parts))
+    return texts
+
+
+def lexical_note(content: RunContent) -> str | None:
+    """For a lexical run: how much it finds at all, and what that means for ranks."""
+    shares: dict[str, list[float]] = {}
+    for setting, share in (content.metrics.found or {}).items():
+        shares.setdefault(parse_setting(setting).kind, []).append(share)
+    if not shares:
+        return None
+    means = {kind: sum(values) / len(values) for kind, values in shares.items()}
+    return unmatched(means).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def retrieval(precision: Mapping[str, Estimate], languages: int, metric: str = "AP") -> str:
@@ -78,9 +134,9 @@ def unmatched(shares: Mapping[str, float]) -> str:
 
 
 def average(name: str, number: int, values: Mapping[str, float]) -> str:
-    """nDCG@10 and R@100 over a named set of so many languages."""
-    found = [f"{key} is {decimal(values[key])}" for key in ("nDCG@10", "R@100") if key in values]
-    return f"In the mean of {number} languages ({name}) {listed(found)}."
+    """nDCG@10 and R@100 over a named set of this many languages."""
+    figures = [f"{key} is {decimal(values[key])}" for key in ("nDCG@10", "R@100") if key in values]
+    return f"In the mean of {number} languages ({name}) {listed(figures)}."
 
 
 def crossing(cost: Estimate, parallel: bool) -> str:
@@ -174,10 +230,10 @@ def query_languages(values: Mapping[str, Estimate], from_mean: Mapping[str, Esti
         f"and lowest for {language_name(worst)} ones ({decimal(values[worst].value)}), as "
         "measured; neighbours in this order were not tested against each other."
     )
-    if not from_mean or not all(found.known for found in from_mean.values()):
+    if not from_mean or not all(difference.known for difference in from_mean.values()):
         return f"{text} Differences between query languages were not tested."
-    above = [language_name(name) for name, found in from_mean.items() if found.sign > 0]
-    below = [language_name(name) for name, found in from_mean.items() if found.sign < 0]
+    above = [language_name(name) for name, difference in from_mean.items() if difference.sign > 0]
+    below = [language_name(name) for name, difference in from_mean.items() if difference.sign < 0]
     if not above and not below:
         return f"{text} No query language could be shown to differ from the mean of all."
     parts = []
@@ -210,7 +266,7 @@ def training(steps: int, evaluations: Sequence[tuple[int, float]]) -> str:
     """The course of training; `evaluations` are steps with their validation losses."""
     text = f"The encoder was trained for {steps:,} steps"
     if evaluations:
-        best = min(evaluations, key=lambda found: (found[1], found[0]))
+        best = min(evaluations, key=lambda evaluation: (evaluation[1], evaluation[0]))
         text += (
             f"; the loss on held-out pairs was lowest after step {best[0]:,} ({best[1]:.3f}), and "
             "the encoder of that step was kept"
@@ -236,20 +292,15 @@ def robustness(
     perturbations: Mapping[str, Mapping[str, Perturbed]], metric: str = "pooled AP"
 ) -> str | None:
     """The perturbation that costs most AP; None where none was measured."""
-    found = {
-        (kind, strength): summary.macro
-        for kind, strengths in perturbations.items()
-        for strength, summary in strengths.items()
-        if summary.macro
-    }
-    if not found:
+    losses = {(kind, strength): mean for kind, strength, mean, _ in robustness_rows(perturbations)}
+    if not losses:
         return None
-    kind, strength = max(found, key=lambda variant: (found[variant].loss, variant))
-    worst = found[kind, strength]
+    kind, strength = max(losses, key=lambda variant: (losses[variant].loss, variant))
+    worst = losses[kind, strength]
     if worst.loss <= 0:
-        return f"No perturbation of the questions lowers mean {metric}, of {len(found)} tried."
+        return f"No perturbation of the questions lowers mean {metric}, of {len(losses)} tried."
     return (
-        f"Of {len(found)} ways to perturb the questions, {metric} loses most to "
+        f"Of {len(losses)} ways to perturb the questions, {metric} loses most to "
         f"{perturbation_name(kind)} ({strength}): from {decimal(worst.ap_clean)} to "
         f"{decimal(worst.ap)} in the mean over languages (not tested)."
     )
@@ -276,5 +327,7 @@ def index_recall(index: IndexRecall) -> str:
         f"({percent(index.lowest[name].value)} in the pool {index.lowest[name].pool})"
         for name, value in index.macro.items()
     ]
-    kind, found = index.kind, listed(parts)
-    return f"Searched through approximate indexes ({kind}), which on average find {found}."
+    return (
+        f"Searched through approximate indexes ({index.kind}), which on average find "
+        f"{listed(parts)}."
+    )

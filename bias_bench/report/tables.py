@@ -82,14 +82,14 @@ def _fit(table: Table, width: int | None) -> list[dict[int, int]]:
 def _widened(
     columns: Iterable[int], natural: Sequence[int], least: Sequence[int], width: int
 ) -> dict[int, int]:
-    """Widths of the columns of a part: what is left over is shared by those that want it."""
-    found = {at: least[at] for at in columns}
-    while wanting := [at for at, given in found.items() if given < natural[at]]:
-        for at in wanting:
-            if _total(found.values()) >= width:
-                return found
-            found[at] += 1
-    return found
+    """Widths of the columns of a part: what is left over is shared by those that lack some."""
+    widths = {at: least[at] for at in columns}
+    while lacking := [at for at, given in widths.items() if given < natural[at]]:
+        for at in lacking:
+            if _total(widths.values()) >= width:
+                return widths
+            widths[at] += 1
+    return widths
 
 
 def _total(widths: Iterable[int]) -> int:
@@ -111,7 +111,7 @@ def _least(table: Table) -> list[int]:
     """The width of each column that a narrow table has to give it."""
     from rich.cells import cell_len
 
-    found = []
+    widths = []
     for at, natural in enumerate(_natural(table)):
         heading, kind = table.columns[at]
         cells = [row[at] for row in table.rows]
@@ -119,11 +119,11 @@ def _least(table: Table) -> list[int]:
             (cell_len(word) for text in (heading, *cells) for word in text.split()), default=1
         )
         if kind == "figure":
-            found.append(max(word, *map(cell_len, cells), 1))
+            widths.append(max(word, *map(cell_len, cells), 1))
         else:
-            kept = _NAME if kind == "name" else min(max(word, _TEXT[0]), _TEXT[1])
-            found.append(min(natural, kept))
-    return found
+            least = _NAME if kind == "name" else min(max(word, _TEXT[0]), _TEXT[1])
+            widths.append(min(natural, least))
+    return widths
 
 
 def _part(table: Table, widths: dict[int, int], encoding: str) -> str:
@@ -132,7 +132,8 @@ def _part(table: Table, widths: dict[int, int], encoding: str) -> str:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    lines = box.SIMPLE_HEAD if encoding.lower().startswith("utf") else box.ASCII
+    drawn = RichTable(box=lines, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for at, width in widths.items():
         heading, kind = table.columns[at]
         drawn.add_column(
@@ -143,19 +144,7 @@ def _part(table: Table, widths: dict[int, int], encoding: str) -> str:
         )
     for number, row in enumerate(table.rows):
         drawn.add_row(*(Text(row[at]) for at in widths), end_section=number in table.ends)
-    stream = _Buffer()
-    stream.code = encoding
-    # whatever the environment says of terminals: this is none
+    stream = io.StringIO()
+    # whatever the environment says of terminals, this is not one
     Console(file=stream, width=_total(widths.values()), force_terminal=False).print(drawn)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
-
-
-class _Buffer(io.StringIO):
-    """Takes text that is meant for a stream of another encoding."""
-
-    code = "utf-8"
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """What lines may be drawn with."""
-        return self.code

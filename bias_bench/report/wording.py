@@ -7,6 +7,28 @@ from typing import Any
 
 from bias_bench.report.run_statistics import CONFIDENCE, Estimate
 
+MISSING = "–"
+_PERTURBATIONS = {
+    "typo": "typing errors",
+    "diacritics": "dropped diacritics",
+    "case": "changed case",
+    "punctuation": "dropped punctuation",
+    "white_space": "wrong white space",
+    "word_order": "shuffled words",
+    "code_switching": "words of another language",
+}
+
+
+def perturbation_name(kind: str) -> str:
+    """What a kind of perturbation is called in a sentence; the kind itself when it is not known."""
+    return _PERTURBATIONS.get(kind, kind)
+
+
+def signed(value: float, digits: int) -> str:
+    """With its sign, as a true minus; zero without one."""
+    text = f"{value:+,.{digits}f}"
+    return text[1:] if not float(text.replace(",", "")) else text.replace("-", "−")
+
 
 def percent(value: float) -> str:
     return f"{100 * value:.0f} %" if 0.1 <= value <= 0.9 else f"{100 * value:.1f} %"
@@ -30,7 +52,7 @@ def with_sign(value: float, written: Any) -> str:
 
 
 def bracketed(
-    found: Estimate,
+    estimate: Estimate,
     written: Any,
     *,
     named: bool = False,
@@ -39,9 +61,9 @@ def bracketed(
     unit: str = "",
 ) -> str:
     """`` (0.785 to 0.811)``, or nothing; `flip` is of the negated value."""
-    if found.low is None or found.high is None:
+    if estimate.low is None or estimate.high is None:
         return ""
-    low, high = (-found.high, -found.low) if flip else (found.low, found.high)
+    low, high = (-estimate.high, -estimate.low) if flip else (estimate.low, estimate.high)
     name = f"{100 * CONFIDENCE:g} % interval " if named else ""
     text = f"{name}{written(low)} to {written(high)}{unit}"
     return f", {text}" if bare else f" ({text})"

@@ -28,29 +28,13 @@ class Ranking(NamedTuple):
     rows: np.ndarray
 
 
-class Effect(NamedTuple):
-    """Means over the queries of one language that have a relevant candidate.
-
-    `ap_clean`, `ap`: average precision over the whole pool, of the clean and of the perturbed
-    queries; `loss` = ap_clean - ap, positive when perturbation makes it worse. `first_clean`: share
-    of queries whose first result is relevant when clean; `first_lost`: share, of all queries, where
-    it was and no longer is; lower is better, at most `first_clean`. `overlap`: rank-biased overlap
-    of the two top tens, in [0, 1], 1 = the same ranking.
-    """
-
-    ap_clean: float
-    ap: float
-    loss: float
-    first_clean: float
-    first_lost: float
-    overlap: float
-    queries: int
-
-
 class QueryEffects(NamedTuple):
-    """Of each query with a relevant candidate: its row, and what `Effect` has the means of.
+    """What a perturbation does to each query that has a relevant candidate.
 
-    `rows` int64 [queries], the others float64 [queries].
+    `rows` int64 [queries] are the queries' rows; the others float64 [queries]. `ap_clean`, `ap`:
+    average precision over the whole pool, of the clean and of the perturbed query. `first_clean`:
+    1 where the first result is relevant when clean; `first_lost`: 1 where it was and no longer is,
+    lower is better. `overlap`: rank-biased overlap of the two top tens, in [0, 1], 1 = the same.
     """
 
     rows: np.ndarray
@@ -65,32 +49,34 @@ def query_effects(clean: Ranking, perturbed: Ranking) -> QueryEffects:
     """Compare the rankings of the same queries."""
     judged = np.flatnonzero((clean.ranks > 0).any(axis=1))
     before, after = clean.ranks[judged], perturbed.ranks[judged]
-    hit, kept = (before == 1).any(axis=1), (after == 1).any(axis=1)
+    hit, hit_after = (before == 1).any(axis=1), (after == 1).any(axis=1)
     depth = min(DEPTH, clean.rows.shape[1], perturbed.rows.shape[1])
     return QueryEffects(
         rows=judged,
         ap_clean=compute(Metric("AP"), before),
         ap=compute(Metric("AP"), after),
         first_clean=hit.astype(np.float64),
-        first_lost=(hit & ~kept).astype(np.float64),
+        first_lost=(hit & ~hit_after).astype(np.float64),
         overlap=rank_biased_overlap(clean.rows[judged, :depth], perturbed.rows[judged, :depth]),
     )
 
 
-def effect(found: QueryEffects) -> Effect | None:
-    """The means over queries; None without any."""
-    if not len(found.rows):
-        return None
-    ap_clean, ap = float(found.ap_clean.mean()), float(found.ap.mean())
-    return Effect(
-        ap_clean=ap_clean,
-        ap=ap,
-        loss=ap_clean - ap,
-        first_clean=float(found.first_clean.mean()),
-        first_lost=float(found.first_lost.mean()),
-        overlap=float(found.overlap.mean()),
-        queries=len(found.rows),
-    )
+def effect(measured: QueryEffects) -> dict[str, float]:
+    """The means over queries, as `metrics_document.PerturbationEffect` has them, and the number of
+    `queries`; empty without any. `loss` is ap_clean - ap, above 0 when perturbation makes it worse.
+    """
+    if not len(measured.rows):
+        return {}
+    means = {name: float(values.mean()) for name, values in measured._asdict().items()}
+    return {
+        "ap_clean": means["ap_clean"],
+        "ap": means["ap"],
+        "loss": means["ap_clean"] - means["ap"],
+        "first_clean": means["first_clean"],
+        "first_lost": means["first_lost"],
+        "overlap": means["overlap"],
+        "queries": len(measured.rows),
+    }
 
 
 def summarise(
@@ -102,25 +88,20 @@ def summarise(
 
     `effects` maps a variant to those of each query language that has it, `changed` to the share of
     queries whose text it changed. A macro mean is over the languages that have the variant; those
-    of `languages` that have not are under `not_applicable`.
+    of `languages` that do not are under `not_applicable`.
     """
     summary: dict[str, Any] = {}
     for variant, by_language in effects.items():
-        per_language = {}
-        for language, queries in by_language.items():
-            found = effect(queries)
-            if found:
-                share = changed[variant][language]
-                per_language[language] = {**found._asdict(), "changed": share}
+        per_language = {
+            language: {**effect(queries), "changed": changed[variant][language]}
+            for language, queries in by_language.items()
+            if len(queries.rows)
+        }
+        rows = list(per_language.values())
+        names = [name for name in (rows[0] if rows else ()) if name != "queries"]
         summary.setdefault(variant.kind, {})[variant.strength] = {
-            "macro": _means(list(per_language.values())),
+            "macro": {name: float(np.mean([row[name] for row in rows])) for name in names},
             "per_language": per_language,
             "not_applicable": [name for name in languages if name not in by_language],
         }
     return summary
-
-
-def _means(effects: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of every figure but the number of queries."""
-    names = [name for name in (effects[0] if effects else {}) if name != "queries"]
-    return {name: float(np.mean([one[name] for one in effects])) for name in names}

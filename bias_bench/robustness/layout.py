@@ -8,20 +8,19 @@ from __future__ import annotations
 import numpy as np
 import regex
 
-from bias_bench.robustness.text import breakable, clusters, piece_size, share, split_words
+from bias_bench.robustness.text import Question, breakable, clusters, piece_size, share, split_words
 
 _GAP = regex.compile(r"(?<=\S)\s+(?=\S)")
 
 
-def white_space(
-    text: str, _language: str, strength: float, random: np.random.Generator, _parallel: str = ""
-) -> str:
+def white_space(question: Question, strength: float, random: np.random.Generator) -> str:
     """Change that share of the places where words meet.
 
     A space is dropped or doubled, at even chances; in scripts without spaces one is put in between
     two clusters.
     """
-    places = [found.span() for found in _GAP.finditer(text)]
+    text = question.text
+    places = [gap.span() for gap in _GAP.finditer(text)]
     places += [(offset, offset) for offset in _seams(text)]
     if not places:
         return text
@@ -45,17 +44,15 @@ def _seams(text: str) -> list[int]:
     return seams
 
 
-def word_order(
-    text: str, _language: str, strength: float, random: np.random.Generator, _parallel: str = ""
-) -> str:
+def word_order(question: Question, strength: float, random: np.random.Generator) -> str:
     """Move that share of the words: neighbours change places; at strength 1 all are shuffled.
 
     Punctuation at the ends of the text stays there. In scripts without spaces short pieces move.
     """
-    split = split_words(text)
+    split = split_words(question.text)
     words = split.words
     if len(set(words)) < 2:
-        return text
+        return question.text
     if strength < 1:
         _swap_neighbours(words, share(strength / 2, len(words)), random)
     else:
@@ -77,18 +74,16 @@ def _swap_neighbours(words: list[str], pairs: int, random: np.random.Generator) 
             moved |= {place, place + 1}
 
 
-def code_switching(
-    text: str, _language: str, strength: float, random: np.random.Generator, parallel: str = ""
-) -> str:
-    """Say that share of the words in the language of `parallel`, the same question elsewhere.
+def code_switching(question: Question, strength: float, random: np.random.Generator) -> str:
+    """Say that share of the words in the language of the parallel question.
 
     One span of words is replaced by the span at the same relative position; a word of the text's
     own always stays, where there are two. Without a parallel question nothing changes.
     """
-    split = split_words(text)
-    own, other = split.words, split_words(parallel)
+    split, other = split_words(question.text), split_words(question.parallel)
+    own = split.words
     if not own or not other.words:
-        return text
+        return question.text
     number = share(strength, max(1, len(own) - 1))
     start = int(random.integers(len(own) - number + 1))
     first = start * len(other.words) // len(own)
@@ -96,8 +91,8 @@ def code_switching(
     span = other._replace(
         head="", words=other.words[first:last], gaps=other.gaps[first : last - 1], tail=""
     ).join()
-    if not span.strip():  # a control character is no word
-        return text
+    if not span.strip():  # a control character is not a word
+        return question.text
     before = split._replace(words=own[:start], gaps=split.gaps[: max(0, start - 1)], tail="")
     after = split._replace(head="", words=own[start + number :], gaps=split.gaps[start + number :])
     left = before.join() + (" " if before.words else "")

@@ -7,10 +7,10 @@ import unicodedata
 import numpy as np
 import regex
 
-from bias_bench.languages import base_language
-from bias_bench.robustness.text import clusters, holds_words, share
+from bias_bench.data.languages import base_language
+from bias_bench.robustness.text import Question, clusters, holds_words, share
 
-# letters whose stroke or missing dot is no combining mark
+# letters whose stroke or missing dot is not a combining mark
 _PLAIN = str.maketrans("đĐłŁøØħĦŧŦı", "dDlLoOhHtTi")
 _STRESS = "\u0300\u0301"
 _DIAERESIS = "\u0308"
@@ -25,19 +25,17 @@ _OPENING = "¿¡"
 _CAPITALS_FROM = 0.5
 
 
-def diacritics(
-    text: str, _language: str, strength: float, random: np.random.Generator, _parallel: str = ""
-) -> str:
+def diacritics(question: Question, strength: float, random: np.random.Generator) -> str:
     """Drop the diacritics of that share of the letters that have any.
 
     Latin and Greek: all marks, and the strokes of đ and ł. Cyrillic: the dots of ё and stress marks
     (й is a letter and key of its own). Arabic: vowel signs, and the hamza or madda of an alef.
     Marks of other scripts are vowels and tones, and stay.
     """
-    parts = clusters(text)
+    parts = clusters(question.text)
     marked = [place for place, part in enumerate(parts) if _plain(part) != part]
     if not marked:
-        return text
+        return question.text
     for place in random.choice(marked, share(strength, len(marked)), replace=False).tolist():
         parts[place] = _plain(parts[place])
     return "".join(parts)
@@ -63,15 +61,13 @@ def _plain(cluster: str) -> str:
     return cluster if plain == unicodedata.normalize("NFC", cluster) else plain
 
 
-def case(
-    text: str, language: str, strength: float, _random: np.random.Generator, _parallel: str = ""
-) -> str:
+def case(question: Question, strength: float, _random: np.random.Generator) -> str:
     """All in small letters, or, with a strength above one half, all in capitals.
 
     Turkish and Azerbaijani pair i with İ and ı with I; Greek capitals carry no accents.
     """
     change = _capitals if strength > _CAPITALS_FROM else _small
-    return _WRITTEN.sub(lambda found: change(found.group(), language), text)
+    return _WRITTEN.sub(lambda run: change(run.group(), question.language), question.text)
 
 
 def _small(letters: str, language: str) -> str:
@@ -90,14 +86,13 @@ def _capitals(letters: str, language: str) -> str:
     return unicodedata.normalize("NFC", plain)
 
 
-def punctuation(
-    text: str, _language: str, strength: float, _random: np.random.Generator, _parallel: str = ""
-) -> str:
+def punctuation(question: Question, strength: float, _random: np.random.Generator) -> str:
     """Drop that share of the punctuation marks: ¿ and ¡ first, then from the end of the text.
 
     A hyphen leaves a space behind. Marks between digits and symbols such as % and & stay.
     """
-    places = [found.start() for found in _PUNCTUATION.finditer(text)]
+    text = question.text
+    places = [mark.start() for mark in _PUNCTUATION.finditer(text)]
     order = sorted(places, key=lambda place: (text[place] not in _OPENING, -place))
     dropped = order[: share(strength, len(order))]
     changed = text

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from bias_bench.datasets.collection import Collection
+from bias_bench.data.collection import Collection
 from bias_bench.evaluation.settings import ALL, Setting
-from bias_bench.files import atomic_path, read_parquet
 from bias_bench.robustness.effect import QueryEffects
 from bias_bench.robustness.perturbations import Variant
+from bias_bench.system.files import atomic_path, read_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa

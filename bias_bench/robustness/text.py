@@ -27,6 +27,16 @@ _LEADING = regex.compile(r"[\u0e40-\u0e44\u0ec0-\u0ec4]$|[\u0e31\u0e47\u0eb1]")
 _FOLLOWING = regex.compile(r"[\u0e2f\u0e30\u0e32\u0e33\u0e45\u0e46\u0eb0\u0eb2\u0eb3]|.+\u0e4c")
 
 
+class Question(NamedTuple):
+    """What is perturbed: a text, its language's code, and the same question in another language,
+    which is empty but for code switching.
+    """
+
+    text: str
+    language: str
+    parallel: str = ""
+
+
 class Split(NamedTuple):
     """A text as ``head words[0] gaps[0] words[1] … words[-1] tail``.
 
@@ -53,8 +63,8 @@ class Split(NamedTuple):
 
 def clusters(text: str) -> list[str]:
     """Grapheme clusters; joined they are the text."""
-    found: list[str] = _CLUSTER.findall(text)
-    return found
+    parts: list[str] = _CLUSTER.findall(text)
+    return parts
 
 
 def holds_words(text: str) -> bool:
@@ -110,17 +120,17 @@ def _pieces(token: str) -> list[str]:
     size = length = 0
     last = ""
     for cluster in clusters(token):
-        own = piece_size(cluster)
+        new_size = piece_size(cluster)
         if not _WORD_CHARACTER.match(cluster) and pieces:
             pieces[-1] += cluster
             continue
         full = bool(size) and length >= size and breakable(last, cluster)
-        if not pieces or (length and (own != size or full)):
+        if not pieces or (length and (new_size != size or full)):
             pieces.append(cluster)
             length = 0
         else:
             pieces[-1] += cluster
-        size = own
+        size = new_size
         length += _WORD_CHARACTER.match(cluster) is not None
         last = cluster
     return pieces

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 import regex
 
-from bias_bench.robustness.text import clusters, is_letter, share, split_words
+from bias_bench.robustness.text import Question, clusters, is_letter, share, split_words
 
 # Rows of letter keys from the top, of the plain and of the shifted level; a blank is another key.
 # Layouts: US, Russian, Greek, Arabic (101), Thai Kedmanee, Devanagari InScript.
@@ -37,16 +37,14 @@ _BOUND_MARKS = regex.compile(r"[\p{Inherited}\u093c]")
 _MARK = regex.compile(r"\p{M}$")
 
 
-def typo(
-    text: str, _language: str, strength: float, random: np.random.Generator, _parallel: str = ""
-) -> str:
+def typo(question: Question, strength: float, random: np.random.Generator) -> str:
     """One typing error in that share of the words, longer words being likelier."""
-    split = split_words(text)
+    split = split_words(question.text)
     words = [clusters(word) for word in split.words]
     letters = np.array([sum(map(is_letter, word)) for word in words])
     typed = np.flatnonzero(letters)
     if not len(typed):
-        return text
+        return question.text
     chosen = random.choice(
         typed, share(strength, len(typed)), replace=False, p=letters[typed] / letters.sum()
     )

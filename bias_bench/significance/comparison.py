@@ -8,33 +8,31 @@ systems.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from bias_bench.significance.cautions import cautions
-from bias_bench.significance.cutoff import choose_measure
-from bias_bench.significance.differences import (
-    Observations,
-    align,
-    groups_by_kind,
-)
+from bias_bench.data.units import default_unit
+from bias_bench.significance.cautions import about_figures, about_runs
+from bias_bench.significance.differences import align, groups_by_kind
 from bias_bench.significance.document import (
     ComparedSystem,
     ComparisonDocument,
-    Omitted,
     Overview,
     System,
     Unanswered,
 )
-from bias_bench.significance.measures import Measure, capped_name
+from bias_bench.significance.measures import capped_name
 from bias_bench.significance.methods import describe
 from bias_bench.significance.options import CompareOptions
 from bias_bench.significance.pairwise import all_pairs, compare_pairs
-from bias_bench.significance.run_values import Cluster, read_overview, read_run, read_values
-from bias_bench.significance.systems import Compared, gather_systems, warnings_about
-from bias_bench.units import default_unit
+from bias_bench.significance.run_values import choose_measure, pooled_figures, read_values
+from bias_bench.significance.systems import (
+    Compared,
+    gather_systems,
+    read_finished,
+)
 
 
 def compare(
@@ -45,20 +43,36 @@ def compare(
     Raises UsageError, DataError or BiasBenchError, one line each, for runs that cannot be compared.
     """
     options.check()
-    systems = gather_systems([read_run(folder) for folder in _baseline_first(folders, baseline)])
-    measure, cutoff, notes = choose_measure(
-        options.metric, [run for system in systems for run in system.runs]
+    systems = gather_systems(
+        [read_finished(folder) for folder in _baseline_first(folders, baseline)]
     )
-    cluster = options.cluster or default_unit(lambda unit: _pairs_of(systems, measure, unit))
-    aligned = align(_values(systems, measure, cluster))
+    runs = [run for system in systems for run in system.runs]
+    measure, cutoff, notes = choose_measure(options.metric, runs)
+    values = [[read_values(run, measure) for run in system.runs] for system in systems]
+    unit = options.cluster or default_unit(
+        lambda unit: (
+            pair
+            for of_system in values
+            for one in of_system
+            for pair in zip(one.topics, one.units(unit), strict=True)
+        )
+    )
+    aligned = align(
+        {
+            system.name: {
+                str(seed): one.by(unit) for seed, one in zip(system.seeds, of_system, strict=True)
+            }
+            for system, of_system in zip(systems, values, strict=True)
+        }
+    )
     groups = groups_by_kind(aligned.settings)
     pooled = [aligned.settings[column] for column in groups.get("multilingual", [])]
     names, tested = [system.name for system in systems], options.significance
     pairs = compare_pairs(aligned, names, groups, measure, options)
     base, *others = (_identity(system, aligned.settings) for system in systems)
-    found = ComparisonDocument(
+    result = ComparisonDocument(
         schema=1,
-        benchmark=systems[0].runs[0].benchmark,
+        benchmark=runs[0].record.benchmark,
         metric=measure.name,
         cutoff=cutoff,
         direction=measure.direction,
@@ -66,7 +80,7 @@ def compare(
         better=measure.better,
         significance=tested,
         baseline=names[0],
-        cluster=cluster,
+        cluster=unit,
         permutations=int(options.permutations) if tested else None,
         correction=options.correction if tested else None,
         family=options.family if tested else None,
@@ -76,12 +90,7 @@ def compare(
         also=options.also,
         topics=len(aligned.topics),
         clusters=len(aligned.cluster_names),
-        omitted=Omitted(
-            topics=len(aligned.omitted.topics),
-            settings=aligned.omitted.settings,
-            cells=aligned.omitted.cells,
-            missing=aligned.omitted.missing,
-        ),
+        omitted=aligned.omitted,
         overview=tuple(_overview(system, pooled, cutoff) for system in systems),
         baseline_system=base,
         systems=tuple(
@@ -93,31 +102,11 @@ def compare(
         methods=(),
         references=(),
     )
-    warnings = (*notes, *warnings_about(systems), *cautions(found, measure))
-    methods, references = map(tuple, describe(found))
-    return found.model_copy(
+    warnings = (*notes, *about_runs(systems), *about_figures(result, measure))
+    methods, references = map(tuple, describe(result))
+    return result.model_copy(
         update={"warnings": warnings, "methods": methods, "references": references}
     )
-
-
-def _values(
-    systems: Sequence[Compared], measure: Measure, cluster: Cluster
-) -> dict[str, dict[str, Observations]]:
-    """Every run's values, by system and seed."""
-    return {
-        system.name: {str(run.seed): read_values(run, measure, cluster) for run in system.runs}
-        for system in systems
-    }
-
-
-def _pairs_of(
-    systems: Sequence[Compared], measure: Measure, unit: Cluster
-) -> Iterator[tuple[str, str]]:
-    """Every topic of every run with its article or paragraph."""
-    for system in systems:
-        for run in system.runs:
-            part = read_values(run, measure, unit)
-            yield from zip(part.topics, part.clusters or [""] * len(part.topics), strict=True)
 
 
 def _baseline_first(folders: Sequence[Path], baseline: Path | None) -> list[Path]:
@@ -136,9 +125,10 @@ def _identity(system: Compared, settings: Sequence[str]) -> System:
     """A system and its runs, with the queries of these settings that have no result."""
     without = {}
     for run in system.runs:
-        counts = [run.answered[name] for name in settings if name in run.answered]
-        missing, asked = (sum(count[place] for count in counts) for place in (0, 1))
-        if missing:
+        counts = run.record.counts if run.record.external else {}
+        known = [counts[name] for name in settings if name in counts]
+        if missing := sum(one.missing for one in known):
+            asked = sum(one.queries for one in known)
             without[run.name] = Unanswered(queries=missing, of=asked)
     return System(
         system=system.name,
@@ -154,18 +144,13 @@ def _overview(system: Compared, settings: Sequence[str], cutoff: int | None) -> 
 
     Over the compared pooled settings, but all of a run's queries; None where it has no such figure.
     """
-    found = [read_overview(run, settings, cutoff) for run in system.runs]
-    precision, distance = (capped_name(name, cutoff) for name in ("AP", "rank_distance"))
-    names = [precision, distance, "same_language_top1", *([f"R@{cutoff}"] if cutoff else [])]
-    columns = dict(zip(names, zip(*found, strict=True), strict=False))
+    figures = [pooled_figures(run, settings, cutoff) for run in system.runs]
+    of_seeds = [capped_name(name, cutoff) for name in ("AP", "rank_distance")]
     content = {
         "system": system.name,
         "label": system.label,
-        **{name: _number(float(np.mean(values))) for name, values in columns.items()},
-        "seeds": [
-            {precision: _number(run.average_precision), distance: _number(run.rank_distance)}
-            for run in found
-        ],
+        **{name: _number(float(np.mean([run[name] for run in figures]))) for name in figures[0]},
+        "seeds": [{name: _number(run[name]) for name in of_seeds} for run in figures],
     }
     return Overview.model_validate(content)
 

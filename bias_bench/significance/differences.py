@@ -7,12 +7,14 @@ and pool, so results do not depend on the order of files or rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
 
 from bias_bench.errors import DataError, UsageError, nearest
 from bias_bench.evaluation.settings import KINDS, parse_setting
+from bias_bench.significance.document import Omitted
 
 
 class Observations(NamedTuple):
@@ -26,19 +28,6 @@ class Observations(NamedTuple):
     settings: Sequence[str]
     values: np.ndarray
     clusters: Sequence[str] | None = None
-
-
-class Omitted(NamedTuple):
-    """What the grid leaves out, and its holes.
-
-    `topics` and `settings`: those without one cell that all runs have. Of the remaining grid,
-    `cells` counts those that some runs have and others lack, `missing` those that no run has.
-    """
-
-    topics: tuple[str, ...]
-    settings: tuple[str, ...]
-    cells: int
-    missing: int
 
 
 class Aligned(NamedTuple):
@@ -86,32 +75,44 @@ def align(runs: Mapping[str, Mapping[str, Observations]]) -> Aligned:
     ]
     if not named:
         raise UsageError("nothing to compare; give at least one run")
-    topics = sorted({topic for _, part in named for topic in part.topics})
-    settings = sorted({name for _, part in named for name in part.settings}, key=_setting_order)
-    grids = np.stack([_grid(name, part, topics, settings) for name, part in named])
+    topics = sorted({topic for _, run in named for topic in run.topics})
+    settings = sorted(
+        {name for _, run in named for name in run.settings},
+        key=lambda name: parse_setting(name).order,
+    )
+    grids = np.stack([_grid(name, run, topics, settings) for name, run in named])
     present = ~np.isnan(grids)
     common = present.all(axis=0)
     rows, columns = common.any(axis=1), common.any(axis=0)
     if not rows.any():
-        raise UsageError(_nothing_common(named))
-    kept = np.ix_(rows, columns)
+        shown = "; ".join(
+            f"{name}: {len(set(run.topics))} topics such as {run.topics[0]}, setting "
+            f"{run.settings[0]}"
+            if len(run.topics)
+            else f"{name}: no values"
+            for name, run in (named[0], named[-1])
+        )
+        raise UsageError(
+            f"the runs share no topic in any setting ({shown}); compare runs of one benchmark"
+        )
+    grid = np.ix_(rows, columns)
     grids[:, ~common] = np.nan
     grids = grids[:, rows][:, :, columns]
-    kept_topics = _kept(topics, rows)
+    kept_topics = tuple(compress(topics, rows))
     cluster_names, clusters = _cluster_codes(named, kept_topics)
     ends = np.cumsum([len(runs[system]) for system in sorted(runs)])
     return Aligned(
         systems=tuple(sorted(runs)),
         topics=kept_topics,
-        settings=_kept(settings, columns),
+        settings=tuple(compress(settings, columns)),
         clusters=clusters,
         cluster_names=cluster_names,
         scores=tuple(np.split(grids, ends[:-1])),
         omitted=Omitted(
-            topics=_kept(topics, ~rows),
-            settings=_kept(settings, ~columns),
-            cells=int((present.any(axis=0) & ~common)[kept].sum()),
-            missing=int((~present.any(axis=0))[kept].sum()),
+            topics=int((~rows).sum()),
+            settings=tuple(compress(settings, ~columns)),
+            cells=int((present.any(axis=0) & ~common)[grid].sum()),
+            missing=int((~present.any(axis=0))[grid].sum()),
         ),
     )
 
@@ -138,7 +139,7 @@ def groups_by_kind(settings: Sequence[str]) -> dict[str, list[int]]:
     """The columns of each kind of setting, for the kinds that occur, in their usual order."""
     kinds = [parse_setting(name).kind for name in settings]
     return {
-        kind: [column for column, found in enumerate(kinds) if found == kind]
+        kind: [column for column, other in enumerate(kinds) if other == kind]
         for kind in KINDS
         if kind in kinds
     }
@@ -154,41 +155,36 @@ def macro_values(values: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndar
     """
     pooled = np.empty((len(values), len(groups)))
     for group, columns in enumerate(groups):
-        part = values[:, list(columns)]
-        present = ~np.isnan(part)
+        group_values = values[:, list(columns)]
+        present = ~np.isnan(group_values)
         topics = present.any(axis=1)
         weights = topics.sum() / present.sum(axis=0)
-        total = np.where(present, part * weights, 0.0).sum(axis=1)
+        total = np.where(present, group_values * weights, 0.0).sum(axis=1)
         pooled[:, group] = np.where(topics, total / len(columns), np.nan)
     return pooled
 
 
-def _setting_order(name: str) -> tuple[int, str, str]:
-    setting = parse_setting(name)
-    return KINDS.index(setting.kind), setting.query_language, setting.pool
-
-
 def _grid(
-    name: str, part: Observations, topics: Sequence[str], settings: Sequence[str]
+    name: str, run: Observations, topics: Sequence[str], settings: Sequence[str]
 ) -> np.ndarray:
     """One run's values [topics, settings], NaN where it has none."""
-    values = np.asarray(part.values, dtype=np.float64)
-    if not len(part.topics) == len(part.settings) == len(values):
+    values = np.asarray(run.values, dtype=np.float64)
+    if not len(run.topics) == len(run.settings) == len(values):
         raise DataError(f"{name}: topics, settings and values differ in number; score it again")
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        where = f"topic {part.topics[bad[0]]} in setting {part.settings[bad[0]]}"
+        where = f"topic {run.topics[bad[0]]} in setting {run.settings[bad[0]]}"
         raise DataError(f"{name}: the value of {where} is {values[bad[0]]}; score the run again")
     row_of = {topic: row for row, topic in enumerate(topics)}
     column_of = {setting: column for column, setting in enumerate(settings)}
-    rows = np.array([row_of[topic] for topic in part.topics], dtype=np.int64)
-    columns = np.array([column_of[setting] for setting in part.settings], dtype=np.int64)
+    rows = np.array([row_of[topic] for topic in run.topics], dtype=np.int64)
+    columns = np.array([column_of[setting] for setting in run.settings], dtype=np.int64)
     cells, first, counts = np.unique(
         rows * len(settings) + columns, return_index=True, return_counts=True
     )
     if len(cells) < len(values):
         row = first[counts > 1][0]
-        where = f"topic {part.topics[row]} in setting {part.settings[row]}"
+        where = f"topic {run.topics[row]} in setting {run.settings[row]}"
         raise DataError(f"{name}: {where} has several values; keep one")
     grid = np.full((len(topics), len(settings)), np.nan)
     grid[rows, columns] = values
@@ -200,8 +196,8 @@ def _cluster_codes(
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """The clusters' names, sorted, and the code of each topic's cluster."""
     cluster_of: dict[str, str] = {}
-    for name, part in named:
-        for topic, cluster in zip(part.topics, part.clusters or part.topics, strict=True):
+    for name, run in named:
+        for topic, cluster in zip(run.topics, run.clusters or run.topics, strict=True):
             if cluster_of.setdefault(topic, cluster) != cluster:
                 raise DataError(
                     f"{name}: topic {topic} is in cluster {cluster}, elsewhere in "
@@ -211,18 +207,3 @@ def _cluster_codes(
     code_of = {cluster: code for code, cluster in enumerate(names)}
     codes = [code_of[cluster_of[topic]] for topic in topics]
     return names, np.array(codes, dtype=np.int64)
-
-
-def _kept(names: Sequence[str], wanted: np.ndarray) -> tuple[str, ...]:
-    return tuple(name for name, keep in zip(names, wanted, strict=True) if keep)
-
-
-def _nothing_common(named: Sequence[tuple[str, Observations]]) -> str:
-    found = "; ".join(
-        f"{name}: {len(set(part.topics))} topics such as {part.topics[0]}, setting "
-        f"{part.settings[0]}"
-        if len(part.topics)
-        else f"{name}: no values"
-        for name, part in (named[0], named[-1])
-    )
-    return f"the runs share no topic in any setting ({found}); compare runs of one benchmark"

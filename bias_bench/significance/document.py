@@ -12,12 +12,12 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bias_bench.data.units import Unit
 from bias_bench.errors import BiasBenchError, DataError
 from bias_bench.evaluation.settings import KINDS
-from bias_bench.files import parse_json
 from bias_bench.significance.measures import Direction, capped_name
 from bias_bench.significance.options import ALSO, Correction, Family
-from bias_bench.significance.run_values import Cluster
+from bias_bench.system.files import parse_json
 
 SCHEMA = 1
 
@@ -162,8 +162,8 @@ class Overview(PooledFigures):
 class Omitted(_Part):
     """What was left out because not all runs have it."""
 
-    topics: Count = Field(description="topics")
-    settings: tuple[str, ...] = Field(description="names of settings")
+    topics: Count = Field(description="topics without a value that all runs have")
+    settings: tuple[str, ...] = Field(description="names of settings without one")
     cells: Count = Field(description="further values of a topic in a setting")
     missing: Count = Field(description="values of a topic in a setting that no run has")
 
@@ -199,7 +199,7 @@ class ComparisonDocument(_Part):
         description="whether differences were tested"
     )
     baseline: str = Field(description="name of the baseline's system")
-    cluster: Cluster = Field(description="the unit of resampling")
+    cluster: Unit = Field(description="the unit of resampling")
     permutations: Count | None = Field(description="draws and replicates; None without tests")
     correction: Correction | None = Field(description="None without tests")
     family: Family | None = Field(description="what `p_adjusted` is over; None without tests")
@@ -246,9 +246,9 @@ class ComparisonDocument(_Part):
         names = {capped_name(name, self.cutoff) for name in ("AP", "rank_distance")}
         of_mean = names | ({capped_name("R", self.cutoff)} if self.cutoff else set())
         for row in self.overview:
-            for figures, wanted in ((row, of_mean), *((seed, names) for seed in row.seeds)):
-                if figures.__pydantic_extra__.keys() != wanted:
-                    raise ValueError(f"overview of {row.system} must have {sorted(wanted)}")
+            for figures, names_needed in ((row, of_mean), *((seed, names) for seed in row.seeds)):
+                if figures.__pydantic_extra__.keys() != names_needed:
+                    raise ValueError(f"overview of {row.system} must have {sorted(names_needed)}")
         return self
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bias_bench.console import progress
 from bias_bench.errors import UsageError
+from bias_bench.system.console import progress
 
 _BLOCK_VALUES = 2**20  # values of one block's matrix: 8 MB in float64
 _LARGEST_BLOCK = 1024
@@ -92,7 +92,7 @@ def all_signs_fit(clusters: int, draws: int) -> bool:
     return clusters < FEW_UNITS or 2 ** (clusters - 1) <= draws
 
 
-def least_p(clusters: np.ndarray) -> np.ndarray:
+def least_p(clusters: np.ndarray | int) -> np.ndarray:
     """The least two-sided p that flipping these numbers of clusters can reach, 1 / 2^(n - 1)."""
     return np.minimum(2.0 ** (1 - np.asarray(clusters, dtype=np.float64)), 1.0)
 

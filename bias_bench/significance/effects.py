@@ -46,8 +46,8 @@ def effects(values: np.ndarray, clusters: np.ndarray, *, higher_is_better: bool 
     """
     sums, cells = cluster_sums(values, clusters)
     d_z = [_standardised(*column) for column in zip(sums.T, cells.T, strict=True)]
-    found = [_of_topics(part[~np.isnan(part)]) for part in values.T]
-    biserial, positive, negative = np.array(found).T.reshape(3, -1)
+    of_topics = [_of_topics(column_values[~np.isnan(column_values)]) for column_values in values.T]
+    biserial, positive, negative = np.array(of_topics).T.reshape(3, -1)
     topics, units = cells.sum(axis=0), (cells > 0).sum(axis=0)
     positive, negative = positive.astype(np.int64), negative.astype(np.int64)
     wins, losses = (positive, negative) if higher_is_better else (negative, positive)

@@ -89,22 +89,22 @@ def _unit(result: ComparisonDocument) -> str:
 
 
 def _tests(result: ComparisonDocument) -> list[str]:
-    draws, seed, found = f"{result.permutations:,}", result.seed, []
+    draws, seed, sentences = f"{result.permutations:,}", result.seed, []
     if SIGN_FLIPS in result.tests:
         clusters = result.clusters
         exact = all_signs_fit(clusters, result.permutations or 0)
         number = f"all 2^{clusters}" if exact else f"{draws} random"
-        found.append(
+        sentences.append(
             f"P-values are two-sided, from the paired randomization test with {number} joint sign "
             f"flips, seed {seed} (Smucker et al. 2007)."
         )
     if SEED_BOOTSTRAP in result.tests:
-        found.append(
+        sentences.append(
             "Where a system or the baseline has several training seeds, p-values and intervals "
             f"come from {draws} bootstrap replicates over seeds and {result.cluster}s, the "
             f"seeds of each system drawn on their own, seed {seed} (Owen 2007)."
         )
-    return found
+    return sentences
 
 
 def _correction(result: ComparisonDocument) -> str:
@@ -138,19 +138,19 @@ def _intervals(result: ComparisonDocument) -> str:
     unit, level = result.cluster, f"{result.percent} %"
     also = " and, where there are several, seeds" if seeds else ""
     adjusted = " With several seeds so is max-T." if seeds and result.correction == "maxt" else ""
-    own = (
+    single = (
         f"Intervals are {level} percentile intervals of {result.permutations:,} bootstrap "
         f"replicates over {unit}s (Efron and Tibshirani 1993)."
     )
     if result.clusters < FEW_UNITS:
         by_t = ", or by Student's t where seeds vary too" if seeds else ""
-        own = (
+        single = (
             f"With so few {unit}s, {level} intervals are the differences that the sign flips do "
             "not reject, from the means of all their subsets (Hartigan 1969)"
             f"{by_t}."
         )
     return (
-        f"{own} Simultaneous ones hold for all members of a family at once: they are from joint "
+        f"{single} Simultaneous ones hold for all members of a family at once: they are from joint "
         f"random signs of the residuals of {unit}s{also}, studentised (Cameron et al. 2008)."
         f"{adjusted} The effect size d_z is the difference over the standard deviation of the "
         f"{unit}s' mean differences, each weighted by its topics as in the difference (Cohen "
@@ -159,15 +159,15 @@ def _intervals(result: ComparisonDocument) -> str:
 
 
 def _further(result: ComparisonDocument) -> list[str]:
-    found = []
+    sentences = []
     seeds = SEED_BOOTSTRAP in result.tests
     if result.margin is not None:
-        found.append(
+        sentences.append(
             f"Equivalence within ±{result.margin:g}: two one-sided tests from what the "
             "intervals are from (Schuirmann 1987), not adjusted for the number of settings."
         )
     if result.tukey:
-        found.append(
+        sentences.append(
             "All pairs of systems are compared on the macro averages by step-down max-T over the "
             "pairs of a kind, with the same random signs of clusters"
             f"{' and seeds' if seeds else ''} in all pairs, each in its own spread (Westfall and "
@@ -175,8 +175,8 @@ def _further(result: ComparisonDocument) -> list[str]:
         )
     if result.also:
         names = " and ".join(_ALSO[name] for name in result.also)
-        found.append(
+        sentences.append(
             f"{names} on request, not adjusted: blind to clusters, and on large query sets too "
             "often significant (Ihemelandu and Ekstrand 2023)."
         )
-    return found
+    return sentences

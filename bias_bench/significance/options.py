@@ -7,9 +7,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from bias_bench.data.units import Unit
 from bias_bench.errors import UsageError, nearest
 from bias_bench.significance.draws import check_draws
-from bias_bench.significance.run_values import Cluster
 
 Correction = Literal["maxt", "holm", "bh"]
 Family = Literal["kind", "all"]
@@ -27,7 +27,7 @@ class CompareOptions:
 
     metric: str | None = None
     significance: bool = True
-    cluster: Cluster | None = None
+    cluster: Unit | None = None
     correction: Correction = "maxt"
     family: Family = "kind"
     permutations: int = 10_000
@@ -39,7 +39,7 @@ class CompareOptions:
     def check(self) -> None:
         """Raise UsageError for options that cannot be used, before any work."""
         for name, value, known in (
-            ("cluster", self.cluster, get_args(Cluster)),
+            ("cluster", self.cluster, get_args(Unit)),
             ("correction", self.correction, get_args(Correction)),
             ("family", self.family, get_args(Family)),
         ):

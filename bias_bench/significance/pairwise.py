@@ -4,13 +4,13 @@ With one seed of each, p-values come from sign flips and intervals from the boot
 clusters of topics. With several seeds of either, both come from the bootstrap over seeds and
 clusters, since flipping signs of differences speaks of the checkpoints at hand only. What holds for
 a whole family at once comes from random signs of residuals, of clusters and of seeds. Where units
-are few, points that they can show take the place of bootstrap replicates (`few`).
+are few, points that they can show take the place of bootstrap replicates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,8 +18,10 @@ from bias_bench.significance.bootstrap import (
     Intervals,
     bootstrap_means,
     bootstrap_p,
+    equivalence,
     macro_replicates,
     percentile_intervals,
+    with_few_units,
 )
 from bias_bench.significance.corrections import benjamini_hochberg, holm
 from bias_bench.significance.differences import Aligned, Differences, difference, macro_values
@@ -36,8 +38,6 @@ from bias_bench.significance.document import (
 )
 from bias_bench.significance.draws import least_p
 from bias_bench.significance.effects import effects
-from bias_bench.significance.equivalence import equivalence
-from bias_bench.significance.few import with_few_units
 from bias_bench.significance.measures import Measure
 from bias_bench.significance.options import CompareOptions
 from bias_bench.significance.parametric import Parametric, t_test, wilcoxon_test
@@ -57,29 +57,30 @@ _PARAMETRIC = {"t": t_test, "wilcoxon": wilcoxon_test}
 
 Groups = Mapping[str, list[int]]
 Spread = Residuals | SeedResiduals
+AnySpread = TypeVar("AnySpread", bound=Spread)
 
 
 class _Columns(NamedTuple):
-    """What is tested: settings, or macro averages. `names` [columns].
+    """What two systems are compared on: the macro average of each kind, then every setting.
 
     `values` float64 [topics, columns] of system minus baseline; `baseline` and `system` float64
-    [columns] means; `families` are the columns that are adjusted together.
+    [columns] means.
     """
 
-    names: tuple[str, ...]
     values: np.ndarray
     baseline: np.ndarray
     system: np.ndarray
-    families: tuple[list[int], ...]
 
 
-class _Table(NamedTuple):
-    """Columns to test: `cells` by name, `replicates` [replicates, columns] of
-    their means, `spread`, how these vary, and `several`, whether these systems have seeds.
+class _Tested(NamedTuple):
+    """Columns under test, with the cell of each.
+
+    `replicates` float64 [replicates, columns] of their means; `spread`, how these vary; `several`,
+    whether one of these systems has several seeds.
     """
 
     columns: _Columns
-    cells: dict[str, Cell]
+    cells: list[Cell]
     replicates: np.ndarray
     spread: Spread
     several: bool
@@ -93,15 +94,7 @@ class PairResult(NamedTuple):
     settings: dict[str, Cell]
 
 
-class _Family(NamedTuple):
-    """Of the columns of one family: p-values, step-down max-T ones, simultaneous intervals."""
-
-    p: np.ndarray
-    step_down: np.ndarray
-    joint: Intervals
-
-
-Members = Sequence[tuple[_Table, list[int]]]  # of a family, as columns of tables
+Members = Sequence[tuple[_Tested, list[int]]]  # of a family, as columns of systems
 
 
 def compare_pairs(
@@ -117,37 +110,42 @@ def compare_pairs(
     `options.family` "all" everything that is tested.
     """
     baseline, *others = names
-    entries, tables = [], []
+    kinds = len(groups)
+    results: list[tuple[Test, list[Cell]]] = []
+    tested = []
     for name in others:
-        found = difference(aligned, name, baseline)
-        columns = _columns(found, groups)
-        cells = [_descriptive(part, found.clusters, measure) for part in columns]
-        for kind, columns_of in groups.items():
-            _put(cells[0], kind, settings=len(columns_of))
-        test: Test | None = None
+        differences = difference(aligned, name, baseline)
+        columns = _columns(differences, groups)
+        cells = _descriptive(columns, differences.clusters, measure)
+        for kind, settings in enumerate(groups.values()):
+            _put(cells, kind, settings=len(settings))
+        several = len(differences.system) > 1 or len(differences.baseline) > 1
         if options.significance:
-            several = _several_seeds(found)
-            test = SEED_BOOTSTRAP if several else SIGN_FLIPS
             systems = aligned.systems if options.family == "all" else (name, baseline)
-            spreads = _spreads(aligned, (name, baseline), systems, groups)
-            of_settings = _replicates(found, options)
-            means = (macro_replicates(of_settings, list(groups.values())), of_settings)
-            for part, cell, mean, spread in zip(columns, cells, means, spreads, strict=True):
-                seeds = spread if several and isinstance(spread, SeedResiduals) else None
-                replicates = with_few_units(mean, part.values, found.clusters, seeds)
-                tables.append(_Table(part, cell, replicates, spread, several))
-                _add_requested(tables[-1], found.clusters, measure, options)
-        entries.append(PairResult(test, *cells))
-    for family in _families(tables, options):
+            spread = _spread(aligned, (name, baseline), systems, groups)
+            replicates = with_few_units(
+                _replicates(differences, groups, options, several),
+                columns.values,
+                differences.clusters,
+                spread if several and isinstance(spread, SeedResiduals) else None,
+            )
+            tested.append(_Tested(columns, cells, replicates, spread, several))
+            _add_requested(tested[-1], differences.clusters, measure, options)
+        results.append((SEED_BOOTSTRAP if several else SIGN_FLIPS, cells))
+    columns_of = [list(range(kinds)), *([kinds + n for n in family] for family in groups.values())]
+    families: list[Members] = [[(one, family)] for one in tested for family in columns_of]
+    if options.family == "all" and tested:
+        families = [[(one, list(range(len(one.cells)))) for one in tested]]
+    for family in families:
         _add_tests(family, aligned.clusters, options)
-    return entries
-
-
-def _families(tables: Sequence[_Table], options: CompareOptions) -> list[Members]:
-    """What is adjusted together."""
-    if options.family == "all" and tables:
-        return [[(table, list(range(len(table.columns.names)))) for table in tables]]
-    return [[(table, family)] for table in tables for family in table.columns.families]
+    return [
+        PairResult(
+            test if options.significance else None,
+            dict(zip(groups, cells[:kinds], strict=True)),
+            dict(zip(aligned.settings, cells[kinds:], strict=True)),
+        )
+        for test, cells in results
+    ]
 
 
 def all_pairs(
@@ -160,13 +158,19 @@ def all_pairs(
     from the others' chances. p-values are adjusted over the pairs of a kind, not over kinds.
     """
     pairs = [(a, b) for number, b in enumerate(names) for a in names[number + 1 :]]
-    found = [_columns(difference(aligned, *pair), groups)[0] for pair in pairs]
-    spreads = [_spreads(aligned, pair, aligned.systems, groups)[0] for pair in pairs]
-    sizes = [effects(part.values, aligned.clusters).d_z for part in found]
+    tables = [_columns(difference(aligned, *pair), groups) for pair in pairs]
+    spreads = [_spread(aligned, pair, aligned.systems, groups) for pair in pairs]
+    sizes = [effects(part.values[:, : len(groups)], aligned.clusters).d_z for part in tables]
+    draws = (options.permutations, options.seed)
     kinds: dict[str, tuple[Pair, ...]] = {}
     for column, kind in enumerate(groups):
-        values = np.stack([part.values[:, column] for part in found], axis=1)
-        p = _step_down(values, [_of(part, [column]) for part in spreads], aligned, options)
+        values = np.stack([part.values[:, column] for part in tables], axis=1)
+        joined = _joined([_of(part, [column]) for part in spreads])
+        if isinstance(joined, SeedResiduals):
+            step_down = seeds_at_once(joined, options.confidence, *draws).step_down
+            p = np.maximum(step_down, _least(values, aligned.clusters))
+        else:
+            p = sign_flips(values, aligned.clusters, *draws).step_down
         kinds[kind] = tuple(
             Pair(
                 system=a,
@@ -175,137 +179,97 @@ def all_pairs(
                 p=float(value),
                 d_z=_number(size[column]),
             )
-            for (a, b), part, value, size in zip(pairs, found, p, sizes, strict=True)
+            for (a, b), part, value, size in zip(pairs, tables, p, sizes, strict=True)
         )
     return AllPairs(permutations=options.permutations, groups=kinds)
 
 
-def _step_down(
-    values: np.ndarray,
-    spreads: Sequence[Spread],
-    aligned: Aligned,
-    options: CompareOptions,
+def _columns(differences: Differences, groups: Groups) -> _Columns:
+    families = list(groups.values())
+    values = np.hstack([macro_values(differences.values, families), differences.values])
+    means = []
+    for scores in (differences.baseline, differences.system):
+        of_settings = np.nanmean(scores.mean(axis=0), axis=0)
+        macros = [of_settings[columns].mean() for columns in families]
+        means.append(np.concatenate([macros, of_settings]))
+    return _Columns(values, *means)
+
+
+def _replicates(
+    differences: Differences, groups: Groups, options: CompareOptions, several: bool
 ) -> np.ndarray:
-    """Step-down max-T p-values float64 [columns], over seeds too where the spreads have them."""
-    draws, joined = (options.permutations, options.seed), _joined(spreads)
-    if not isinstance(joined, SeedResiduals):
-        return sign_flips(values, aligned.clusters, *draws).step_down
-    found = seeds_at_once(joined, options.confidence, *draws).step_down
-    return np.maximum(found, _least(values, aligned.clusters))
-
-
-def _columns(found: Differences, groups: Groups) -> tuple[_Columns, _Columns]:
-    """The macro averages of the kinds, and the settings."""
-    baseline, system = (
-        np.nanmean(part.mean(axis=0), axis=0) for part in (found.baseline, found.system)
-    )
-    families = tuple(groups.values())
-    kinds = _Columns(
-        tuple(groups),
-        macro_values(found.values, families),
-        np.array([baseline[columns].mean() for columns in families]),
-        np.array([system[columns].mean() for columns in families]),
-        (list(range(len(groups))),),
-    )
-    return kinds, _Columns(found.settings, found.values, baseline, system, families)
-
-
-def _several_seeds(found: Differences) -> bool:
-    return len(found.system) > 1 or len(found.baseline) > 1
-
-
-def _replicates(found: Differences, options: CompareOptions) -> np.ndarray:
-    """Mean differences under resampling: float64 [replicates, settings]."""
+    """Means of the columns under resampling: float64 [replicates, columns]."""
     draws = (options.permutations, options.seed)
-    if not _several_seeds(found):
-        return bootstrap_means(found.values, found.clusters, *draws)
-    means = seed_means(found.system, found.baseline, found.clusters, *draws)
-    means[np.abs(means) <= _rounding(found)] = 0.0
-    return means
+    if several:
+        means = seed_means(differences.system, differences.baseline, differences.clusters, *draws)
+        means[np.abs(means) <= _rounding(differences)] = 0.0
+    else:
+        means = bootstrap_means(differences.values, differences.clusters, *draws)
+    return np.hstack([macro_replicates(means, list(groups.values())), means])
 
 
-def _rounding(found: Differences) -> float:
+def _rounding(differences: Differences) -> float:
     """What equal means of several seeds can differ by."""
-    return _ROUNDING * max(np.nanmax(np.abs(part)) for part in (found.system, found.baseline))
+    return _ROUNDING * max(
+        np.nanmax(np.abs(scores)) for scores in (differences.system, differences.baseline)
+    )
 
 
-def _spreads(
+def _spread(
     aligned: Aligned, pair: tuple[str, str], systems: Sequence[str], groups: Groups
-) -> tuple[Spread, Spread]:
-    """How the macro averages and the settings of a system less another vary.
+) -> Spread:
+    """How the columns of a system less another vary.
 
     With seeds where any of `systems` has several: each has rows of its own, alike for all pairs.
     """
-    found = difference(aligned, *pair)
-    families = list(groups.values())
-    settings = residuals(found.values, found.clusters)
-    kinds = macro(settings, families)
+    differences, families = difference(aligned, *pair), list(groups.values())
+    of_settings = residuals(differences.values, differences.clusters)
+    spread = _joined([macro(of_settings, families), of_settings])
     signs = {pair[0]: 1.0, pair[1]: -1.0}
     scores = {name: aligned.scores[aligned.systems.index(name)] for name in systems}
-    of_settings = [
+    seeds = [
         signs.get(name, 0.0) * np.nanmean(part, axis=1)
         for name, part in scores.items()
         if len(part) > 1
     ]
-    if not of_settings:
-        return kinds, settings
-    of_kinds = [
-        np.stack([part[:, family].mean(axis=1) for family in families], axis=1)
-        for part in of_settings
-    ]
-    return (
-        seed_residuals(kinds, of_kinds, _rounding(found)),
-        seed_residuals(settings, of_settings, _rounding(found)),
-    )
+    if not seeds:
+        return spread
+    columns = [np.hstack([macro_replicates(means, families), means]) for means in seeds]
+    return seed_residuals(spread, columns, _rounding(differences))
 
 
-def _descriptive(columns: _Columns, clusters: np.ndarray, measure: Measure) -> dict[str, Cell]:
+def _descriptive(columns: _Columns, clusters: np.ndarray, measure: Measure) -> list[Cell]:
     """Means and effect sizes; the tests' places hold None."""
-    found = effects(columns.values, clusters, higher_is_better=measure.higher_is_better)
-    return {
-        name: Cell(
-            baseline=float(columns.baseline[column]),
-            system=float(columns.system[column]),
-            difference=float(columns.system[column] - columns.baseline[column]),
+    sizes = effects(columns.values, clusters, higher_is_better=measure.higher_is_better)
+    return [
+        Cell(
+            baseline=float(baseline),
+            system=float(system),
+            difference=float(system - baseline),
             interval=(None, None),
             simultaneous=(None, None),
             p=None,
             p_adjusted=None,
-            d_z=_number(found.d_z[column]),
-            rank_biserial=_number(found.rank_biserial[column]),
-            wins=int(found.wins[column]),
-            ties=int(found.ties[column]),
-            losses=int(found.losses[column]),
-            n=int(found.units[column]),
+            d_z=_number(sizes.d_z[column]),
+            rank_biserial=_number(sizes.rank_biserial[column]),
+            wins=int(sizes.wins[column]),
+            ties=int(sizes.ties[column]),
+            losses=int(sizes.losses[column]),
+            n=int(sizes.units[column]),
         )
-        for column, name in enumerate(columns.names)
-    }
-
-
-def _test(members: Members, clusters: np.ndarray, options: CompareOptions) -> _Family:
-    """A family's tests, over seeds too where the spreads have them."""
-    draws = (options.permutations, options.seed)
-    values = np.hstack([table.columns.values[:, columns] for table, columns in members])
-    spread = _joined([_of(table.spread, columns) for table, columns in members])
-    if isinstance(spread, SeedResiduals):
-        least = _least(values, clusters)
-        p = np.maximum(np.concatenate([_own_p(*one, clusters, draws) for one in members]), least)
-        seeds = seeds_at_once(spread, options.confidence, *draws)
-        for bounds in seeds.intervals[:2]:
-            bounds[least > round(1 - options.confidence, 10)] = np.nan
-        return _Family(p, np.maximum(seeds.step_down, p), seeds.intervals)
-    flips = sign_flips(values, clusters, *draws)
-    joint = simultaneous_intervals(spread, options.confidence, *draws)
-    return _Family(flips.p, flips.step_down, joint)
+        for column, (baseline, system) in enumerate(
+            zip(columns.baseline, columns.system, strict=True)
+        )
+    ]
 
 
 def _own_p(
-    table: _Table, columns: list[int], clusters: np.ndarray, draws: tuple[int, int]
+    tested: _Tested, columns: list[int], clusters: np.ndarray, draws: tuple[int, int]
 ) -> np.ndarray:
     """Each column's p-value, over the seeds if these systems have several."""
-    if table.several:
-        return bootstrap_p(table.replicates[:, columns])
-    return sign_flips(table.columns.values[:, columns], clusters, *draws).p
+    if tested.several:
+        return bootstrap_p(tested.replicates[:, columns])
+    return sign_flips(tested.columns.values[:, columns], clusters, *draws).p
 
 
 def _least(values: np.ndarray, clusters: np.ndarray) -> np.ndarray:
@@ -317,66 +281,78 @@ def _of(spread: Spread, columns: list[int]) -> Spread:
     return type(spread)(*(part[..., columns] for part in spread))
 
 
-def _joined(spreads: Sequence[Spread]) -> Spread:
+def _joined(spreads: Sequence[AnySpread]) -> AnySpread:
     """Spreads of the same clusters and seeds, beside each other."""
     joined = (np.concatenate(parts, axis=-1) for parts in zip(*spreads, strict=True))
     return type(spreads[0])(*joined)
 
 
 def _add_tests(members: Members, clusters: np.ndarray, options: CompareOptions) -> None:
-    """Put p-values and intervals of a family in place."""
-    found = _test(members, clusters, options)
+    """Put a family's p-values and intervals in place, over seeds where its spreads have them."""
+    draws = (options.permutations, options.seed)
+    values = np.hstack([one.columns.values[:, columns] for one, columns in members])
+    spread = _joined([_of(one.spread, columns) for one, columns in members])
+    if isinstance(spread, SeedResiduals):
+        least = _least(values, clusters)
+        p = np.maximum(np.concatenate([_own_p(*part, clusters, draws) for part in members]), least)
+        step_down, joint = seeds_at_once(spread, options.confidence, *draws)
+        step_down = np.maximum(step_down, p)
+        for bounds in (joint.low, joint.high):
+            bounds[least > round(1 - options.confidence, 10)] = np.nan
+    else:
+        flips = sign_flips(values, clusters, *draws)
+        p, step_down = flips.p, flips.step_down
+        joint = simultaneous_intervals(spread, options.confidence, *draws)
     adjust = _CORRECTIONS.get(options.correction)
-    corrected = adjust(found.p) if adjust else found.step_down
-    place = 0
-    for table, columns in members:
-        own = percentile_intervals(table.replicates[:, columns], options.confidence)
-        for number, column in enumerate(columns):
+    corrected = adjust(p) if adjust else step_down
+    number = 0
+    for one, columns in members:
+        single = percentile_intervals(one.replicates[:, columns], options.confidence)
+        for place, column in enumerate(columns):
             _put(
-                table.cells,
-                table.columns.names[column],
-                interval=_bounds(own, number),
-                simultaneous=_bounds(found.joint, place),
-                p=_number(found.p[place]),
-                p_adjusted=_number(corrected[place]),
+                one.cells,
+                column,
+                interval=_bounds(single, place),
+                simultaneous=_bounds(joint, number),
+                p=_number(p[number]),
+                p_adjusted=_number(corrected[number]),
             )
-            place += 1
+            number += 1
 
 
 def _add_requested(
-    table: _Table, clusters: np.ndarray, measure: Measure, options: CompareOptions
+    tested: _Tested, clusters: np.ndarray, measure: Measure, options: CompareOptions
 ) -> None:
     """Equivalence within the margin, t and Wilcoxon, where they are asked for."""
-    columns = table.columns
     if options.margin is not None:
-        found = equivalence(
-            table.replicates,
+        tests = equivalence(
+            tested.replicates,
             options.margin,
             higher_is_better=measure.higher_is_better,
             level=1 - options.confidence,
         )
         directed = measure.direction != "none"
-        for column, name in enumerate(columns.names):
+        for column in range(len(tested.cells)):
             shown = Equivalence(
-                equivalent=_number(found.equivalent[column]),
-                no_worse=_number(found.no_worse[column]) if directed else None,
-                interval=_bounds(found.interval, column),
+                equivalent=_number(tests.equivalent[column]),
+                no_worse=_number(tests.no_worse[column]) if directed else None,
+                interval=_bounds(tests.interval, column),
             )
-            _put(table.cells, name, equivalence=shown)
+            _put(tested.cells, column, equivalence=shown)
     for test in options.also:
-        result: Parametric = _PARAMETRIC[test](columns.values, clusters)
-        for column, name in enumerate(columns.names):
+        result: Parametric = _PARAMETRIC[test](tested.columns.values, clusters)
+        for column in range(len(tested.cells)):
             further = FurtherTest(
                 statistic=_number(result.statistic[column]),
                 p=_number(result.p[column]),
                 flags=result.flags[column],
             )
-            _put(table.cells, name, **{test: further})
+            _put(tested.cells, column, **{test: further})
 
 
-def _put(cells: dict[str, Cell], name: str, **parts: Any) -> None:
+def _put(cells: list[Cell], column: int, **fields: Any) -> None:
     """Fill in more of a cell."""
-    cells[name] = cells[name].model_copy(update=parts)
+    cells[column] = cells[column].model_copy(update=fields)
 
 
 def _bounds(intervals: Intervals, column: int) -> Interval:

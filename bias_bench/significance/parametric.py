@@ -24,7 +24,7 @@ COCHRAN = 25.0  # t needs n > 25 skewness² (Cochran, Sampling Techniques, 1977,
 
 
 class Parametric(NamedTuple):
-    """`statistic`, `p` float64 and `units` int, [columns]; `flags` lists warnings per column.
+    """`statistic` and `p` float64 [columns]; `flags` lists warnings per column.
 
     p-values are two-sided, in [0, 1], not adjusted; 1 for identical systems, NaN where the test
     does not exist: one unit, or for t a constant difference.
@@ -32,7 +32,6 @@ class Parametric(NamedTuple):
 
     statistic: np.ndarray
     p: np.ndarray
-    units: np.ndarray
     flags: tuple[tuple[str, ...], ...]
 
 
@@ -60,25 +59,24 @@ def _by_column(
     clusters: np.ndarray,
     test: Callable[[np.ndarray], tuple[float, float, list[str]]],
 ) -> Parametric:
-    statistics, p, units, flags = [], [], [], []
-    for column, part in enumerate(values.T):
-        present = ~np.isnan(part)
-        found = part[present]
-        if not len(found):
+    statistics, p, flags = [], [], []
+    for column, column_values in enumerate(values.T):
+        present = ~np.isnan(column_values)
+        known = column_values[present]
+        if not len(known):
             raise BiasBenchError(f"column {column} has no values; leave it out")
-        statistic, value, warnings = test(found)
+        statistic, value, warnings = test(known)
         groups = len(np.unique(clusters[present]))
-        if groups < len(found):
-            warnings.append(f"{len(found)} topics in {groups} clusters are not independent")
+        if groups < len(known):
+            warnings.append(f"{len(known)} topics in {groups} clusters are not independent")
         statistics.append(statistic)
         p.append(value)
-        units.append(len(found))
         flags.append(tuple(warnings))
-    return Parametric(np.array(statistics), np.array(p), np.array(units), tuple(flags))
+    return Parametric(np.array(statistics), np.array(p), tuple(flags))
 
 
 def _t(values: np.ndarray) -> tuple[float, float, list[str]]:
-    from scipy.stats import ttest_1samp
+    from scipy.stats import skew, ttest_1samp
 
     if not values.any():
         return 0.0, 1.0, ["the systems are identical"]
@@ -86,22 +84,22 @@ def _t(values: np.ndarray) -> tuple[float, float, list[str]]:
         return float("nan"), float("nan"), ["one topic has no variance"]
     if is_constant(values):
         return float("nan"), float("nan"), ["the difference is constant: zero variance"]
-    found = ttest_1samp(values, 0.0)
-    skewness = _skewness(values)
+    result = ttest_1samp(values, 0.0)
+    skewness = float(skew(values))
     warnings = []
     if len(values) <= COCHRAN * skewness**2:
         warnings.append(f"skewness {skewness:.1f} is too large for {len(values)} topics")
-    return float(found.statistic), float(found.pvalue), warnings
+    return float(result.statistic), float(result.pvalue), warnings
 
 
 def _wilcoxon(values: np.ndarray) -> tuple[float, float, list[str]]:
-    from scipy.stats import wilcoxon
+    from scipy.stats import skew, wilcoxon
 
     scaled = comparable(values)  # ranks stay the same
     used = scaled[scaled != 0]
     if not len(used):
         return 0.0, 1.0, ["the systems are identical"]
-    found = wilcoxon(used)
+    result = wilcoxon(used)
     warnings = []
     zeros = 1 - len(used) / len(values)
     if zeros >= MANY_ZEROS:
@@ -109,15 +107,10 @@ def _wilcoxon(values: np.ndarray) -> tuple[float, float, list[str]]:
     tied = 1 - len(np.unique(np.abs(used))) / len(used)
     if tied >= MANY_TIES:
         warnings.append(f"{tied:.0%} of the other differences are tied in size")
-    skewness = 0.0 if is_constant(used) else _skewness(used)
+    skewness = 0.0 if is_constant(used) else float(skew(used))
     if abs(skewness) > ASYMMETRY * np.sqrt(6 / len(used)):
         warnings.append(f"skewness {skewness:.1f}: the differences are not symmetric")
-    least = float(least_p(np.array(len(used))))
+    least = float(least_p(len(used)))
     if least >= LEAST:
         warnings.append(f"{len(used)} differences: no p below {least:.3g} is possible")
-    return float(found.statistic), max(float(found.pvalue), least), warnings
-
-
-def _skewness(values: np.ndarray) -> float:
-    centred = values - values.mean()
-    return float((centred**3).mean() / (centred**2).mean() ** 1.5)
+    return float(result.statistic), max(float(result.pvalue), least), warnings

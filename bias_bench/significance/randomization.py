@@ -28,7 +28,6 @@ class SignFlips(NamedTuple):
     `difference` is the mean over topics, `statistic` the same in standard deviations under the
     null, with the sign of the difference. `p` is each column's own; `single_step` and `step_down`
     are adjusted over all columns (family-wise error); step-down is never the larger one.
-    `draws` sign vectors were used, all there are where `exact`.
     """
 
     difference: np.ndarray
@@ -36,8 +35,6 @@ class SignFlips(NamedTuple):
     p: np.ndarray
     single_step: np.ndarray
     step_down: np.ndarray
-    draws: int
-    exact: bool
 
 
 def sign_flips(
@@ -83,6 +80,4 @@ def sign_flips(
     p = np.maximum(p, least_p((sums != 0).sum(axis=0)))
     p[2, order] = np.maximum.accumulate(p[2, order])
     difference = raw.sum(axis=0) / cells.sum(axis=0)
-    return SignFlips(
-        difference, np.sign(difference) * observed, p[0], p[1], p[2], draws=draws, exact=exact
-    )
+    return SignFlips(difference, np.sign(difference) * observed, *p)

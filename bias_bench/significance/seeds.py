@@ -125,7 +125,7 @@ def seed_residuals(
 
 
 def seeds_at_once(
-    found: SeedResiduals, confidence: float = 0.95, draws: int = 10_000, seed: int = 0
+    spread: SeedResiduals, confidence: float = 0.95, draws: int = 10_000, seed: int = 0
 ) -> AllAtOnce:
     """Test all columns for "no difference" at once, by random signs of clusters and of seeds.
 
@@ -139,17 +139,17 @@ def seeds_at_once(
     """
     check_confidence(confidence)
     check_draws(draws, seed, "draws")
-    known, count = found.freedom > 0, found.freedom + 1
-    error = np.sqrt((found.parts**2).sum(axis=0))
-    varies = known & (error > found.rounding)
-    differs = known & (np.abs(found.means) > found.rounding)
-    t = np.divide(np.abs(found.means), error, out=np.zeros(len(error)), where=varies)
-    ratio = np.divide(count, found.freedom + t**2, out=np.zeros(len(error)), where=varies)
+    known, count = spread.freedom > 0, spread.freedom + 1
+    error = np.sqrt((spread.parts**2).sum(axis=0))
+    varies = known & (error > spread.rounding)
+    differs = known & (np.abs(spread.means) > spread.rounding)
+    t = np.divide(np.abs(spread.means), error, out=np.zeros(len(error)), where=varies)
+    ratio = np.divide(count, spread.freedom + t**2, out=np.zeros(len(error)), where=varies)
     observed = t * np.sqrt(ratio)
     observed[differs & ~varies] = np.inf
     order = np.argsort(-observed, kind="stable")
     scale = np.divide(1.0, error, out=np.zeros(len(error)), where=varies)
-    parts = on_grid(found.parts * scale)
+    parts = on_grid(spread.parts * scale)
     reached, largest = np.zeros(len(error), dtype=np.int64), []
     for signs in sign_blocks(draws, len(parts), seed):
         drawn = np.abs(signs @ parts)[:, order[::-1]]
@@ -161,10 +161,8 @@ def seeds_at_once(
     p[order] = np.maximum.accumulate((reached + 1) / (len(every) + 1))
     u = reach_of(every, confidence)
     reach = np.where(varies, in_errors(u, count) * error, np.where(known, 0.0, np.nan))
-    bounds = (found.means - reach, found.means + reach)
-    return AllAtOnce(
-        np.where(observed > 0, p, 1.0), Intervals(*bounds, np.zeros(len(error), dtype=int))
-    )
+    bounds = (spread.means - reach, spread.means + reach)
+    return AllAtOnce(np.where(observed > 0, p, 1.0), Intervals(*bounds))
 
 
 def _weights(seed: int, stream: Stream, block: Block, seeds: int) -> np.ndarray:

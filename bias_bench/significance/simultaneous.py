@@ -58,30 +58,30 @@ def residuals(values: np.ndarray, clusters: np.ndarray) -> Residuals:
     return Residuals(means, (sums - means * cells) / number, shares, sizes)
 
 
-def weighted(found: Residuals, weights: np.ndarray) -> Residuals:
+def weighted(spread: Residuals, weights: np.ndarray) -> Residuals:
     """Residuals of sums of means by `weights` float64 [columns, sums]; unknown where a part is."""
     used = np.abs(weights)
-    known = found.shares.any(axis=0)
-    shares = _times(found.shares, used / used.sum(axis=0))
+    known = spread.shares.any(axis=0)
+    shares = _times(spread.shares, used / used.sum(axis=0))
     shares[:, used[~known].any(axis=0)] = 0.0
     return Residuals(
-        _times(found.means[None], weights)[0],
-        _times(found.parts, weights),
+        _times(spread.means[None], weights)[0],
+        _times(spread.parts, weights),
         shares,
-        _times(found.sizes[None], used)[0],
+        _times(spread.sizes[None], used)[0],
     )
 
 
-def macro(found: Residuals, groups: Sequence[Sequence[int]]) -> Residuals:
+def macro(spread: Residuals, groups: Sequence[Sequence[int]]) -> Residuals:
     """Residuals of the mean over each group of columns."""
-    weights = np.zeros((len(found.means), len(groups)))
+    weights = np.zeros((len(spread.means), len(groups)))
     for group, columns in enumerate(groups):
         weights[list(columns), group] = 1 / len(columns)
-    return weighted(found, weights)
+    return weighted(spread, weights)
 
 
 def simultaneous_intervals(
-    found: Residuals, confidence: float = 0.95, draws: int = 10_000, seed: int = 0
+    spread: Residuals, confidence: float = 0.95, draws: int = 10_000, seed: int = 0
 ) -> Intervals:
     """Mean ± t × cluster standard error; all columns' truths lie within at once.
 
@@ -93,14 +93,14 @@ def simultaneous_intervals(
     """
     check_confidence(confidence)
     check_draws(draws, seed, "draws")
-    count = (found.shares > 0).sum(axis=0)
-    squares = (found.parts**2).sum(axis=0)
-    varies = (np.sqrt(squares) > _CONSTANT * found.sizes) & (count > 1)
-    u = reach_of(_largest(found, varies, draws, seed), confidence)
+    count = (spread.shares > 0).sum(axis=0)
+    squares = (spread.parts**2).sum(axis=0)
+    varies = (np.sqrt(squares) > _CONSTANT * spread.sizes) & (count > 1)
+    u = reach_of(_largest(spread, varies, draws, seed), confidence)
     error = np.sqrt(squares * count / np.maximum(count - 1, 1))
     reach = np.where(varies, in_errors(u, count) * error, 0.0)
     reach[least_p(count) > round(1 - confidence, 10)] = np.nan
-    return Intervals(found.means - reach, found.means + reach, np.zeros(len(count), dtype=int))
+    return Intervals(spread.means - reach, spread.means + reach)
 
 
 def reach_of(largest: np.ndarray, confidence: float) -> float:
@@ -118,9 +118,9 @@ def in_errors(u: float, count: np.ndarray) -> np.ndarray:
     return np.where(enough, u * np.sqrt((count - 1) / np.where(enough, left, np.inf)), np.nan)
 
 
-def _largest(found: Residuals, varies: np.ndarray, draws: int, seed: int) -> np.ndarray:
+def _largest(spread: Residuals, varies: np.ndarray, draws: int, seed: int) -> np.ndarray:
     """The largest u over the columns that vary, float64 [draws]; 0 without any."""
-    parts, shares = found.parts[:, varies], found.shares[:, varies]
+    parts, shares = spread.parts[:, varies], spread.shares[:, varies]
     # in units of the column's spread, on a grid: no thread or library changes a draw
     scale = np.sqrt((parts**2).sum(axis=0))
     parts = on_grid(parts / scale)

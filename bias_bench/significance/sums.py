@@ -34,12 +34,10 @@ def cluster_sums(values: np.ndarray, clusters: np.ndarray) -> ClusterSums:
     empty = np.flatnonzero(~present.any(axis=0))
     if len(empty):
         raise BiasBenchError(f"column {empty[0]} has no values; leave it out")
-    count = int(clusters.max()) + 1 if len(clusters) else 0
-    sums = np.zeros((count, values.shape[1]))
-    np.add.at(sums, clusters, np.where(present, values, 0.0))
-    cells = np.zeros((count, values.shape[1]), dtype=np.int64)
-    np.add.at(cells, clusters, present)
-    return ClusterSums(sums, cells)
+    shape = (int(clusters.max(initial=-1)) + 1, values.shape[1])
+    slots, size = (clusters[:, None] * shape[1] + np.arange(shape[1]))[present], shape[0] * shape[1]
+    sums = np.bincount(slots, values[present], size)
+    return ClusterSums(sums.reshape(shape), np.bincount(slots, minlength=size).reshape(shape))
 
 
 def on_grid(sums: np.ndarray) -> np.ndarray:

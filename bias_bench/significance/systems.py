@@ -1,17 +1,55 @@
-"""Which run folders are one system: the same recipe, backbone and settings under several seeds."""
+"""Finished runs, and which are one system: one recipe, backbone and settings, several seeds."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
-from bias_bench.errors import DataError, UsageError
-from bias_bench.kinds import LUCENE
-from bias_bench.manifest import NO_PRECISION
-from bias_bench.significance.run_values import RunFolder
+from bias_bench.errors import BiasBenchError, DataError, UsageError, first_few
+from bias_bench.evaluation.metrics_document import Metrics
+from bias_bench.evaluation.run_files import require_undamaged
+from bias_bench.evaluation.run_record import RunRecord
+from bias_bench.evaluation.settings import parse_setting
+from bias_bench.system.files import digest
 
-FEW_SEEDS = 5
+_READ = ("metrics.json", "scores.parquet", "ranks.parquet", "robustness.parquet")
+# of an experiment: what makes a repetition of the same system, or decides no result
+_NOT_OF_THE_RECIPE = {"benchmark", "data_dir", "metrics", "seed"}
+_NOT_OF_THE_ENCODING = {"precision", "batch_tokens"}
+
+
+class FinishedRun(NamedTuple):
+    """A complete run folder. Runs of equal `settings` differ at most in seed and precision."""
+
+    folder: Path
+    record: RunRecord
+    settings: str
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.resolve().name
+
+    @property
+    def seed(self) -> int:
+        """The experiment's seed."""
+        return self.record.seeds[0]
+
+    @property
+    def unseeded(self) -> str:
+        """What was run, as ``recipe@backbone``."""
+        return self.record.system.rpartition("#")[0]
+
+    @property
+    def languages(self) -> set[str]:
+        """The benchmark's languages; of a run of an early version, its settings'."""
+        if self.record.languages:
+            return set(self.record.languages)
+        kinds = Metrics.load(self.folder).retrieval.values()
+        return {parse_setting(name).query_language for kind in kinds for name in kind.per_setting}
 
 
 class Compared(NamedTuple):
@@ -23,14 +61,31 @@ class Compared(NamedTuple):
 
     name: str
     label: str
-    runs: tuple[RunFolder, ...]
+    runs: tuple[FinishedRun, ...]
 
     @property
     def seeds(self) -> tuple[int, ...]:
+        """The seed of each run."""
         return tuple(run.seed for run in self.runs)
 
 
-def gather_systems(runs: Sequence[RunFolder]) -> list[Compared]:
+def read_finished(folder: Path) -> FinishedRun:
+    """The run of a folder; BiasBenchError or DataError where it is not a complete run."""
+    record = RunRecord.load(folder)
+    if not record.complete:
+        advice = (
+            "repeat the command that made it"
+            if record.external
+            else f"finish it with `biasbench run {folder / 'experiment.yaml'}`"
+        )
+        raise BiasBenchError(f"{folder}: the run is not complete ({record.status}); {advice}")
+    require_undamaged(folder, record, _READ)
+    if record.external and record.depth is None:
+        raise DataError(f"{folder}: manifest.json lacks depth; repeat the run")
+    return FinishedRun(folder, record, _settings_key(folder))
+
+
+def gather_systems(runs: Sequence[FinishedRun]) -> list[Compared]:
     """Systems in the order of their first runs. Names and labels are unique.
 
     Runs of one system must differ in their seeds; where two do not, each run is a system of its
@@ -38,10 +93,10 @@ def gather_systems(runs: Sequence[RunFolder]) -> list[Compared]:
     there is only one system.
     """
     _require_one_benchmark(runs)
-    groups: dict[tuple[str, str], list[RunFolder]] = {}
+    groups: dict[tuple[str, str], list[FinishedRun]] = {}
     for run in runs:
-        groups.setdefault((run.system.rpartition("#")[0], run.settings), []).append(run)
-    members: list[tuple[RunFolder, ...]] = []
+        groups.setdefault((run.unseeded, run.settings), []).append(run)
+    members: list[tuple[FinishedRun, ...]] = []
     for group in groups.values():
         if len({run.seed for run in group}) == len(group):
             members.append(tuple(sorted(group, key=lambda run: run.seed)))
@@ -50,12 +105,11 @@ def gather_systems(runs: Sequence[RunFolder]) -> list[Compared]:
     if len(members) < 2:
         only = members[0]
         what = f"{len(only)} seeds of one system" if len(only) > 1 else "one run"
-        raise UsageError(f"nothing to compare: given is {what}, {only[0].system}; add another run")
+        raise UsageError(
+            f"nothing to compare: given is {what}, {only[0].record.system}; add another run"
+        )
     members.sort(key=lambda group: min(runs.index(run) for run in group))
-    names = [
-        group[0].system if len(group) == 1 else group[0].system.rpartition("#")[0]
-        for group in members
-    ]
+    names = [group[0].unseeded if len(group) > 1 else group[0].record.system for group in members]
     folders = _distinct([group[0].name for group in members])
     unique = Counter(names)
     names = [
@@ -65,78 +119,44 @@ def gather_systems(runs: Sequence[RunFolder]) -> list[Compared]:
     return [Compared(*both) for both in zip(names, _labels(members, folders), members, strict=True)]
 
 
-def warnings_about(systems: Sequence[Compared]) -> list[str]:
-    """What a reader must know of the runs before believing a comparison."""
-    found = []
-    runs = [run for system in systems for run in system.runs]
-    encoded = [run for run in runs if not run.scored and run.precision != NO_PRECISION]
-    precisions = {run.precision: run.name for run in encoded}
-    if len(precisions) > 1:
-        named = ", ".join(f"{key} in {name}" for key, name in sorted(precisions.items()))
-        found.append(
-            f"the runs differ in encoding precision ({named}), which alone can move AP by up to "
-            "0.001; encode all in one precision to be sure of small differences"
-        )
-    indexes = {run.searched: run.name for run in runs if not run.scored}
-    if len(indexes) > 1:
-        named = ", ".join(f"{key} in {name}" for key, name in sorted(indexes.items()))
-        found.append(
-            f"the runs differ in what was searched through ({named}): what an index misses "
-            "changes the figures of its system; use one retrieval.index to compare encoders"
-        )
-    few = [system for system in systems if 1 < len(system.seeds) < FEW_SEEDS]
-    if few:
-        named = ", ".join(f"{system.label} has {len(system.seeds)}" for system in few)
-        found.append(
-            f"fewer than {FEW_SEEDS} seeds understate the interval, and p ({named}): 95 % ones "
-            "hold about 77 % of the time with 2 seeds, 89 % with 3"
-        )
-    several = any(len(system.seeds) > 1 for system in systems)
-    alone = [
-        system.label
-        for system in systems
-        if len(system.seeds) == 1 and "zero-shot@" not in system.name
-    ]
-    if several and alone:
-        found.append(
-            f"one seed of {', '.join(alone)}: what training again would change there is not known"
-        )
-    given = Counter(run.folder.resolve() for run in runs)
-    found += [
-        f"{folder} was given {'twice' if times == 2 else f'{times} times'}: a run differs from "
-        "itself in nothing, whatever the tests say"
-        for folder, times in given.items()
-        if times > 1
-    ]
-    lexical = [system.label for system in systems if f"@{LUCENE}" in system.runs[0].system]
-    if lexical:
-        found.append(
-            f"what {', '.join(lexical)} does not match is ranked by id: its rank distances, and "
-            "whatever else looks deep into rankings, are mostly chance"
-        )
-    if any(run.demonstration for run in runs):
-        found.append(f"{runs[0].benchmark} is a demonstration: too small for any claim")
-    return found
-
-
-def _require_one_benchmark(runs: Sequence[RunFolder]) -> None:
+def _require_one_benchmark(runs: Sequence[FinishedRun]) -> None:
     first = runs[0]
+    benchmark, content = first.record.benchmark, first.record.collection
     for run in runs[1:]:
-        if run.benchmark != first.benchmark:
+        if run.record.benchmark != benchmark:
             raise DataError(
-                f"{run.folder}: is a run of {run.benchmark}, but {first.folder} of "
-                f"{first.benchmark}; compare runs of one benchmark"
+                f"{run.folder}: is a run of {run.record.benchmark}, but {first.folder} of "
+                f"{benchmark}; compare runs of one benchmark"
             )
-        if run.data != first.data:
-            raise DataError(
-                f"{run.folder}: was run on another version of {run.benchmark} (content sha256 "
-                f"{run.data[:12]}…) than {first.folder} ({first.data[:12]}…); repeat one of them"
-            )
+        if run.record.collection == content:
+            continue
+        if run.languages != first.languages:
+            raise DataError(_other_languages(run, first))
+        raise DataError(
+            f"{run.folder}: was run on another version of {benchmark} (content sha256 "
+            f"{run.record.collection[:12]}…) than {first.folder} ({content[:12]}…); repeat one "
+            "of them"
+        )
 
 
-def _labels(members: Sequence[tuple[RunFolder, ...]], folders: Sequence[str]) -> list[str]:
+def _other_languages(run: FinishedRun, first: FinishedRun) -> str:
+    """Which languages only one of two runs has, and how both come to the same ones."""
+    common = run.languages & first.languages
+    more = {one.folder: sorted(one.languages - common) for one in (run, first)}
+    only = [f"{first_few(names, 6)} only in {folder}" for folder, names in more.items() if names]
+    advice = "compare runs of the same ones"
+    if common and not (run.record.external or first.record.external):
+        which = "both" if len(only) == 2 else next(folder for folder in more if more[folder])
+        advice = f"repeat {which} with --set 'languages=[{', '.join(sorted(common))}]'"
+    return (
+        f"{run.folder}: has other languages of {run.record.benchmark} than {first.folder} "
+        f"({'; '.join(only)}), and so other pools; {advice}"
+    )
+
+
+def _labels(members: Sequence[tuple[FinishedRun, ...]], folders: Sequence[str]) -> list[str]:
     """The recipes if they differ, else recipes and backbones, else the folders' names."""
-    systems = [group[0].system.rpartition("#")[0] for group in members]
+    systems = [group[0].unseeded for group in members]
     recipes = [system.partition("@")[0] for system in systems]
     for names in (recipes, systems):
         if len(set(names)) == len(names):
@@ -147,8 +167,25 @@ def _labels(members: Sequence[tuple[RunFolder, ...]], folders: Sequence[str]) ->
 def _distinct(names: Sequence[str]) -> list[str]:
     """Names with (2), (3), … after repeated ones."""
     seen: Counter[str] = Counter()
-    found = []
+    distinct = []
     for name in names:
         seen[name] += 1
-        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return found
+        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return distinct
+
+
+def _settings_key(folder: Path) -> str:
+    """Equal for runs of one recipe and backbone under equal settings, whatever the seed."""
+    from bias_bench.config.experiment import make_experiment, read_yaml
+
+    content = read_yaml(folder / "experiment.yaml")
+    # one of a version with other settings is taken as it is written
+    with suppress(UsageError):
+        content = make_experiment(content).model_dump()
+    settings = {key: value for key, value in content.items() if key not in _NOT_OF_THE_RECIPE}
+    encoding = settings.get("encoding")
+    if isinstance(encoding, dict):
+        settings["encoding"] = {
+            key: value for key, value in encoding.items() if key not in _NOT_OF_THE_ENCODING
+        }
+    return digest(settings)

@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bias_bench.console import warn
 from bias_bench.errors import BiasBenchError
-from bias_bench.files import (
+from bias_bench.system.console import warn
+from bias_bench.system.files import (
     atomic_folder,
     read_json,
     sha256_file,
     write_json,
 )
-from bias_bench.files import digest as digest_of
+from bias_bench.system.files import digest as digest_of
 
 ENCODER = "encoder."
 _KEPT = 2
@@ -51,13 +51,13 @@ class Trained(NamedTuple):
 
     def encoder_gradients(self) -> list[torch.Tensor]:
         """The gradients of the encoder's parameters, zeros where this process has none."""
-        found = []
+        gradients = []
         for name, parameter in self.parameters.items():
             if name.startswith(ENCODER):
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-                found.append(parameter.grad)
-        return found
+                gradients.append(parameter.grad)
+        return gradients
 
     @property
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -121,8 +121,8 @@ def _step(folder: Path, step: int) -> Path:
 
 def _steps(folder: Path) -> list[Path]:
     """The checkpoints in `folder`, by step."""
-    found = {path: _NAME.fullmatch(path.name) for path in folder.glob("step-*")}
-    return sorted((path for path in found if found[path]), key=lambda path: int(path.name[5:]))
+    checkpoints = (path for path in folder.glob("step-*") if _NAME.fullmatch(path.name))
+    return sorted(checkpoints, key=lambda path: int(path.name[5:]))
 
 
 def newest_name(folder: Path) -> str:

@@ -8,27 +8,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bias_bench.datasets.pairs import Pairs
-from bias_bench.files import digest_texts
-from bias_bench.negatives.labels import label_texts
-from bias_bench.negatives.mining import Mined
-from bias_bench.negatives.sampling import draw
+from bias_bench.data.pairs import Pairs
+from bias_bench.system.files import digest_texts
+from bias_bench.training.negatives.labels import TextLabels, label_texts
+from bias_bench.training.negatives.mining import Mined
+from bias_bench.training.negatives.sampling import draw
 
 
 class HardNegatives(NamedTuple):
     """Negatives by query or by pair, and who is parallel to whom.
 
-    `texts`, with int64 `languages` and `families` [texts]; `query_families` and
-    `candidate_families` are those of the pairs' texts. Rows of `mined` belong to query texts, or,
-    where `keys` int64 [rows] is given, ascending, to pairs: query × number of candidate texts +
-    candidate.
+    `texts`, with int `languages` and `families` [texts]; `labels` are of the pairs' texts. Rows of
+    `mined` belong to query texts, or, where `keys` int64 [rows] is given, ascending, to pairs:
+    query × number of candidate texts + candidate.
     """
 
     texts: tuple[str, ...]
     languages: np.ndarray
     families: np.ndarray
-    query_families: np.ndarray
-    candidate_families: np.ndarray
+    labels: TextLabels
     mined: Mined
     keys: np.ndarray | None = None
 
@@ -45,64 +43,53 @@ class HardNegatives(NamedTuple):
         Those in the language of the row's positive come first, so that a candidate's language says
         nothing about its label. Pure in seed, step and row; what a row lacks is left out.
         """
-        wanted = pairs.query[rows].astype(np.int64)
+        of_mined = pairs.query[rows].astype(np.int64)
         if self.keys is not None:
-            wanted = wanted * len(self.candidate_families) + pairs.candidate[rows]
-            places = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-            known = self.keys[places] == wanted
-            rows, wanted = rows[known], places[known]
-        drawn = draw(self.mined, wanted, number, seed, step, pairs.candidate_language[rows])
+            keys = of_mined * len(self.labels.candidates.family) + pairs.candidate[rows]
+            places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+            known = self.keys[places] == keys
+            rows, of_mined = rows[known], places[known]
+        drawn = draw(self.mined, of_mined, number, seed, step, pairs.candidate_language[rows])
         return drawn[drawn >= 0].astype(np.int64)
 
 
 def mined_negatives(pairs: Pairs, mined: Mined) -> HardNegatives:
     """Negatives mined for the queries of `pairs`."""
     labels = label_texts(pairs)
-    families = labels.candidates.family.astype(np.int64)
     return HardNegatives(
-        texts=pairs.candidate_texts,
-        languages=labels.candidates.language.astype(np.int64),
-        families=families,
-        query_families=labels.queries.family.astype(np.int64),
-        candidate_families=families,
-        mined=mined,
+        pairs.candidate_texts, labels.candidates.language, labels.candidates.family, labels, mined
     )
 
 
 def given_negatives(pairs: Pairs, texts_of_row: Mapping[int, tuple[str, ...]]) -> HardNegatives:
     """Negatives that came with the training data, by row of `pairs`, in the candidate's language.
 
-    A text that is no candidate is a family of its own.
+    A text that is not a candidate is a family of its own.
     """
-    numbers: dict[tuple[str, int], int] = {}
+    numbers: dict[tuple[str, int], int] = {}  # of texts in a language
     rows = np.array(sorted(texts_of_row), dtype=np.int64)
-    width = max((len(texts) for texts in texts_of_row.values()), default=0)
+    width = max(map(len, texts_of_row.values()), default=0)
+    keys = pairs.query[rows].astype(np.int64) * len(pairs.candidate_texts) + pairs.candidate[rows]
+    order = np.argsort(keys, kind="stable")
     table = np.full((len(rows), width), -1, dtype=np.int32)
     for place, row in enumerate(rows.tolist()):
         language = int(pairs.candidate_language[row])
         for column, text in enumerate(texts_of_row[row]):
             table[place, column] = numbers.setdefault((text, language), len(numbers))
+    table, languages = table[order], np.array([language for _, language in numbers], dtype=np.int64)
     labels = label_texts(pairs)
-    own = {text: row for row, text in enumerate(pairs.candidate_texts)}
+    row_of_text = {text: row for row, text in enumerate(pairs.candidate_texts)}
     beyond = int(labels.candidates.family.max(initial=0)) + 1
     families = [
-        labels.candidates.family[own[text]] if text in own else beyond + number
+        labels.candidates.family[row_of_text[text]] if text in row_of_text else beyond + number
         for number, (text, _) in enumerate(numbers)
     ]
-    languages = np.array([language for _, language in numbers], dtype=np.int64)
-    keys = pairs.query[rows].astype(np.int64) * len(pairs.candidate_texts) + pairs.candidate[rows]
-    order = np.argsort(keys, kind="stable")
-    table = table[order]
+    mined = Mined(
+        table,
+        np.where(table >= 0, languages[table], -1).astype(np.int32),
+        np.full(table.shape, np.nan, dtype=np.float32),
+    )
+    texts = tuple(text for text, _ in numbers)
     return HardNegatives(
-        texts=tuple(text for text, _ in numbers),
-        languages=languages,
-        families=np.array(families, dtype=np.int64),
-        query_families=labels.queries.family.astype(np.int64),
-        candidate_families=labels.candidates.family.astype(np.int64),
-        mined=Mined(
-            table,
-            np.where(table >= 0, languages[table], -1).astype(np.int32),
-            np.full(table.shape, np.nan, dtype=np.float32),
-        ),
-        keys=keys[order],
+        texts, languages, np.array(families, dtype=np.int64), labels, mined, keys[order]
     )

@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from bias_bench.config.training import TrainingSettings
 from bias_bench.encoders.backbone import Loaded
 from bias_bench.encoders.encoder import padding_id
 from bias_bench.encoders.profile import Profile
-from bias_bench.processes import ALONE, Processes
-from bias_bench.training.embedder import Embedder
+from bias_bench.system.processes import ALONE, Processes
 from bias_bench.training.hard_negatives import HardNegatives
-from bias_bench.training.settings import TrainingSettings
-from bias_bench.training.step import Batch, How
+from bias_bench.training.step import Batch, Embedder, StepOptions
 
 
 class Job(NamedTuple):
@@ -42,11 +41,13 @@ class Job(NamedTuple):
         chosen = self.loaded.model if model is None else model
         return Embedder(chosen, pad_id, pooling, self.device, self.bf16, batch.texts)
 
-    def how(self, seed: list[int]) -> How:
+    def step_options(self, seed: list[int]) -> StepOptions:
         """How batches are computed, dropout seeded by `seed` and by chunk."""
         settings = self.settings
 
         def seed_chunk(number: int) -> None:
             torch.manual_seed(np.random.SeedSequence([*seed, number]).generate_state(1)[0].item())
 
-        return How(settings.chunk_tokens, settings.gradient_cache, seed_chunk, self.processes)
+        return StepOptions(
+            settings.chunk_tokens, settings.gradient_cache, seed_chunk, self.processes
+        )

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from bias_bench.datasets.pairs import Pairs
+from bias_bench.data.pairs import Pairs
 from bias_bench.errors import DataError
-from bias_bench.files import make_folder, named_where_full, parse_json
+from bias_bench.system.files import make_folder, named_where_full, parse_json
 from bias_bench.training.objective import Losses, Objective
 
 
@@ -48,10 +48,10 @@ def read_log(path: Path, steps: int) -> list[dict[str, Any]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         rows = [parse_json(line) for line in lines[:steps]]
-        found = [row["step"] for row in rows]
+        logged = [row["step"] for row in rows]
     except (ValueError, KeyError, TypeError):
-        found = []
-    if found != list(range(1, steps + 1)):
+        logged = []
+    if logged != list(range(1, steps + 1)):
         raise DataError(
             f"{path}: damaged: does not hold steps 1 to {steps}, which the checkpoint is of; "
             f"delete {path.parent / 'checkpoints'} to train from scratch"

@@ -7,25 +7,28 @@ resumed run is an uninterrupted one, bit for bit, on the CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from bias_bench.console import progress as progress_bar
-from bias_bench.console import say, warn
-from bias_bench.datasets.pairs import Pairs
+from bias_bench.data.pairs import Pairs
 from bias_bench.errors import BiasBenchError
-from bias_bench.training.batches import (
-    Tokens,
-    make_batch,
-    rows_of_steps,
-    tokenize,
-    with_negatives,
+from bias_bench.system.console import progress as progress_bar
+from bias_bench.system.console import say, warn
+from bias_bench.training.batches import Tokens, make_batch, rows_of_steps, tokenize
+from bias_bench.training.build import (
+    clip,
+    make_objective,
+    make_teacher,
+    make_trained,
+    set_learning_rate,
 )
-from bias_bench.training.build import initialise, make_attack, make_objective, make_teacher
 from bias_bench.training.checkpoint import (
     Progress,
     Trained,
@@ -36,13 +39,12 @@ from bias_bench.training.checkpoint import (
 )
 from bias_bench.training.job import Job
 from bias_bench.training.log import append_log, cut_log, log_row, read_log
+from bias_bench.training.negatives.labels import used_labels
 from bias_bench.training.objective import Losses, Objective
-from bias_bench.training.optimizer import clip, make_trained, set_learning_rate
-from bias_bench.training.perturbation import CONTRASTIVE, Attack, Passes, perturbed_step
+from bias_bench.training.perturbation import CONTRASTIVE, Passes, perturbed_step
 from bias_bench.training.plan import BatchPlan
-from bias_bench.training.settings import TrainingSettings
 from bias_bench.training.step import Batch, embed_all, evaluate
-from bias_bench.training.termination import Termination
+from bias_bench.training.terms.negative_bank import NegativeBank
 
 _VALIDATION_BATCHES, _VALIDATION_PAIRS = 8, 512
 _SMALLEST_VALIDATION = 8  # a query among fewer candidates tells little
@@ -56,13 +58,12 @@ class Folders(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """A job made ready; of it, hard negatives alone change from step to step."""
+    """A job that is ready to run; of it, only the hard negatives change from step to step."""
 
     job: Job
     pairs: Pairs
     tokens: Tokens
     objective: Objective
-    attack: Attack | None
     teacher: Any
     trained: Trained
     folders: Folders
@@ -93,7 +94,7 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
     refresh = _refresh_steps(job, plan)
     new: list[dict[str, Any]] = []  # rows of the log since the last checkpoint
     with (
-        Termination() as termination,
+        _asked_to_stop() as signals,
         progress_bar("train", settings.steps, "steps") as advance,
     ):
         advance(progress.step)
@@ -117,18 +118,34 @@ def train(job: Job, pairs: Pairs, folders: Folders) -> Progress:
                 progress = Progress(step, *best)
             progress = progress._replace(step=step)
             new.append(row)
-            asked = job.processes.any(termination.asked)
-            if evaluated or last or asked or _is_kept(settings, step, refresh):
+            stop = job.processes.any(bool(signals))
+            due = step % settings.checkpoint_every == 0
+            mining = refresh and step % refresh == 0  # comes next, and can so be repeated
+            if evaluated or last or stop or due or mining:
                 if job.processes.rank == 0:
                     append_log(folders.log, new)
                     save_checkpoint(folders.checkpoints, run.trained, progress, job.digest)
                 new = []
                 job.processes.wait()
-            if asked:
+            if stop:
                 raise KeyboardInterrupt
     if progress.best_loss is not None and progress.best_step != progress.step:
         load_best(folders.checkpoints, run.trained, progress)
     return progress
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[set[int]]:
+    """What SIGTERM adds to, and does no more in the block, so that a checkpoint is saved first."""
+    signals: set[int] = set()
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
+    previous = signal.signal(signal.SIGTERM, lambda number, _: signals.add(number))
+    try:
+        yield signals
+    finally:
+        signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
 
 def _start(run: _Run) -> tuple[Progress, int]:
@@ -138,7 +155,7 @@ def _start(run: _Run) -> tuple[Progress, int]:
     progress = load_newest(run.folders.checkpoints, run.trained, run.job.digest)
     if progress is None:
         progress = Progress(0, 0, None)
-        initialise(run.objective, run.job, run.pairs, run.tokens)
+        _fill_bank(run)
     rows = read_log(run.folders.log, progress.step)
     if run.job.processes.rank == 0:
         cut_log(run.folders.log, progress.step)
@@ -146,6 +163,50 @@ def _start(run: _Run) -> tuple[Progress, int]:
         say(f"training goes on after step {progress.step}")
     after = (row for row in rows if row["step"] > progress.best_step)
     return progress, sum("validation" in row for row in after)
+
+
+def _fill_bank(run: _Run) -> None:
+    """Start the bank from candidates of the pairs, equally many of each language where possible.
+
+    Hard negatives are preferred where there are any.
+    """
+    terms = (term for _, term in run.objective.terms.values())
+    bank = next((term for term in terms if isinstance(term, NegativeBank)), None)
+    if bank is None:
+        return
+    job, pairs, ids = run.job, run.pairs, run.tokens.candidates
+    languages = used_labels(pairs.candidate, pairs.candidate_language, len(pairs.candidate_texts))
+    usable = np.unique(pairs.candidate)
+    if job.negatives is not None:
+        languages, ids = job.negatives.languages, run.tokens.negatives
+        usable = np.unique(job.negatives.mined.negatives)
+        usable = usable[usable >= 0]
+    random = np.random.default_rng([job.seed, 3])
+    rows = usable[_balanced(languages[usable], len(bank.bank), random)]
+    nothing = np.zeros(0, dtype=np.int64)
+    batch = Batch([], [ids[row] for row in rows], nothing, nothing, nothing, nothing)
+    with _evaluating(job.loaded.model):
+        vectors = embed_all(job.embedder(batch), batch, job.step_options([job.seed, 3]))
+    bank.initialise(vectors, torch.from_numpy(languages[rows]))
+
+
+def _balanced(languages: np.ndarray, number: int, random: np.random.Generator) -> np.ndarray:
+    """`number` indexes of `languages`, languages in turn, each as seldom again as possible."""
+    order = random.permutation(len(languages))
+    by_language = order[np.argsort(languages[order], kind="stable")]
+    _, counts = np.unique(languages[by_language], return_counts=True)
+    turn = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.resize(by_language[np.argsort(turn, kind="stable")], number)
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Without dropout."""
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
 
 
 def _prepare(job: Job, training: Pairs, folders: Folders) -> _Run:
@@ -158,15 +219,15 @@ def _prepare(job: Job, training: Pairs, folders: Folders) -> _Run:
     teacher = make_teacher(objective, job.loaded.model, job.device)
     trained = make_trained(job.loaded.model, objective, settings, job.device)
     tokens = tokenize(job.loaded.tokenizer, job.profile, settings, training, job.negatives)
-    return _Run(job, training, tokens, objective, make_attack(settings), teacher, trained, folders)
+    return _Run(job, training, tokens, objective, teacher, trained, folders)
 
 
 def _refresh_steps(job: Job, plan: BatchPlan) -> int:
     """Steps between two minings; 0 for none after the first."""
-    wanted = job.settings.negatives
-    if job.mine_again is None or wanted is None or wanted.refresh_epochs is None:
+    negatives = job.settings.negatives
+    if job.mine_again is None or negatives is None or negatives.refresh_epochs is None:
         return 0
-    return max(1, round(wanted.refresh_epochs * len(plan) / job.settings.accumulate))
+    return max(1, round(negatives.refresh_epochs * len(plan) / job.settings.accumulate))
 
 
 def _with_due_negatives(run: _Run, step: int, refresh: int) -> _Run:
@@ -174,17 +235,9 @@ def _with_due_negatives(run: _Run, step: int, refresh: int) -> _Run:
     due = (step - 1) // refresh * refresh if refresh else 0
     if due == run.mined_after or run.job.mine_again is None:
         return run
-    run.job.loaded.model.eval()
-    try:
+    with _evaluating(run.job.loaded.model):
         negatives = run.job.mine_again(due)
-    finally:
-        run.job.loaded.model.train()
     return run._replace(job=run.job._replace(negatives=negatives), mined_after=due)
-
-
-def _is_kept(settings: TrainingSettings, step: int, refresh: int) -> bool:
-    """Whether a checkpoint is due after `step`; before mining, so that it can be repeated."""
-    return step % settings.checkpoint_every == 0 or bool(refresh and step % refresh == 0)
 
 
 def _plan(job: Job, pairs: Pairs, batch_size: int, leave_out_small: bool = False) -> BatchPlan:
@@ -193,16 +246,6 @@ def _plan(job: Job, pairs: Pairs, batch_size: int, leave_out_small: bool = False
         pairs, settings.mixture, batch_size, job.seed, settings.dataset_exponent, settings.order,
         leave_out_small,
     )  # fmt: skip
-
-
-def _batch(run: _Run, pairs: Pairs, rows: np.ndarray, progress: float, draw: int) -> Batch:
-    """The batch of these rows of `pairs`, with hard negatives where the settings ask for them."""
-    batch = make_batch(pairs, run.tokens, rows, progress)
-    negatives, wanted = run.job.negatives, run.job.settings.negatives
-    if negatives is None or wanted is None:
-        return batch
-    drawn = negatives.draw(pairs, rows, wanted.per_query, run.job.seed, draw)
-    return with_negatives(batch, run.tokens, negatives, pairs, rows, drawn)
 
 
 def _step(run: _Run, rows_of_batches: Sequence[np.ndarray], step: int) -> Losses:
@@ -218,12 +261,18 @@ def _step(run: _Run, rows_of_batches: Sequence[np.ndarray], step: int) -> Losses
             losses.append(_gradients(run, rows, step, number))
     if run.job.processes.number > 1:
         run.job.processes.add(run.trained.encoder_gradients())
-    found = {"loss": _mean(losses).total.item()}
+    mean = _mean(losses)
     norms = clip(run.trained, run.job.settings.clip)
-    found |= {f"norm of the gradient of {owner}": norm for owner, norm in norms.items()}
-    _require_finite(found, step, rows_of_batches[0], run.folders)
+    values = {f"norm of the gradient of {owner}": norm for owner, norm in norms.items()}
+    for name, value in {"loss": mean.total.item(), **values}.items():
+        if not math.isfinite(value):
+            raise BiasBenchError(
+                f"{name} is {value} at step {step} (pairs {rows_of_batches[0][:5].tolist()}…); "
+                f"last checkpoint: {newest_name(run.folders.checkpoints)}; "
+                "lower training.learning_rate, or set training.precision=float32"
+            )
     run.trained.optimizer.step()
-    return _mean(losses)
+    return mean
 
 
 def _gradients(run: _Run, rows: np.ndarray, step: int, number: int) -> Losses:
@@ -232,28 +281,26 @@ def _gradients(run: _Run, rows: np.ndarray, step: int, number: int) -> Losses:
     seed = [job.seed, step, number]
     progress = (step - 1) / settings.steps
     draw = (step - 1) * settings.accumulate + number + 1
-    batch = _batch(run, run.pairs, rows, progress, draw)
-    how = job.how(seed)
+    batch = make_batch(job, run.pairs, run.tokens, rows, progress, draw)
+    options = job.step_options(seed)
     if run.teacher is not None:
         embed = job.embedder(batch, run.teacher)
-        batch = batch._replace(teacher=embed_all(embed, batch, how))
+        batch = batch._replace(teacher=embed_all(embed, batch, options))
     passes = Passes(
-        model=job.loaded.model,
         embedder=job.embedder(batch),
         batch=batch,
         objective=run.objective,
-        how=how,
+        options=options,
         seed=int(np.random.SeedSequence(seed).generate_state(1)[0]),
         scale=1 / settings.accumulate,
     )
-    losses = perturbed_step(passes, run.attack) if run.attack else passes.run(None, run.objective)
+    attack = settings.terms.perturbation
+    losses = perturbed_step(passes, attack) if attack else passes.run(None, run.objective)
     passes.embedder.hand_over()
     return losses
 
 
 def _mean(losses: Sequence[Losses]) -> Losses:
-    if len(losses) == 1:
-        return losses[0]
     total = torch.stack([part.total for part in losses]).mean()
     terms = {
         name: torch.stack([part.terms[name] for part in losses]).mean() for name in losses[0].terms
@@ -272,7 +319,10 @@ def _validation_batches(run: _Run, held_out: Pairs) -> list[Batch]:
             continue
         number = max(_VALIDATION_BATCHES, _VALIDATION_PAIRS // size)
         rows = np.concatenate([plan.epoch(epoch) for epoch in range(-(-number // len(plan)))])
-        return [_batch(run, held_out, part, progress=1.0, draw=0) for part in rows[:number]]
+        return [
+            make_batch(run.job, held_out, run.tokens, batch, progress=1.0, draw=0)
+            for batch in rows[:number]
+        ]
     if run.job.settings.held_out:
         warn("too few pairs are held out to validate on; training ends with its last step")
     return []
@@ -281,24 +331,9 @@ def _validation_batches(run: _Run, held_out: Pairs) -> list[Batch]:
 def _validate(run: _Run, batches: Sequence[Batch]) -> float:
     """Mean contrastive loss over the validation batches, without dropout."""
     job, objective = run.job, run.objective.only(CONTRASTIVE)
-    job.loaded.model.eval()
-    try:
+    with _evaluating(job.loaded.model):
         values = [
-            evaluate(job.embedder(batch), batch, objective, job.how([job.seed, 0]))
+            evaluate(job.embedder(batch), batch, objective, job.step_options([job.seed, 0]))
             for batch in batches
         ]
-    finally:
-        job.loaded.model.train()
     return float(np.mean(values))
-
-
-def _require_finite(
-    found: Mapping[str, float], step: int, rows: np.ndarray, folders: Folders
-) -> None:
-    for name, value in found.items():
-        if not math.isfinite(value):
-            raise BiasBenchError(
-                f"{name} is {value} at step {step} (pairs {rows[:5].tolist()}…); last checkpoint: "
-                f"{newest_name(folders.checkpoints)}; lower training.learning_rate, or set "
-                "training.precision=float32"
-            )

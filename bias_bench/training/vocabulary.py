@@ -37,14 +37,14 @@ class KeptRows(torch.nn.Embedding):
 
     def rows(self, ids: torch.Tensor) -> torch.Tensor:
         """Rows of `weight` for token ids, int64 of the same shape; BiasBenchError for others."""
-        found = self.places[ids]
-        if (found < 0).any():
-            missing = ids[found < 0][0].item()
+        rows = self.places[ids]
+        if (rows < 0).any():
+            missing = ids[rows < 0][0].item()
             raise BiasBenchError(
                 f"token {missing} is not in the trimmed vocabulary: the text was not there when it "
                 "was trimmed; --set training.trim_vocabulary=never"
             )
-        return found
+        return rows
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in torch
         return torch.nn.functional.embedding(self.rows(input), self.weight)
@@ -115,8 +115,8 @@ def used_ids(tokenizer: Any, texts: Iterable[str]) -> np.ndarray:
     """Ids, int64 ascending, of all pieces of `texts`, however long, and of their special tokens."""
     stream, used = iter(texts), set[int]()
     while chunk := list(islice(stream, _CHUNK)):
-        found = tokenizer(chunk, return_attention_mask=False, verbose=False)["input_ids"]
-        used.update(chain.from_iterable(found))
+        pieces = tokenizer(chunk, return_attention_mask=False, verbose=False)["input_ids"]
+        used.update(chain.from_iterable(pieces))
     if not used:
         raise BiasBenchError("no text to trim the vocabulary to: the list of texts is empty")
     return np.array(sorted(used), dtype=np.int64)

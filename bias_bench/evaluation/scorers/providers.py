@@ -17,7 +17,7 @@ from bias_bench.errors import BiasBenchError
 from bias_bench.evaluation.metrics import Metric
 from bias_bench.evaluation.ranking import Files
 from bias_bench.evaluation.scorers import pytrec_eval, trec_eval
-from bias_bench.java import anserini_jar, java_command
+from bias_bench.system.java import anserini_jar, java_command
 
 _BUILT_FOR = ("x86_64", "amd64", "i386", "i686")  # processors of pyserini's program on Linux
 
@@ -54,8 +54,8 @@ def _pyserini_missing() -> str | None:
 
 
 def _pytrec_eval_missing() -> str | None:
-    found = importlib.util.find_spec("pytrec_eval")
-    return None if found else "pytrec-eval-terrier is not installed"
+    module = importlib.util.find_spec("pytrec_eval")
+    return None if module else "pytrec-eval-terrier is not installed"
 
 
 TREC_EVAL = (

@@ -6,14 +6,11 @@ It takes the place of pyserini's program where there is none, as on Linux on ARM
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
 
 from bias_bench.evaluation.metrics import Metric
 from bias_bench.evaluation.ranking import Files
 from bias_bench.evaluation.scorers.trec_eval import cut_reciprocal_rank, printed_name, requests
-from bias_bench.evaluation.trec import read_qrels, read_run
+from bias_bench.evaluation.trec import by_query, read_qrels, read_run
 
 
 def score(
@@ -26,26 +23,12 @@ def score(
 def _score_setting(files: Files, metrics: tuple[Metric, ...]) -> dict[Metric, dict[str, float]]:
     import pytrec_eval
 
-    results, judgements = read_run(files.run), read_qrels(files.qrels)
-    run = _nested(results.queries.to_pylist(), results.candidates.to_pylist(), results.scores)
-    qrels = _nested(
-        judgements.queries.to_pylist(), judgements.candidates.to_pylist(), judgements.grades
-    )
-    found = pytrec_eval.RelevanceEvaluator(qrels, set(requests(metrics))).evaluate(run)
+    run, qrels = by_query(read_run(files.run)), by_query(read_qrels(files.qrels))
+    values_of = pytrec_eval.RelevanceEvaluator(qrels, set(requests(metrics))).evaluate(run)
     return {
         metric: {
             query: cut_reciprocal_rank(metric, values[printed_name(metric)])
-            for query, values in found.items()
+            for query, values in values_of.items()
         }
         for metric in metrics
     }
-
-
-def _nested(
-    queries: list[str], candidates: list[str], values: np.ndarray
-) -> dict[str, dict[str, Any]]:
-    """Values by query and candidate, as plain Python numbers."""
-    nested: dict[str, dict[str, Any]] = {}
-    for query, candidate, value in zip(queries, candidates, values.tolist(), strict=True):
-        nested.setdefault(query, {})[candidate] = value
-    return nested

@@ -9,7 +9,7 @@ import numpy as np
 
 from bias_bench.evaluation.metrics import Metric
 from bias_bench.evaluation.ranking import JudgedRankings
-from bias_bench.library_caches import direct_library_caches
+from bias_bench.system.library_caches import direct_library_caches
 
 _NAMES = {"AP": "map", "nDCG": "ndcg", "R": "recall", "RR": "mrr"}
 _NO_RESULT = -2.0  # a number that no judged candidate has

@@ -17,7 +17,7 @@ from bias_bench.errors import BiasBenchError, UsageError
 from bias_bench.evaluation.metrics import Metric
 from bias_bench.evaluation.ranking import Files
 from bias_bench.evaluation.trec import entry_lines
-from bias_bench.java import anserini_jar, java_command
+from bias_bench.system.java import anserini_jar, java_command
 
 _MEASURES = {
     "AP": ("map", "map_cut"),

@@ -8,40 +8,23 @@ positive is a false negative and is left out of the sum. All sums are taken in f
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 
+from bias_bench.config.training import ContrastiveSettings
 from bias_bench.training.objective import Embeddings
 
-Direction = Literal["query_to_candidate", "candidate_to_query", "both"]
-Denominator = Literal["batch", "hard_negatives"]
 _SMALLEST_TEMPERATURE = 0.01
 
 
 class Contrastive(torch.nn.Module):
-    """InfoNCE. `temperature` T is fixed, or learned from that start on.
+    """InfoNCE. The temperature T > 0 is fixed, or learned from that start on, as `settings` say."""
 
-    `direction` ``query_to_candidate`` asks each query for its candidate, ``candidate_to_query``
-    each positive for its query (hard negatives take no part), ``both`` is their mean.
-    `denominator` ``hard_negatives`` sums over the positive and the hard negatives alone, as
-    equation (1) of arXiv:2408.10536 is printed; ``batch`` over all candidates.
-    """
-
-    def __init__(
-        self,
-        temperature: float = 0.03,
-        learned: bool = False,
-        direction: Direction = "query_to_candidate",
-        denominator: Denominator = "batch",
-    ) -> None:
+    def __init__(self, temperature: float, settings: ContrastiveSettings) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"temperature {temperature}: must be above 0")
-        self.direction = direction
-        self.denominator = denominator
+        self.settings = settings
         log_scale = torch.tensor(-math.log(temperature), dtype=torch.float32)
-        if learned:
+        if settings.learned_temperature:
             self.log_scale = torch.nn.Parameter(log_scale)
         else:
             self.register_buffer("log_scale", log_scale)
@@ -53,11 +36,11 @@ class Contrastive(torch.nn.Module):
 
     def forward(self, batch: Embeddings) -> torch.Tensor:
         losses = []
-        if self.direction != "candidate_to_query":
-            losses.append(self._ask(batch.queries, batch.candidates, self._query_mask(batch)))
-        if self.direction != "query_to_candidate":
+        if self.settings.direction != "candidate_to_query":
+            losses.append(self._loss(batch.queries, batch.candidates, self._query_mask(batch)))
+        if self.settings.direction != "query_to_candidate":
             positives = batch.candidates[: len(batch.queries)]
-            losses.append(self._ask(positives, batch.queries, _false_negatives(batch).T))
+            losses.append(self._loss(positives, batch.queries, _false_negatives(batch).T))
         return torch.stack(losses).mean()
 
     def _scale(self) -> torch.Tensor:
@@ -65,21 +48,23 @@ class Contrastive(torch.nn.Module):
 
     def _query_mask(self, batch: Embeddings) -> torch.Tensor:
         size = len(batch.queries)
-        own = torch.eye(size, len(batch.candidates), dtype=torch.bool, device=batch.queries.device)
-        false = (batch.query_groups[:, None] == batch.candidate_groups[None, :]) & ~own
-        if self.denominator == "hard_negatives":
+        device = batch.queries.device
+        positive = torch.eye(size, len(batch.candidates), dtype=torch.bool, device=device)
+        false = (batch.query_groups[:, None] == batch.candidate_groups[None, :]) & ~positive
+        if self.settings.denominator == "hard_negatives":
             if len(batch.candidates) == size:
                 raise ValueError("denominator hard_negatives needs hard negatives in the batch")
-            false[:, :size] |= ~own[:, :size]
+            false[:, :size] |= ~positive[:, :size]
         return false
 
-    def _ask(
-        self, asking: torch.Tensor, asked: torch.Tensor, left_out: torch.Tensor
+    def _loss(
+        self, asking: torch.Tensor, answers: torch.Tensor, left_out: torch.Tensor
     ) -> torch.Tensor:
-        logits = (asking.float() @ asked.float().T) * self._scale()
+        """Of rows [B, d], each of which has the answer of its number as its positive."""
+        logits = (asking.float() @ answers.float().T) * self._scale()
         logits = logits.masked_fill(left_out, -torch.inf)
-        own = torch.arange(len(asking), device=asking.device)
-        return torch.nn.functional.cross_entropy(logits, own)
+        positive = torch.arange(len(asking), device=asking.device)
+        return torch.nn.functional.cross_entropy(logits, positive)
 
 
 def _false_negatives(batch: Embeddings) -> torch.Tensor:

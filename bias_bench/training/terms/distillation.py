@@ -10,23 +10,20 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import kl_div
 
+from bias_bench.config.training import DistillationSettings
 from bias_bench.training.objective import Embeddings
 
 _NO_SCORE = -1e4  # finite, so that 0 times it is 0
 
 
 class Distillation(torch.nn.Module):
-    """In nats, times T²; 0 where the scores are those of the start. `temperature` T > 0.
-
-    With `same_language` only candidates of the query's language count, for whose order the encoder
-    at the start can be trusted.
-    """
+    """In nats, times T²; 0 where the scores are those of the start."""
 
     needs_teacher = True
 
-    def __init__(self, temperature: float = 0.05, same_language: bool = True) -> None:
+    def __init__(self, settings: DistillationSettings) -> None:
         super().__init__()
-        self.temperature, self.same_language = temperature, same_language
+        self.settings = settings
 
     def forward(self, batch: Embeddings) -> torch.Tensor:
         if batch.teacher is None:
@@ -34,14 +31,15 @@ class Distillation(torch.nn.Module):
         size = len(batch.queries)
         student = batch.queries.float() @ batch.candidates.float().T
         teacher = batch.teacher[:size] @ batch.teacher[size:].T
-        if self.same_language:
+        if self.settings.same_language:
             other = batch.query_languages[:, None] != batch.candidate_languages[None]
             several = (~other).sum(dim=1) > 1
             if not several.any():
                 return student.sum() * 0
             student = student.masked_fill(other, _NO_SCORE)[several]
             teacher = teacher.masked_fill(other, _NO_SCORE)[several]
-        expected = (teacher / self.temperature).log_softmax(dim=1)
-        found = (student / self.temperature).log_softmax(dim=1)
-        divergence = kl_div(found, expected, reduction="batchmean", log_target=True)
-        return divergence * self.temperature**2
+        temperature = self.settings.temperature
+        expected = (teacher / temperature).log_softmax(dim=1)
+        measured = (student / temperature).log_softmax(dim=1)
+        divergence = kl_div(measured, expected, reduction="batchmean", log_target=True)
+        return divergence * temperature**2

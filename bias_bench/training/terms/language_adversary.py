@@ -14,35 +14,24 @@ takes a fresh probe.
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch.nn.functional import cross_entropy
 
+from bias_bench.config.training import AdversarySettings
 from bias_bench.errors import UsageError
 from bias_bench.training.objective import Embeddings
-
-Method = Literal["reversal", "confusion"]
 
 
 class LanguageAdversary(torch.nn.Module):
     """Its value is the discriminator's cross-entropy in nats; the encoder's part adds gradients.
 
-    `strength` is λ_max. With `alternate`, discriminator and encoder learn in turns (after
-    arXiv:2404.14339), else both in every step. `seed` starts the discriminator.
+    Of embeddings [rows, `dimensions`] in `languages` >= 2, numbered from 0; `seed` starts the
+    discriminator.
     """
 
     def __init__(
-        self,
-        dimensions: int,
-        languages: int,
-        strength: float = 0.1,
-        method: Method = "reversal",
-        hidden: int = 256,
-        queue: int = 512,
-        alternate: bool = False,
-        learning_rate_factor: float = 10.0,
-        seed: int = 0,
+        self, dimensions: int, languages: int, settings: AdversarySettings, seed: int
     ) -> None:
         super().__init__()
         if languages < 2:
@@ -50,18 +39,18 @@ class LanguageAdversary(torch.nn.Module):
                 "training.terms.language_adversary: the training pairs hold one language only; "
                 "give pairs of several, or leave the adversary out"
             )
-        self.strength, self.method, self.alternate = strength, method, alternate
-        self.learning_rate_factor = learning_rate_factor
+        self.settings = settings
         self.observed: dict[str, float] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.discriminator = torch.nn.Sequential(
-                torch.nn.Linear(dimensions, hidden),
+                torch.nn.Linear(dimensions, settings.hidden),
                 torch.nn.LeakyReLU(0.2),
-                torch.nn.Linear(hidden, languages),
+                torch.nn.Linear(settings.hidden, languages),
             )
-        self.register_buffer("queue", torch.zeros(queue, dimensions))
-        self.register_buffer("queue_languages", torch.full((queue,), -1, dtype=torch.int64))
+        size = settings.queue
+        self.register_buffer("queue", torch.zeros(size, dimensions))
+        self.register_buffer("queue_languages", torch.full((size,), -1, dtype=torch.int64))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
@@ -72,16 +61,16 @@ class LanguageAdversary(torch.nn.Module):
         filled = self.queue_languages >= 0
         logits = self.discriminator(torch.cat([known, self.queue[filled]]) * self._scale)
         loss = cross_entropy(logits, torch.cat([languages, self.queue_languages[filled]]))
-        own = logits[: len(known)].argmax(dim=1) == languages
-        strength = self.strength * schedule(batch.progress)
-        self.observed = {"accuracy": own.float().mean().item(), "strength": strength}
+        correct = logits[: len(known)].argmax(dim=1) == languages
+        strength = self.settings.strength * schedule(batch.progress)
+        self.observed = {"accuracy": correct.float().mean().item(), "strength": strength}
         turn = bool(self.calls % 2)
         if self.training:
             self._remember(known, languages)
             self.calls += 1
-        if self.alternate and turn:
+        if self.settings.alternate and turn:
             loss = loss.detach()
-        if strength and (turn or not self.alternate):
+        if strength and (turn or not self.settings.alternate):
             pressure = strength * self._pressure(vectors, languages)
             loss = loss + (pressure - pressure.detach())
         return loss
@@ -95,7 +84,7 @@ class LanguageAdversary(torch.nn.Module):
         """What the encoder lowers; the discriminator is held fixed."""
         fixed = {name: value.detach() for name, value in self.discriminator.named_parameters()}
         logits = torch.func.functional_call(self.discriminator, fixed, (vectors * self._scale,))
-        if self.method == "reversal":
+        if self.settings.method == "reversal":
             return -cross_entropy(logits, languages)
         return -logits.log_softmax(dim=1).mean(dim=1).mean()
 
@@ -104,10 +93,10 @@ class LanguageAdversary(torch.nn.Module):
         size = len(self.queue)
         if not size:
             return
-        kept, named = vectors[::2][:size], languages[::2][:size]
-        places = (self.seen + torch.arange(len(kept), device=kept.device)) % size
-        self.queue[places], self.queue_languages[places] = kept, named
-        self.seen += len(kept)
+        vectors, languages = vectors[::2][:size], languages[::2][:size]
+        rows = (self.seen + torch.arange(len(vectors), device=vectors.device)) % size
+        self.queue[rows], self.queue_languages[rows] = vectors, languages
+        self.seen += len(vectors)
 
 
 def schedule(progress: float) -> float:

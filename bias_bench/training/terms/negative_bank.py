@@ -12,6 +12,7 @@ import os
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
+from bias_bench.config.training import BankSettings
 from bias_bench.errors import UsageError
 from bias_bench.training.objective import Embeddings
 
@@ -19,31 +20,18 @@ _COPIES = 4  # parameter, gradient and the optimizer's two moments
 
 
 class NegativeBank(torch.nn.Module):
-    """`size` unit vectors; with `per_language` a query meets those of its positive's language only,
-    so that language cannot tell a bank's vector from a positive.
+    """Vectors [size, `dimensions`], each of a language; UsageError for more than memory holds."""
 
-    `guard` protects true positives: a vector whose cosine with the query is above
-    s_ii - (1 - guard) |s_ii| is left out.
-    """
-
-    def __init__(
-        self,
-        dimensions: int,
-        size: int = 2048,
-        temperature: float = 0.05,
-        guard: float = 0.95,
-        per_language: bool = True,
-        learning_rate_factor: float = 100.0,
-    ) -> None:
+    def __init__(self, dimensions: int, settings: BankSettings) -> None:
         super().__init__()
+        size = settings.size
         needed, there = size * dimensions * 4 * _COPIES, _memory()
         if needed > there / 2:
             raise UsageError(
                 f"training.terms.negative_bank.size = {size}: needs {needed / 2**30:.1f} GB of "
                 f"{there / 2**30:.1f} GB of memory; make it smaller"
             )
-        self.temperature, self.guard, self.per_language = temperature, guard, per_language
-        self.learning_rate_factor = learning_rate_factor
+        self.settings = settings
         self.observed: dict[str, float] = {}
         self.bank = torch.nn.Parameter(torch.zeros(size, dimensions))
         self.register_buffer("languages", torch.full((size,), -1, dtype=torch.int64))
@@ -58,15 +46,15 @@ class NegativeBank(torch.nn.Module):
         size = len(batch.queries)
         ascending = 2 * self.bank.detach() - self.bank  # its value, and the other sign of gradient
         bank = normalize(ascending, dim=1)
-        own = (batch.queries * batch.candidates[:size]).sum(dim=1, keepdim=True).float()
+        positive = (batch.queries * batch.candidates[:size]).sum(dim=1, keepdim=True).float()
         others = batch.queries.float() @ bank.T
-        left_out = others > own - (1 - self.guard) * own.abs()
-        if self.per_language:
+        left_out = others > positive - (1 - self.settings.guard) * positive.abs()
+        if self.settings.per_language:
             left_out |= batch.candidate_languages[:size, None] != self.languages[None]
         self.observed = {"left_out": left_out.float().mean().item()}
-        logits = torch.cat([own, others.masked_fill(left_out, -torch.inf)], dim=1)
+        logits = torch.cat([positive, others.masked_fill(left_out, -torch.inf)], dim=1)
         target = torch.zeros(size, dtype=torch.int64, device=logits.device)
-        return cross_entropy(logits / self.temperature, target)
+        return cross_entropy(logits / self.settings.temperature, target)
 
 
 def _memory() -> int:

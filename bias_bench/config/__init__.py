@@ -1,0 +1,1 @@
+"""Every option of an experiment, once; recipes are data."""

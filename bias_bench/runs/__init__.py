@@ -1,0 +1,1 @@
+"""Runs: a list of stages, and one way to execute it."""

@@ -1,0 +1,1 @@
+"""The console, files, processes and the machine."""

@@ -1,0 +1,1 @@
+"""Journeys: several commands in a row, as users give them."""
