@@ -225,7 +225,7 @@ def require_allowed(before: RunRecord | None, folder: Path, policy: Policy) -> N
 
 def _holds(record: RunRecord) -> str:
     return (
-        f"holds results ({record.status}), which --policy never keeps from being overwritten; "
+        f"holds results ({record.status}), and with --policy=never they are not overwritten; "
         "give another --name, or --policy only-missing to go on"
     )
 

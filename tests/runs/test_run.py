@@ -159,7 +159,7 @@ def test_policy_never_refuses_a_folder_with_results(
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in again.rglob("*")}
     assert run(again, "--policy", "never") == 1
-    assert "holds results (complete), which --policy never" in capsys.readouterr().err
+    assert "holds results (complete), and with --policy=never" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in again.rglob("*")} == before
     assert run(again, "--policy", "never", "--name", "other") == 0
 
