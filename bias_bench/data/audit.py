@@ -68,7 +68,7 @@ class SetCount(NamedTuple):
 
 
 class Audit(NamedTuple):
-    """What training pairs share with a benchmark, and what `clean` leaves of each data set.
+    """What training pairs share with a benchmark, and what `drop_topics` leaves of each data set.
 
     `dropped` are the ids of topics with a finding, or with a title that was found in whatever data
     set; sorted, by data set, without those that lose none.
@@ -81,7 +81,7 @@ class Audit(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """``clean``, or how many topics are dropped, by data set and kind; one line.
+        """``drop_topics``, or how many topics are dropped, by data set and kind; one line.
 
         It ends with what the audit cannot see.
         """
@@ -117,11 +117,6 @@ def audit(pairs: Pairs, collection: Collection) -> Audit:
     for row in np.flatnonzero(_flagged(topics, findings)):
         dropped.setdefault(topics[row].data_set, []).append(topics[row].id)
     return Audit(collection.name, tuple(findings), _counts(pairs, findings), dropped)
-
-
-def clean(pairs: Pairs, audit: Audit) -> Pairs:
-    """The pairs without the topics that the audit drops, as `drop_topics`."""
-    return drop_topics(pairs, audit.dropped)
 
 
 def drop_topics(pairs: Pairs, dropped: Mapping[str, Iterable[str]]) -> Pairs:

@@ -19,7 +19,7 @@ from bias_bench.data.audit import (
     UNSEEN,
     Finding,
     audit,
-    clean,
+    drop_topics,
     letters,
 )
 from bias_bench.data.pairs import pairs_from_collection
@@ -51,7 +51,7 @@ def test_nothing_in_common_is_clean() -> None:
     found = audit(pairs, benchmark(Entry("b1", "Bees")))
     assert found.findings == ()
     assert found.verdict == f"clean; {UNSEEN}"
-    assert len(clean(pairs, found)) == len(pairs)
+    assert len(drop_topics(pairs, found.dropped)) == len(pairs)
 
 
 def test_a_shared_topic_id_is_found() -> None:

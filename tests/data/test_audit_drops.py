@@ -18,7 +18,6 @@ from bias_bench.data.audit import (
     Audit,
     Finding,
     audit,
-    clean,
     drop_topics,
     letters,
 )
@@ -64,7 +63,7 @@ def parallel(identifier: str, sentence: str = "", title: str = "") -> Entry:
 def test_a_finding_in_one_language_drops_the_topic_in_all() -> None:
     pairs = training(parallel("t1"), parallel("t2", THAI), parallel("t3"))
     found = audit(pairs, benchmark(english("b", "Why?", THAI)))
-    left = clean(pairs, found)
+    left = drop_topics(pairs, found.dropped)
     assert kept_topics(left) == {("train", "t1"), ("train", "t3")}
     assert (len(pairs), len(left)) == (27, 18)
     assert audit(left, benchmark(english("b", "Why?", THAI))).verdict == f"clean; {UNSEEN}"
@@ -76,7 +75,11 @@ def test_a_shared_title_drops_all_its_topics_in_every_data_set() -> None:
     pairs = join_pairs([first, second])
     found = audit(pairs, benchmark(Entry("b", "Owls")))
     assert [(f.data_set, f.topic) for f in found.findings] == [("one", "t1"), ("two", "t1")]
-    assert kept_topics(clean(pairs, found)) == {("one", "t2"), ("two", "t2"), ("two", "t4")}
+    assert kept_topics(drop_topics(pairs, found.dropped)) == {
+        ("one", "t2"),
+        ("two", "t2"),
+        ("two", "t4"),
+    }
     expected = "3 topics dropped: one 2 of 3 (title 2), two 1 of 3 (title 1)"
     assert found.verdict == f"{expected}; {UNSEEN}"
 
@@ -88,7 +91,7 @@ def test_what_is_dropped_can_be_written_and_read_back() -> None:
     found = audit(pairs, benchmark(Entry("b", "Owls")))
     dropped = json.loads(json.dumps(found.to_json()))["dropped"]
     assert dropped == {"one": ["t1", "t3"], "two": ["t1"]}
-    assert drop_topics(pairs, dropped).fingerprint == clean(pairs, found).fingerprint
+    assert drop_topics(pairs, dropped).fingerprint == drop_topics(pairs, found.dropped).fingerprint
     assert kept_topics(drop_topics(pairs, dropped)) == {("one", "t2"), ("two", "t2"), ("two", "t3")}
     assert drop_topics(pairs, {}).fingerprint == pairs.fingerprint
     assert audit(drop_topics(pairs, dropped), benchmark(Entry("b", "Owls"))).dropped == {}
@@ -98,7 +101,7 @@ def test_an_id_in_one_data_set_leaves_the_same_id_of_another() -> None:
     text = english("t1", "Why so often?", ENGLISH)
     pairs = join_pairs([training(text, name="one"), training(Entry("t1"), name="two")])
     found = audit(pairs, benchmark(text._replace(id="b")))
-    assert kept_topics(clean(pairs, found)) == {("two", "t1")}
+    assert kept_topics(drop_topics(pairs, found.dropped)) == {("two", "t1")}
     assert found.data_sets["one"].topics_kept == 0
     assert found.data_sets["two"].topics_kept == 1
 
@@ -111,8 +114,8 @@ def test_counts_say_what_there_was_and_what_is_left() -> None:
     assert (count.topics, count.pairs, count.topics_kept, count.pairs_kept) == (3, 27, 0, 0)
     expected = "3 topics dropped: train 3 of 3 (id 1, title 2, identical 1)"
     assert found.verdict == f"{expected}; {UNSEEN}"
-    assert len(clean(pairs, found)) == 0
-    assert audit(clean(pairs, found), benchmark()).data_sets["train"].topics == 0
+    assert len(drop_topics(pairs, found.dropped)) == 0
+    assert audit(drop_topics(pairs, found.dropped), benchmark()).data_sets["train"].topics == 0
 
 
 def test_the_audit_is_plain_data() -> None:
@@ -182,7 +185,9 @@ def test_order_changes_nothing(seed: int) -> None:
         ),
     )
     assert audit(shuffled, turned) == found
-    assert kept_topics(clean(shuffled, found)) == kept_topics(clean(pairs, found))
+    assert kept_topics(drop_topics(shuffled, found.dropped)) == kept_topics(
+        drop_topics(pairs, found.dropped)
+    )
 
 
 def test_parts_of_the_benchmark_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,6 +262,6 @@ def test_cleaned_training_data_is_clean(real: Real) -> None:
         (real.on_xquad, "49 topics dropped: xquad-r 49 of 1,190 (title 43, near 11)"),
     ):
         assert found.verdict == f"{dropped}; {UNSEEN}"
-    left = clean(pairs_from_collection(real.mlqa), real.on_mlqa)
+    left = drop_topics(pairs_from_collection(real.mlqa), real.on_mlqa.dropped)
     assert len(left) == real.on_mlqa.data_sets["mlqa-r"].pairs_kept
     assert audit(left, real.xquad).verdict == f"clean; {UNSEEN}"
