@@ -30,6 +30,7 @@ from bias_bench.evaluation.run_record import SCHEMA as RECORD_SCHEMA
 from bias_bench.evaluation.scores import mean_scores
 from bias_bench.evaluation.settings import parse_setting
 from bias_bench.evaluation.trec import entry_lines, require_plain_id
+from bias_bench.runs.folder import FOLDER_NAME
 from bias_bench.runs.graph import (
     Graph,
     Made,
@@ -51,7 +52,6 @@ from bias_bench.system.files import (
 )
 from bias_bench.system.library_caches import require_library_caches
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -103,7 +103,7 @@ def score_external(options: ScoreOptions) -> Path:
     system = require_plain_id(options.system or _tag(runs[0].path))
     default = _NOT_IN_NAMES.sub("-", f"{judged.name}-{system}-{options.seed}")
     name = options.name or plain_name(default, longest=200)
-    if not _NAME.fullmatch(name):
+    if not FOLDER_NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot name a folder: use letters, digits, '.', '_' and '-'")
     folder = options.out / name
     if options.policy != "only-cache":

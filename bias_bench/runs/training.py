@@ -73,13 +73,13 @@ class TrainingSide:
 
     @cached_property
     def data(self) -> TrainingData:
-        """What the stage audit has left of it; DataError where the sources are others since."""
+        """What the stage audit has left of it; DataError where the sources have changed since."""
         listed = read_json(self._folder / PAIRS_FILE)
         pairs = drop_topics(self.loaded.pairs, listed["dropped"])
         if pairs.fingerprint != listed["pairs"]:
             raise DataError(
-                f"{self._folder / PAIRS_FILE}: the training sources are others than those that "
-                "were audited; give the command again"
+                f"{self._folder / PAIRS_FILE}: the training sources have changed since they were "
+                "audited; give the command again"
             )
         return TrainingData(pairs, self._given())
 
@@ -116,7 +116,7 @@ class TrainingSide:
                     "dropped": found.dropped,
                 },
             )
-            self.__dict__["data"] = TrainingData(pairs, given)
+            self.data = TrainingData(pairs, given)  # so that it is not read again
             return Made([path], {"audit": AuditRecord.model_validate(found.to_json())})
 
         def inputs() -> dict[str, Any]:

@@ -67,7 +67,7 @@ def encoded(
 def how_much(
     source: Callable[[], Embeds], requests: Sequence[Request], changed: Sequence[str]
 ) -> str:
-    """How many texts are to be encoded, for a dry run; where they are others, all of them."""
+    """How many texts a dry run would encode and, where that is known, how many are cached."""
     number = sum(len(request.texts) for request in requests)
     if {"train", "audit"} & {*changed}:
         return f"{number:,} texts"

@@ -36,7 +36,8 @@ class Toy:
     """Four stages in a row, each of which adds its setting to what the one before wrote."""
 
     def __init__(self, folder: Path, experiment: str = "toy: 1\n", **settings: str) -> None:
-        self.folder, self.calls, self.experiment = folder, [], experiment  # type: ignore[var-annotated]
+        self.folder, self.experiment = folder, experiment
+        self.calls: list[str] = []
         self.settings = {"train": "z", "encode": "a", "search": "b", "metrics": "c"} | settings
 
     def stage(self, name: str, needs: tuple[str, ...]) -> Stage:
